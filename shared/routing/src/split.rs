@@ -1,0 +1,1 @@
+//! Exact splits: Tijdeman's rule, one wheel per distinct vector of weights.

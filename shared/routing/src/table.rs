@@ -1,0 +1,253 @@
+//! The compiled table and the decision.
+
+use std::sync::Arc;
+
+use crate::head::Head;
+use crate::wire;
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// At a gateway's own port: the gateway at this index of [`CompiledTable::gateways`].
+    Gateway(usize),
+    /// At the port that the virtual hosts share.
+    VirtualHosts,
+}
+
+/// One place of one gateway where a share is decided: its weights, or the strength of one condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LevelRef {
+    /// Index into [`CompiledTable::gateways`].
+    pub gateway: usize,
+    /// Index into [`CompiledGateway::levels`].
+    pub level: usize,
+}
+
+/// Gives the next ticket of a split level. The gateway counts; `explain` and `simulate` peek.
+pub trait Draws {
+    /// The ticket that decides this request at this level.
+    fn draw(&mut self, at: LevelRef) -> u64;
+}
+
+/// Identity of a split level: gateway, kind of level, ordered route keys with weights. While it stays, the account stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LevelKey(pub u128);
+
+/// A split level as the process that owns the tickets needs to know it.
+#[derive(Debug)]
+pub struct Level {
+    /// Its identity over tables.
+    pub key: LevelKey,
+    /// Tickets after which the split repeats: a new account starts at a random ticket below it.
+    pub period: u64,
+}
+
+/// What decided at one gateway of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DecidedBy {
+    /// A condition that matched (and, below 100 %, the ticket of its strength).
+    Condition,
+    /// The client's cookie.
+    Cookie,
+    /// The ticket of the weights.
+    Weight,
+    /// There was nothing to choose: one route has all the weight.
+    OnlyRoute,
+}
+
+/// What to do about the sticky cookie of one gateway of the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CookiePlan {
+    /// The gateway is not sticky.
+    None,
+    /// The client already holds the right route.
+    Keep,
+    /// The client must be told its route.
+    Set,
+}
+
+/// One gateway that the request passed, and the route that it took there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hop {
+    /// Index into [`CompiledTable::gateways`].
+    pub gateway: usize,
+    /// Index into [`CompiledGateway::routes`].
+    pub route: usize,
+    /// What decided.
+    pub decided_by: DecidedBy,
+    /// What to do about the cookie.
+    pub cookie: CookiePlan,
+    /// The endpoint (index into [`CompiledRoute::endpoints`]) that an instance-sticky cookie names.
+    pub instance: Option<usize>,
+}
+
+/// The gateways that one request passed, first to last; never empty in a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Chain {
+    hops: [Hop; Self::MAX],
+    length: usize,
+}
+
+impl Chain {
+    /// LIMIT: gateways that one request may pass; compile refuses longer chains.
+    pub const MAX: usize = 8;
+
+    /// The hops, first to last.
+    pub fn hops(&self) -> &[Hop] {
+        self.hops.get(..self.length).unwrap_or_default()
+    }
+
+    /// The hop whose route has the endpoints.
+    pub fn last(&self) -> &Hop {
+        todo!()
+    }
+}
+
+/// The route that takes the request.
+#[derive(Debug)]
+pub struct Decision {
+    /// How it got there.
+    pub chain: Chain,
+    /// The path that the endpoint is to see, if a rewrite changed it (without the query, which is kept).
+    pub rewritten_path: Option<String>,
+}
+
+/// Why no route takes the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No gateway claims the host: 404.
+    UnknownHost,
+    /// All weights of this gateway (an index) are 0 and no condition took the request: 503.
+    NoWeight {
+        /// Index into [`CompiledTable::gateways`].
+        gateway: usize,
+    },
+}
+
+/// The answer to a request head.
+pub type Verdict = Result<Decision, Refusal>;
+
+/// One rule that was tried, for `explain`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Rule {
+    /// The gateway at which it was tried.
+    pub gateway: String,
+    /// The route that it could have chosen, where it concerns one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The rule in words: `condition "…"`, `strength 10 %`, `cookie`, `weights 90/10`.
+    pub rule: String,
+    /// What came of it: `matched`, `did not match`, `taken`, `passed by`.
+    pub result: String,
+}
+
+/// Each rule tried, in order, and what came of it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Explanation {
+    /// The rules in the order in which they were tried.
+    pub rules: Vec<Rule>,
+    /// Gateways passed, by name.
+    pub chain: Vec<String>,
+    /// The route taken, if one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// What decided at the last gateway, or why none did.
+    pub decided_by: String,
+    /// The path after rewrites, if one changed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rewritten_path: Option<String>,
+    /// The chance of each route of the entry gateway for such a request, given that tickets are drawn: route and share in percent.
+    pub shares: Vec<(String, f64)>,
+}
+
+/// What makes a table, or one gateway of it, unusable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The gateway.
+    pub gateway: String,
+    /// Path inside it, `routes["[127.0.0.1:80]"].condition`; empty for the gateway itself.
+    pub path: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+/// One endpoint, ready to forward to.
+#[derive(Debug)]
+pub struct CompiledEndpoint {
+    /// As published.
+    pub wire: wire::Endpoint,
+}
+
+/// One route, ready to decide.
+#[derive(Debug)]
+pub struct CompiledRoute {
+    /// As published.
+    pub wire: wire::Route,
+    /// Its endpoints; empty when it leads to another gateway.
+    pub endpoints: Vec<CompiledEndpoint>,
+}
+
+/// One gateway, ready to decide; shared between tables while its value does not change.
+#[derive(Debug)]
+pub struct CompiledGateway {
+    /// As published.
+    pub wire: wire::Gateway,
+    /// Digest of its value.
+    pub digest: wire::Digest,
+    /// The routes in order.
+    pub routes: Vec<CompiledRoute>,
+    /// Name of its sticky cookie, if it is sticky.
+    pub cookie: Option<String>,
+    levels: Vec<Level>,
+}
+
+impl CompiledGateway {
+    /// Its split levels; [`LevelRef::level`] counts in them.
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// The cookie value that names this route and, for instance-sticky gateways, this endpoint.
+    pub fn cookie_value(&self, _route: usize, _endpoint: Option<usize>) -> String {
+        todo!()
+    }
+}
+
+/// A whole table, ready to decide. Immutable; built beside the one in use, then swapped in.
+#[derive(Debug, Default)]
+pub struct CompiledTable {
+    generation: wire::Generation,
+    gateways: Vec<Arc<CompiledGateway>>,
+}
+
+impl CompiledTable {
+    /// Compiles a table, or names every problem at once. Gateways whose digest is unchanged are taken over from `previous`.
+    pub fn compile(_table: &wire::Table, _previous: Option<&Self>) -> Result<Self, Vec<Problem>> {
+        todo!()
+    }
+
+    /// Which table this is.
+    pub fn generation(&self) -> wire::Generation {
+        self.generation
+    }
+
+    /// All gateways, sorted by name.
+    pub fn gateways(&self) -> &[Arc<CompiledGateway>] {
+        &self.gateways
+    }
+
+    /// The gateway of this name, as an index into [`CompiledTable::gateways`].
+    pub fn find(&self, _name: &str) -> Option<usize> {
+        todo!()
+    }
+
+    /// Decides one request: conditions in route order, then cookie, then weights; through chained gateways.
+    pub fn route<H: Head, D: Draws>(&self, _entry: Entry, _head: &H, _draws: &mut D) -> Verdict {
+        todo!()
+    }
+
+    /// What `route` would decide and why; `draws` should peek, not count.
+    pub fn explain<H: Head, D: Draws>(&self, _entry: Entry, _head: &H, _draws: &mut D) -> Explanation {
+        todo!()
+    }
+}
