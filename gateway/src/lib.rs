@@ -2,3 +2,4 @@
 //! table it is given, and could be used without the control plane.
 
 pub mod ship;
+pub mod settings_file;
