@@ -1,2 +1,80 @@
-//! Placeholder.
-fn main() {}
+//! Measures the product beside its peers, in one run, on one machine, and prints ratios: absolute times of a shared
+//! machine tell nothing.
+
+mod change;
+mod compare;
+mod origin;
+mod process;
+mod product;
+mod statistics;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Why a measurement could not be made, in words for the person at the terminal.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Debug, Parser)]
+#[command(name = "vamp-bench", about = "Measures Vamp beside its peers")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// CPU per request of the gateway and of HAProxy, interleaved, as ratios.
+    Compare(compare::Options),
+    /// Time from a REST write to serving on every gateway, beside the disk's fsync floor.
+    Change(change::Options),
+    /// The origin that `compare` puts behind the proxies.
+    Origin {
+        /// Address to listen on.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Bytes of each answer's body.
+        #[arg(long, default_value_t = 100)]
+        bytes: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Compare(options) => compare::run(&options),
+        Command::Change(options) => change::run(&options),
+        Command::Origin { listen, bytes } => origin::run(listen, bytes),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("vamp-bench: {failure}");
+            let mut cause = failure.source();
+            while let Some(error) = cause {
+                eprintln!("  because {error}");
+                cause = error.source();
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds the product's binaries as a packager ships them, and says where they are.
+fn product() -> Result<PathBuf, Failure> {
+    let status = std::process::Command::new("cargo")
+        .args(["build", "--quiet", "--profile", "dist", "-p", "vamp-gateway", "-p", "vamp-cli"])
+        .status()?;
+    if !status.success() {
+        return Err("`cargo build --profile dist -p vamp-gateway -p vamp-cli` failed: see its output above".into());
+    }
+    let metadata =
+        std::process::Command::new("cargo").args(["metadata", "--no-deps", "--format-version", "1"]).output()?;
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;
+    let target = metadata
+        .get("target_directory")
+        .and_then(serde_json::Value::as_str)
+        .ok_or("`cargo metadata` names no target directory")?;
+    Ok(PathBuf::from(target).join("dist"))
+}

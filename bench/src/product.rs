@@ -1,0 +1,123 @@
+//! The product as an operator runs it: etcd, control plane and gateway as processes of their own.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::Failure;
+use crate::process::{Process, await_listening, free_port};
+
+/// The running product; ends with this value.
+pub(crate) struct Product {
+    api: String,
+    runtime: tokio::runtime::Runtime,
+    client: reqwest::Client,
+    gateway: Process,
+    _control_plane: Process,
+    _etcd: Process,
+}
+
+impl Product {
+    /// Starts it below `directory`; with a core, the gateway gets one thread there and the rest keeps off it.
+    pub(crate) fn start(gateway_core: Option<usize>, directory: &Path) -> Result<Self, Failure> {
+        let binaries = crate::product()?;
+        let path = |name: &str| binaries.join(name).to_string_lossy().into_owned();
+        let below = |name: &str| directory.join(name).to_string_lossy().into_owned();
+        let (client_port, peer_port, api_port, admin_port) = (free_port()?, free_port()?, free_port()?, free_port()?);
+        let (clients, peers) = (format!("http://127.0.0.1:{client_port}"), format!("http://127.0.0.1:{peer_port}"));
+        let cluster = format!("default={peers}");
+        let etcd_data = below("etcd");
+        let etcd = Process::start_anywhere(&[
+            "etcd",
+            "--data-dir",
+            &etcd_data,
+            "--listen-client-urls",
+            &clients,
+            "--advertise-client-urls",
+            &clients,
+            "--listen-peer-urls",
+            &peers,
+            "--initial-advertise-peer-urls",
+            &peers,
+            "--initial-cluster",
+            &cluster,
+        ])?;
+        await_listening("etcd", client_port)?;
+
+        let store = format!("etcd://127.0.0.1:{client_port}/vamp");
+        let (listen, database) = (format!("127.0.0.1:{api_port}"), format!("sqlite:{}", below("vamp.db")));
+        let vamp = path("vamp");
+        let control_plane = Process::start_anywhere(&[
+            &vamp,
+            "control-plane",
+            "--listen",
+            &listen,
+            "--store",
+            &store,
+            "--database",
+            &database,
+        ])?;
+        await_listening("the control plane", api_port)?;
+
+        let (admin, data, program) = (format!("127.0.0.1:{admin_port}"), below("gateway"), path("vamp-gateway"));
+        let mut command =
+            vec![program.as_str(), "--store", &store, "--admin", &admin, "--data-dir", &data, "--bind", "127.0.0.1"];
+        let gateway = if let Some(core) = gateway_core {
+            command.extend(["--threads", "1"]);
+            Process::start(core, &command)?
+        } else {
+            Process::start_anywhere(&command)?
+        };
+        await_listening("the gateway's admin listener", admin_port)?;
+
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let product = Self {
+            api: format!("http://127.0.0.1:{api_port}/api/v1"),
+            runtime,
+            client,
+            gateway,
+            _control_plane: control_plane,
+            _etcd: etcd,
+        };
+        product.await_gateway()?;
+        Ok(product)
+    }
+
+    /// The gateway's process.
+    pub(crate) fn gateway(&self) -> &Process {
+        &self.gateway
+    }
+
+    /// Writes a gateway and returns when every gateway process serves it.
+    pub(crate) fn put_gateway(&self, name: &str, document: &serde_json::Value) -> Result<(), Failure> {
+        let url = format!("{}/gateways/{name}?wait=10s", self.api);
+        let (status, body) = self.runtime.block_on(async {
+            let answer = self.client.put(url).json(document).send().await?;
+            Ok::<_, Failure>((answer.status(), answer.text().await?))
+        })?;
+        let rollout: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+        let count = |member| rollout.pointer(member).and_then(serde_json::Value::as_u64);
+        let served = (count("/rollout/applied"), count("/rollout/of")) == (Some(1), Some(1));
+        if !matches!(status.as_u16(), 200 | 201) || !served {
+            return Err(format!("the change is not served by the one gateway: {status} {body}").into());
+        }
+        Ok(())
+    }
+
+    /// Waits until the control plane knows of the gateway.
+    fn await_gateway(&self) -> Result<(), Failure> {
+        for _ in 0..200 {
+            let url = format!("{}/rollout", self.api);
+            let known = self.runtime.block_on(async {
+                let rollout: serde_json::Value = self.client.get(url).send().await?.json().await?;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Ok::<_, Failure>(rollout.pointer("/gateways/0").is_some())
+            })?;
+            if known {
+                return Ok(());
+            }
+        }
+        Err("the gateway did not register with the control plane in 10 s".into())
+    }
+}
