@@ -40,6 +40,8 @@ pub struct Level {
     pub key: LevelKey,
     /// Tickets after which the split repeats: a new account starts at a random ticket below it.
     pub period: u64,
+    /// The route (index into [`CompiledGateway::routes`]) whose condition's strength it decides; `None` for the weights.
+    pub strength_of: Option<usize>,
 }
 
 /// What decided at one gateway of the chain.
