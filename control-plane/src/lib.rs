@@ -1,1 +1,6 @@
-//! Placeholder.
+//! Keeps what is wanted, plans the routing table that follows from it, and publishes that table to the gateways.
+//!
+//! One way for every change: read, validate, plan, compile as the gateways will, keep in the database, publish, watch
+//! the gateways acknowledge. What a gateway would refuse is never stored.
+
+pub mod persist;
