@@ -47,3 +47,114 @@ pub enum Reason {
     /// The gateway's drain limit passed before the end.
     Drained,
 }
+
+impl Reason {
+    /// All of them, for tables of metrics.
+    pub const ALL: [Self; 21] = [
+        Self::Completed,
+        Self::BadRequest,
+        Self::HeadTooLarge,
+        Self::TargetTooLong,
+        Self::BodyTooLarge,
+        Self::HeadTimeout,
+        Self::BodyTimeout,
+        Self::UnknownHost,
+        Self::NoWeight,
+        Self::NoEndpoint,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::UpstreamClosed,
+        Self::BadResponse,
+        Self::ResponseTimeout,
+        Self::ResponseIdle,
+        Self::UpstreamCut,
+        Self::ClientClosed,
+        Self::TunnelClosed,
+        Self::Overload,
+        Self::Drained,
+    ];
+
+    /// The word for documents and labels. Readers search for it: it never changes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::BadRequest => "bad_request",
+            Self::HeadTooLarge => "head_too_large",
+            Self::TargetTooLong => "target_too_long",
+            Self::BodyTooLarge => "body_too_large",
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::UnknownHost => "unknown_host",
+            Self::NoWeight => "no_weight",
+            Self::NoEndpoint => "no_endpoint",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::BadResponse => "bad_response",
+            Self::ResponseTimeout => "response_timeout",
+            Self::ResponseIdle => "response_idle",
+            Self::UpstreamCut => "upstream_cut",
+            Self::ClientClosed => "client_closed",
+            Self::TunnelClosed => "tunnel_closed",
+            Self::Overload => "overload",
+            Self::Drained => "drained",
+        }
+    }
+
+    /// The status that the gateway answers with for this reason, while no head was sent yet; `None` where it cuts the
+    /// connection instead, or where the upstream's own status went through.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::BadRequest => Some(400),
+            Self::UnknownHost => Some(404),
+            Self::HeadTimeout | Self::BodyTimeout => Some(408),
+            Self::BodyTooLarge => Some(413),
+            Self::TargetTooLong => Some(414),
+            Self::HeadTooLarge => Some(431),
+            Self::ConnectFailed | Self::UpstreamClosed | Self::BadResponse => Some(502),
+            Self::NoWeight | Self::NoEndpoint | Self::Overload => Some(503),
+            Self::ConnectTimeout | Self::ResponseTimeout => Some(504),
+            Self::Completed
+            | Self::ResponseIdle
+            | Self::UpstreamCut
+            | Self::ClientClosed
+            | Self::TunnelClosed
+            | Self::Drained => None,
+        }
+    }
+
+    /// The nearest of HAProxy's termination states, for readers of the field `tsc`: who ended the session, and in
+    /// which phase (`--` for the two cookie characters, which old documents never filled).
+    pub fn termination_state(self) -> &'static str {
+        match self {
+            Self::Completed | Self::TunnelClosed => "----",
+            Self::BadRequest | Self::HeadTooLarge | Self::TargetTooLong | Self::BodyTooLarge | Self::UnknownHost => {
+                "PR--"
+            }
+            Self::HeadTimeout => "cR--",
+            Self::BodyTimeout => "cD--",
+            Self::NoWeight | Self::NoEndpoint | Self::ConnectFailed => "SC--",
+            Self::ConnectTimeout => "sC--",
+            Self::UpstreamClosed => "SH--",
+            Self::BadResponse => "PH--",
+            Self::ResponseTimeout => "sH--",
+            Self::ResponseIdle => "sD--",
+            Self::UpstreamCut => "SD--",
+            Self::ClientClosed => "CD--",
+            Self::Overload => "RC--",
+            Self::Drained => "KD--",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_word_of_its_own() {
+        let words: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(words.len(), Reason::ALL.len());
+        assert!(words.iter().all(|word| word.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())));
+    }
+}

@@ -10,6 +10,8 @@ use crate::Reason;
 pub struct RouteLabels {
     /// Gateways passed, first to last: name and lookup, and whether the weights decided there.
     pub gateways: Vec<(String, String, bool)>,
+    /// Routes (key and lookup) taken at the gateways before the last: those that led to the next gateway.
+    pub via: Vec<(String, String)>,
     /// Route key and lookup at the last gateway; empty when no route was reached.
     pub route: String,
     /// Lookup of the route.
@@ -74,4 +76,90 @@ pub struct Record {
     pub upstream_us: Option<u64>,
     /// Whole head read to last byte sent: the active time, without keep-alive idle.
     pub duration_us: u64,
+}
+
+impl Text {
+    /// LIMIT: of a method. The longest registered one has 17 bytes.
+    pub const METHOD_BYTES_MAX: usize = 32;
+    /// LIMIT: of a host. A DNS name has up to 253 bytes, a port 6 more.
+    pub const HOST_BYTES_MAX: usize = 260;
+    /// LIMIT: of a path. Old log lines were cut at 1,024 bytes in sum; longer keywords cost an index more than they tell.
+    pub const PATH_BYTES_MAX: usize = 1024;
+    /// LIMIT: of a request id. A UUID has 36 bytes, a W3C trace parent 55.
+    pub const REQUEST_ID_BYTES_MAX: usize = 128;
+
+    /// Keeps what fits into `limit_bytes` of text. Bytes that are not UTF-8 and control characters become `\xNN`, so
+    /// that no reader's terminal or parser is driven by a client.
+    pub fn bounded(bytes: &[u8], limit_bytes: usize) -> Self {
+        // The common case by far: one copy.
+        if bytes.len() <= limit_bytes && bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+            return Self { kept: bytes.iter().map(|byte| char::from(*byte)).collect(), cut: false };
+        }
+        let mut text = Self { kept: String::with_capacity(limit_bytes.min(bytes.len().saturating_mul(4))), cut: false };
+        for chunk in bytes.utf8_chunks() {
+            for character in chunk.valid().chars() {
+                if character.is_control() {
+                    let mut utf8 = [0; 4];
+                    let escaped =
+                        character.encode_utf8(&mut utf8).bytes().all(|byte| text.push_escaped(byte, limit_bytes));
+                    if !escaped {
+                        return text;
+                    }
+                } else if text.kept.len() + character.len_utf8() > limit_bytes {
+                    text.cut = true;
+                    return text;
+                } else {
+                    text.kept.push(character);
+                }
+            }
+            if !chunk.invalid().iter().all(|byte| text.push_escaped(*byte, limit_bytes)) {
+                return text;
+            }
+        }
+        text
+    }
+
+    fn push_escaped(&mut self, byte: u8, limit_bytes: usize) -> bool {
+        use std::fmt::Write as _;
+        // Writing to a string does not fail.
+        self.cut = self.kept.len() + 4 > limit_bytes || write!(self.kept, "\\x{byte:02x}").is_err();
+        !self.cut
+    }
+}
+
+impl Record {
+    /// Wall clock at the end of the request, nanoseconds since 1970 (UTC): start plus measured durations, so that a
+    /// clock that is set meanwhile can't end a request before it began.
+    pub fn ended_unix_ns(&self) -> u64 {
+        self.started_unix_ns.saturating_add(self.head_us.saturating_add(self.duration_us).saturating_mul(1_000))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(bytes: &[u8], limit_bytes: usize, kept: &str, cut: bool) {
+        assert_eq!(Text::bounded(bytes, limit_bytes), Text { kept: kept.to_owned(), cut });
+    }
+
+    #[test]
+    fn plain_text_is_kept_whole() {
+        check(b"/shop?", 6, "/shop?", false);
+        check("/größe".as_bytes(), 100, "/größe", false);
+    }
+
+    #[test]
+    fn text_is_cut_between_characters_and_says_so() {
+        check(b"/shop", 4, "/sho", true);
+        check("aö".as_bytes(), 2, "a", true);
+        check(b"ab\xff", 5, "ab", true);
+    }
+
+    #[test]
+    fn bytes_that_could_drive_a_terminal_or_parser_are_escaped() {
+        check(b"a\x1b[2J\n\xff\x00", 100, "a\\x1b[2J\\x0a\\xff\\x00", false);
+        check("\u{85}".as_bytes(), 100, "\\xc2\\x85", false);
+    }
 }

@@ -36,7 +36,7 @@ pub struct LevelCounts {
     pub since_unix_ms: u64,
     /// Tickets taken since then: the sum of `delivered`.
     pub tickets: u64,
-    /// Wanted and delivered, in route order. For `strength`: the route, then `` (the rest).
+    /// Wanted and delivered, in route order. For `strength`: the route, then the empty name (the rest).
     pub shares: Vec<ShareCount>,
 }
 
