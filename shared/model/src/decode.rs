@@ -1,0 +1,166 @@
+//! Walks a tree, takes out what an artifact needs, and collects every violation on the way.
+
+use crate::tree::{Content, Key, Node, Place};
+use crate::violation::{Violation, step};
+
+/// LIMIT: violations reported at once; who has more mends these first.
+const VIOLATIONS_MAX: usize = 100;
+
+/// Collects violations over one text.
+pub(crate) struct Decoder<'t> {
+    source: &'t str,
+    violations: Vec<Violation>,
+}
+
+/// A value and where it stands.
+#[derive(Clone)]
+pub(crate) struct Field<'t> {
+    pub(crate) pointer: String,
+    pub(crate) node: &'t Node,
+}
+
+/// The fields of one map, each to be taken once.
+pub(crate) struct Fields<'t> {
+    /// The thing that has these fields, for messages.
+    pub(crate) owner: String,
+    pub(crate) pointer: String,
+    pub(crate) place: Place,
+    entries: Vec<(&'t Key, &'t Node)>,
+}
+
+impl<'t> Decoder<'t> {
+    pub(crate) fn new(source: &'t str) -> Self {
+        Self { source, violations: Vec::new() }
+    }
+
+    pub(crate) fn into_violations(self) -> Vec<Violation> {
+        self.violations
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.violations.len()
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.violations.is_empty()
+    }
+
+    pub(crate) fn refuse_at(
+        &mut self,
+        place: Place,
+        pointer: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(Violation {
+                line: Some(place.line),
+                column: Some(place.column),
+                ..Violation::new(pointer, message, hint)
+            });
+        }
+    }
+
+    pub(crate) fn refuse(&mut self, field: &Field<'_>, message: impl Into<String>, hint: impl Into<String>) {
+        self.refuse_at(field.node.place, &field.pointer, message, hint);
+    }
+
+    /// The fields of a map; anything else is refused.
+    pub(crate) fn fields<'n>(&mut self, field: &Field<'n>, owner: &str) -> Option<Fields<'n>> {
+        let Content::Map(entries) = &field.node.content else {
+            self.refuse(field, format!("{owner} is {}", field.node.sort()), "write it as a map of its fields");
+            return None;
+        };
+        Some(Fields {
+            owner: owner.to_owned(),
+            pointer: field.pointer.clone(),
+            place: field.node.place,
+            entries: entries.iter().map(|(key, node)| (key, node)).collect(),
+        })
+    }
+
+    /// A text, or a scalar taken as the text that it was written as.
+    pub(crate) fn text<'n>(&mut self, field: &Field<'n>, what: &str) -> Option<&'n str> {
+        match &field.node.content {
+            Content::Text(text) | Content::Number(_, text) => Some(text),
+            Content::Bool(value) => Some(if *value { "true" } else { "false" }),
+            Content::Null | Content::List(_) | Content::Map(_) => {
+                self.refuse(field, format!("{what} is {}", field.node.sort()), "write it as a text");
+                None
+            }
+        }
+    }
+
+    /// Refuses every field that was not taken.
+    pub(crate) fn finish(&mut self, fields: Fields<'_>, known: &[&str]) {
+        for (key, _) in &fields.entries {
+            let hint = match nearest(&key.text, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it has {}", known.join(", ")),
+            };
+            let message = format!("{} has no field `{}`", fields.owner, key.text);
+            self.refuse_at(key.place, &step(&fields.pointer, &key.text), message, hint);
+        }
+    }
+
+    /// The place of a character (from 1) of a text that was read from `node`, as near as the text's notation allows.
+    pub(crate) fn place_inside(&self, node: &Node, text: &str, position: usize) -> Place {
+        let before: String = text.chars().take(position.saturating_sub(1)).collect();
+        let start = usize::try_from(node.place.column).unwrap_or(usize::MAX).saturating_sub(1);
+        let line = self.source.lines().nth(usize::try_from(node.place.line).unwrap_or(usize::MAX).saturating_sub(1));
+        let raw: String = line.unwrap_or_default().chars().skip(start).collect();
+        let quotes = usize::from(raw.starts_with(['"', '\'']));
+        // Escapes, folded lines and block texts shift characters: then the start of the text is all that is sure.
+        if raw.chars().skip(quotes).collect::<String>().starts_with(&before) && !before.contains('\n') {
+            let offset = quotes.saturating_add(position.saturating_sub(1));
+            let shift = u32::try_from(offset).unwrap_or(u32::MAX);
+            return Place { line: node.place.line, column: node.place.column.saturating_add(shift) };
+        }
+        node.place
+    }
+}
+
+impl<'t> Fields<'t> {
+    /// Takes a field out; null counts as absent.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Field<'t>> {
+        let at = self.entries.iter().position(|(key, _)| key.text == name)?;
+        let (key, node) = self.entries.remove(at);
+        (node.content != Content::Null).then(|| Field { pointer: step(&self.pointer, &key.text), node })
+    }
+
+    /// Takes fields out that are read by nobody: what the product itself writes into documents.
+    pub(crate) fn ignore(&mut self, names: &[&str]) {
+        self.entries.retain(|(key, _)| !names.contains(&key.text.as_str()));
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, node)| key.text == name && node.content != Content::Null)
+    }
+}
+
+/// The known name that a mistyped one most likely meant: at most a third of its characters differ.
+pub(crate) fn nearest<'n>(mistyped: &str, known: &[&'n str]) -> Option<&'n str> {
+    // LIMIT: nothing that is meant as a field name is longer.
+    if mistyped.len() > 64 {
+        return None;
+    }
+    let folded = mistyped.to_lowercase().replace('-', "_");
+    let candidates = known.iter().map(|name| (edits(&folded, name), *name));
+    candidates.min().filter(|(edits, name)| edits * 3 <= name.len().max(3)).map(|(_, name)| name)
+}
+
+/// Levenshtein distance.
+fn edits(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    for (index, from) in left.chars().enumerate() {
+        let mut diagonal = std::mem::replace(row.first_mut().unwrap_or(&mut 0), index.saturating_add(1));
+        let mut before = index.saturating_add(1);
+        for (to, above) in right.chars().zip(row.iter_mut().skip(1)) {
+            let cost = diagonal.saturating_add(usize::from(from != to));
+            diagonal = *above;
+            before = cost.min(diagonal.saturating_add(1)).min(before.saturating_add(1));
+            *above = before;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}

@@ -1,0 +1,245 @@
+//! Texts to artifacts.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::artifact::{Artifact, Kind};
+use crate::condition::Condition;
+use crate::decode::{Decoder, Field, Fields};
+use crate::gateway::Gateway;
+use crate::route::{Route, RouteBody};
+use crate::tree::{Content, Node, Place, SyntaxFault, TEXT_BYTES_MAX, to_object};
+use crate::violation::{Violation, step};
+use crate::{json, name, yaml};
+
+/// How a text is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// YAML 1.2; JSON is a subset of it.
+    Yaml,
+    /// JSON and nothing else.
+    Json,
+}
+
+/// An artifact as it was read from a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Document {
+    /// What it says.
+    pub artifact: Artifact,
+    root: String,
+    places: HashMap<String, Place>,
+}
+
+impl Document {
+    /// Gives violations that were found later line and column of the part of the text that they concern.
+    pub fn locate(&self, violations: Vec<Violation>) -> Vec<Violation> {
+        violations.into_iter().map(|violation| self.locate_one(violation)).collect()
+    }
+
+    fn locate_one(&self, violation: Violation) -> Violation {
+        let mut pointer = violation.pointer.as_str();
+        let place = loop {
+            match self.places.get(pointer) {
+                Some(place) => break Some(*place),
+                None => match pointer.rsplit_once('/') {
+                    Some((parent, _)) => pointer = parent,
+                    None => break None,
+                },
+            }
+        };
+        Violation {
+            line: place.map(|place| place.line),
+            column: place.map(|place| place.column),
+            pointer: format!("{}{}", self.root, violation.pointer),
+            ..violation
+        }
+    }
+}
+
+/// Reads every artifact of a text, each of which says its kind and name, or everything that is wrong with them.
+pub fn read(text: &str, format: Format) -> Result<Vec<Document>, Vec<Violation>> {
+    read_expecting(text, format, None, None)
+}
+
+/// Reads artifacts of one kind, which need not say it. With a name there must be exactly one, which need not say that.
+pub fn read_as(text: &str, format: Format, kind: Kind, name: Option<&str>) -> Result<Vec<Document>, Vec<Violation>> {
+    read_expecting(text, format, Some(kind), name)
+}
+
+fn read_expecting(
+    text: &str,
+    format: Format,
+    kind: Option<Kind>,
+    name: Option<&str>,
+) -> Result<Vec<Document>, Vec<Violation>> {
+    let nodes = parse(text, format).map_err(|fault| {
+        vec![Violation {
+            line: Some(fault.place.line),
+            column: Some(fault.place.column),
+            ..Violation::new("", fault.message, fault.hint)
+        }]
+    })?;
+    let mut items = Vec::new();
+    for node in nodes {
+        match node.content {
+            Content::List(nodes) => items.extend(nodes),
+            _ => items.push(node),
+        }
+    }
+    let mut decoder = Decoder::new(text);
+    match items.as_slice() {
+        [] => decoder.refuse_at(Place::START, "", "the text has no document", "send at least one artifact"),
+        [_, second, ..] if name.is_some() => {
+            let message = format!("the text has {} documents, and the address names one artifact", items.len());
+            decoder.refuse_at(second.place, "", message, "send one document");
+        }
+        _ => {}
+    }
+    let several = items.len() > 1;
+    let mut documents = Vec::with_capacity(items.len());
+    for (index, node) in items.iter().enumerate() {
+        let root = if several { format!("/{index}") } else { String::new() };
+        documents.extend(decode(&mut decoder, node, root, kind, name));
+    }
+    if decoder.is_clean() { Ok(documents) } else { Err(decoder.into_violations()) }
+}
+
+fn parse(text: &str, format: Format) -> Result<Vec<Node>, SyntaxFault> {
+    if text.len() > TEXT_BYTES_MAX {
+        let message = format!("the text is longer than {TEXT_BYTES_MAX} bytes");
+        return Err(SyntaxFault::new(Place::START, message, "send it in several requests"));
+    }
+    match format {
+        Format::Yaml => yaml::read(text),
+        Format::Json => json::read(text),
+    }
+}
+
+fn decode<'t>(
+    decoder: &mut Decoder<'t>,
+    node: &'t Node,
+    root: String,
+    kind: Option<Kind>,
+    name: Option<&str>,
+) -> Option<Document> {
+    let field = Field { pointer: root.clone(), node };
+    let mut fields = decoder.fields(&field, kind.map_or("the artifact", Kind::singular))?;
+    let kind = decode_kind(decoder, &mut fields, kind)?;
+    let name = decode_name(decoder, &mut fields, kind, name)?;
+    fields.owner = format!("{kind} `{name}`");
+    let metadata = metadata(decoder, &mut fields);
+    fields.ignore(&["lookup_name"]);
+    let (artifact, known) = match kind {
+        Kind::Gateway => {
+            fields.ignore(&["internal", "deployed", "service", "proxy", "active"]);
+            (Some(Artifact::Gateway(Gateway::decode(decoder, &mut fields, name, metadata))), Gateway::FIELDS)
+        }
+        Kind::Route => {
+            fields.ignore(&["targets"]);
+            let body = RouteBody::decode(decoder, &mut fields, metadata);
+            (Some(Artifact::Route(Route { name, body })), ROUTE_FIELDS)
+        }
+        Kind::Condition => {
+            (Condition::decode(decoder, &mut fields, name, metadata).map(Artifact::Condition), Condition::FIELDS)
+        }
+    };
+    decoder.finish(fields, known);
+    let mut places = HashMap::new();
+    collect_places(node, String::new(), &mut places);
+    Some(Document { artifact: artifact?, root, places })
+}
+
+const ROUTE_FIELDS: &[&str] =
+    &["name", "kind", "weight", "condition", "condition_strength", "balance", "rewrites", "metadata"];
+
+fn decode_kind(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, expected: Option<Kind>) -> Option<Kind> {
+    let Some(field) = fields.take("kind") else {
+        if expected.is_none() {
+            decoder.refuse_at(
+                fields.place,
+                &fields.pointer,
+                "the artifact has no kind",
+                "add `kind: gateways`, `kind: routes` or `kind: conditions`",
+            );
+        }
+        return expected;
+    };
+    let text = decoder.text(&field, "the kind")?;
+    match (text.parse::<Kind>(), expected) {
+        (Ok(found), Some(expected)) if found != expected => {
+            let message = format!("the kind is `{text}`, and the address is that of {}", expected.plural());
+            decoder.refuse(&field, message, format!("send it to `/api/v1/{}`, or leave the kind out", found.plural()));
+            None
+        }
+        (Ok(found), _) => Some(found),
+        (Err(unknown), _) => {
+            decoder.refuse(
+                &field,
+                format!("there is no kind `{}`", unknown.given),
+                "use gateways, routes or conditions",
+            );
+            None
+        }
+    }
+}
+
+fn decode_name(
+    decoder: &mut Decoder<'_>,
+    fields: &mut Fields<'_>,
+    kind: Kind,
+    expected: Option<&str>,
+) -> Option<String> {
+    let Some(field) = fields.take("name") else {
+        let Some(expected) = expected else {
+            decoder.refuse_at(fields.place, &fields.pointer, format!("the {kind} has no name"), "add `name: …`");
+            return None;
+        };
+        if let Some((message, hint)) = name::fault(kind, expected) {
+            decoder.refuse_at(fields.place, &fields.pointer, message, hint);
+        }
+        return Some(expected.to_owned());
+    };
+    let text = decoder.text(&field, &format!("the name of the {kind}"))?;
+    if let Some((message, hint)) = name::fault(kind, text) {
+        decoder.refuse(&field, message, hint);
+    } else if let Some(expected) = expected.filter(|expected| *expected != text) {
+        let message = format!("the name is `{text}`, and the address names `{expected}`");
+        decoder.refuse(&field, message, "make them equal, or leave the name out");
+    }
+    Some(text.to_owned())
+}
+
+/// Any map, kept as it was written.
+pub(crate) fn metadata(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>) -> Map<String, Value> {
+    let Some(field) = fields.take("metadata") else { return Map::new() };
+    if let Content::Map(entries) = &field.node.content {
+        return to_object(entries);
+    }
+    decoder.refuse(&field, format!("the metadata of {} is {}", fields.owner, field.node.sort()), "write it as a map");
+    Map::new()
+}
+
+/// The place of each value by its pointer; list items count under their index, and routes of a list also under their
+/// path, as they are named in maps.
+fn collect_places(node: &Node, pointer: String, places: &mut HashMap<String, Place>) {
+    match &node.content {
+        Content::Map(entries) => {
+            for (key, value) in entries {
+                collect_places(value, step(&pointer, &key.text), places);
+            }
+        }
+        Content::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let (pointer, item) = match &item.content {
+                    Content::Map(_) if pointer == "/routes" => (pointer.clone(), item),
+                    Content::Text(path) if pointer == "/routes" => (step(&pointer, path), item),
+                    _ => (format!("{pointer}/{index}"), item),
+                };
+                collect_places(item, pointer, places);
+            }
+        }
+        _ => {}
+    }
+    places.entry(pointer).or_insert(node.place);
+}

@@ -1,0 +1,308 @@
+//! Gateways and their documents.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value, json};
+use vamp_routing::wire::{Share, Sticky};
+
+use crate::condition::take_reference;
+use crate::decode::{Decoder, Field, Fields};
+use crate::path::RoutePath;
+use crate::route::RouteBody;
+use crate::tree::{Content, Key, Node};
+use crate::violation::step;
+use crate::{host, lookup, metadata, percent, weights};
+
+/// A place where traffic comes in and is split over routes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gateway {
+    /// Its name, 1 to 4 segments.
+    pub name: String,
+    /// What users keep beside it.
+    pub metadata: Map<String, Value>,
+    /// The port that its author gave; none: the one it has, or one from the range.
+    pub port: Option<u16>,
+    /// Stickiness.
+    pub sticky: Sticky,
+    /// Hosts that its author gave, in lower case, without doubles.
+    pub virtual_hosts: Vec<String>,
+    /// The routes, in order; no path stands twice.
+    pub routes: Vec<GatewayRoute>,
+}
+
+/// A route as it stands in a gateway.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GatewayRoute {
+    /// Where it leads.
+    pub path: RoutePath,
+    /// What it says.
+    pub content: RouteUse,
+}
+
+/// What a route in a gateway says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RouteUse {
+    /// Written in the gateway.
+    Inline(RouteBody),
+    /// The stored route of this name, as it is when the table is made.
+    Stored {
+        /// Its name.
+        reference: String,
+        /// The weight in this gateway; none: the stored one's.
+        weight: Option<Share>,
+    },
+}
+
+impl Gateway {
+    pub(crate) const FIELDS: &'static [&'static str] =
+        &["name", "kind", "metadata", "port", "sticky", "virtual_hosts", "routes"];
+
+    pub(crate) fn decode<'t>(
+        decoder: &mut Decoder<'t>,
+        fields: &mut Fields<'t>,
+        name: String,
+        metadata: Map<String, Value>,
+    ) -> Self {
+        let owner = fields.owner.clone();
+        let port = fields.take("port").and_then(|field| decode_port(decoder, &field, &owner));
+        let sticky = fields.take("sticky").map(|field| decode_sticky(decoder, &field, &owner)).unwrap_or_default();
+        let hosts = fields.take("virtual_hosts").map(|field| decode_hosts(decoder, &field, &owner)).unwrap_or_default();
+        if let Some(field) = fields.take("selector") {
+            decoder.refuse(
+                &field,
+                format!("{owner} has a selector, which needs a container driver, and none is built yet"),
+                "write its routes out",
+            );
+        }
+        let routes = fields.take("routes");
+        let (place, pointer) = routes
+            .as_ref()
+            .map_or((fields.place, fields.pointer.clone()), |field| (field.node.place, field.pointer.clone()));
+        let clean_before = decoder.count();
+        let mut routes = routes.map(|field| decode_routes(decoder, &field, &owner)).unwrap_or_default();
+        // A weight that could not be read would make the sum wrong too: one fault, one violation.
+        if decoder.count() == clean_before
+            && let Err(wrong) = fill_weights(&mut routes)
+        {
+            let message = format!("the weights of {owner} add up to {}", percent_of(wrong.sum));
+            decoder.refuse_at(
+                place,
+                &pointer,
+                message,
+                "make them add up to 100%, or all to 0%, or leave one out to take the rest",
+            );
+        }
+        Self { name, metadata, port, sticky, virtual_hosts: hosts, routes }
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let routes: Map<String, Value> =
+            self.routes.iter().map(|route| (route.path.to_string(), route.to_json(&self.name))).collect();
+        json!({
+            "name": self.name,
+            "kind": "gateways",
+            "metadata": self.metadata,
+            "lookup_name": lookup::gateway(&self.name),
+            "internal": self.name.split('/').count() == 3,
+            "port": self.port.map(|port| format!("{port}/http")),
+            "sticky": match self.sticky {
+                Sticky::None => None,
+                Sticky::Route => Some("route"),
+                Sticky::Instance => Some("instance"),
+            },
+            "virtual_hosts": self.virtual_hosts,
+            "selector": null,
+            "routes": routes,
+        })
+    }
+}
+
+impl GatewayRoute {
+    fn to_json(&self, gateway: &str) -> Value {
+        let mut object = Map::new();
+        match &self.content {
+            RouteUse::Inline(body) => {
+                object.insert("metadata".into(), json!(body.metadata));
+                object.insert("lookup_name".into(), json!(lookup::route(gateway, &self.path.to_string())));
+                object.extend(body.to_fields());
+            }
+            RouteUse::Stored { reference, weight } => {
+                object.insert("reference".into(), json!(reference));
+                if let Some(weight) = weight {
+                    object.insert("weight".into(), json!(percent::format(*weight)));
+                }
+            }
+        }
+        Value::Object(object)
+    }
+}
+
+/// The sum as a percentage; it may be above 100.
+fn percent_of(sum: u64) -> String {
+    format!("{}.{:02}%", sum / 100, sum % 100).replace(".00%", "%")
+}
+
+/// Settles the weights when the gateway alone decides them: what is shown is what runs. With stored routes they are
+/// settled when the table is made.
+fn fill_weights(routes: &mut [GatewayRoute]) -> Result<(), weights::WrongSum> {
+    let mut bodies = Vec::new();
+    for route in routes.iter_mut() {
+        match &mut route.content {
+            RouteUse::Inline(body) => bodies.push(body),
+            RouteUse::Stored { .. } => return Ok(()),
+        }
+    }
+    let given: Vec<_> = bodies.iter().map(|body| body.weight).collect();
+    for (body, share) in bodies.into_iter().zip(weights::share_out(&given)?) {
+        body.weight = Some(share);
+    }
+    Ok(())
+}
+
+fn decode_port(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Option<u16> {
+    const HINT: &str = "write a number from 1 to 65535, or `N/http`; leave it out to be given one";
+    let text = decoder.text(field, &format!("the port of {owner}"))?.trim();
+    let (number, protocol) = text.split_once('/').unwrap_or((text, "http"));
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let port = number.parse::<u16>().ok().filter(|_| digits);
+    if protocol.eq_ignore_ascii_case("tcp") && port.is_some() {
+        let message = format!("{owner} has the port `{text}`: TCP gateways are not built yet");
+        decoder.refuse(field, message, format!("HTTP works: write `{number}/http`"));
+        return None;
+    }
+    if !protocol.eq_ignore_ascii_case("http") || port.is_none() {
+        decoder.refuse(field, format!("{owner} has the port `{}`, which is none", text.escape_debug()), HINT);
+        return None;
+    }
+    port.filter(|port| *port != 0)
+}
+
+fn decode_sticky(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Sticky {
+    let Some(text) = decoder.text(field, &format!("`sticky` of {owner}")) else { return Sticky::None };
+    match text.to_ascii_lowercase().as_str() {
+        "none" => Sticky::None,
+        "route" | "service" => Sticky::Route,
+        "instance" => Sticky::Instance,
+        _ => {
+            decoder.refuse(field, format!("{owner} is sticky by `{text}`"), "use `route`, `instance` or `none`");
+            Sticky::None
+        }
+    }
+}
+
+fn decode_hosts(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<String> {
+    let one = std::slice::from_ref(field.node);
+    let (items, is_list) = match &field.node.content {
+        Content::List(items) => (items.as_slice(), true),
+        _ => (one, false),
+    };
+    let mut hosts = Vec::new();
+    let mut seen = HashSet::new();
+    for (index, node) in items.iter().enumerate() {
+        let pointer = if is_list { format!("{}/{index}", field.pointer) } else { field.pointer.clone() };
+        let item = Field { pointer, node };
+        let Some(text) = decoder.text(&item, &format!("a virtual host of {owner}")) else { continue };
+        match host::parse_virtual_host(text) {
+            Ok(host) if seen.insert(host.clone()) => hosts.push(host),
+            Ok(_) => {}
+            Err((message, hint)) => decoder.refuse(&item, format!("{owner}: {message}"), hint),
+        }
+    }
+    hosts
+}
+
+/// A route's key and, if it says something, its value.
+struct Entry<'t> {
+    place: crate::tree::Place,
+    path: &'t str,
+    pointer: String,
+    value: Option<Field<'t>>,
+}
+
+fn decode_routes<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str) -> Vec<GatewayRoute> {
+    let mut entries = Vec::new();
+    match &field.node.content {
+        Content::Map(map) => entries.extend(map.iter().map(|(key, node)| entry(&field.pointer, key, node))),
+        Content::List(items) => {
+            for (index, node) in items.iter().enumerate() {
+                let item = Field { pointer: format!("{}/{index}", field.pointer), node };
+                list_entry(decoder, &item, owner, &mut entries);
+            }
+        }
+        _ => {
+            if let Some(path) = decoder.text(field, &format!("`routes` of {owner}")) {
+                entries.push(Entry { place: field.node.place, path, pointer: field.pointer.clone(), value: None });
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    let mut routes = Vec::with_capacity(entries.len());
+    for entry in entries {
+        if !seen.insert(entry.path) {
+            let message = format!("{owner} has the route `{}` twice", entry.path);
+            decoder.refuse_at(entry.place, &entry.pointer, message, "keep one of them");
+            continue;
+        }
+        routes.extend(decode_route(decoder, entry, owner));
+    }
+    routes
+}
+
+fn entry<'t>(pointer: &str, key: &'t Key, node: &'t Node) -> Entry<'t> {
+    let pointer = step(pointer, &key.text);
+    let value = (node.content != Content::Null).then(|| Field { pointer: pointer.clone(), node });
+    Entry { place: key.place, path: &key.text, pointer, value }
+}
+
+/// A list has paths, and maps of one path.
+fn list_entry<'t>(decoder: &mut Decoder<'t>, item: &Field<'t>, owner: &str, entries: &mut Vec<Entry<'t>>) {
+    match &item.node.content {
+        Content::Map(map) => match map.as_slice() {
+            [(key, node)] => entries.push(entry(&item.pointer, key, node)),
+            _ => {
+                let message = format!("an item of `routes` of {owner} has {} keys", map.len());
+                decoder.refuse(item, message, "write one item for each route: `- \"[host:port]\": {weight: 50%}`");
+            }
+        },
+        _ => {
+            if let Some(path) = decoder.text(item, &format!("a route of {owner}")) {
+                entries.push(Entry { place: item.node.place, path, pointer: item.pointer.clone(), value: None });
+            }
+        }
+    }
+}
+
+fn decode_route<'t>(decoder: &mut Decoder<'t>, entry: Entry<'t>, owner: &str) -> Option<GatewayRoute> {
+    let path = RoutePath::parse(entry.path)
+        .map_err(|(message, hint)| decoder.refuse_at(entry.place, &entry.pointer, format!("{owner}: {message}"), hint));
+    let what = format!("route `{}` of {owner}", entry.path);
+    let content = match entry.value {
+        None => Some(RouteUse::Inline(RouteBody::default())),
+        Some(field) => decode_route_use(decoder, &field, &what),
+    };
+    Some(GatewayRoute { path: path.ok()?, content: content? })
+}
+
+fn decode_route_use<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, what: &str) -> Option<RouteUse> {
+    if !matches!(field.node.content, Content::Map(_)) {
+        let reference = decoder.text(field, what)?.to_owned();
+        if let Some((message, hint)) = crate::name::fault(crate::Kind::Route, &reference) {
+            decoder.refuse(field, format!("{what} refers to a stored route: {message}"), hint);
+        }
+        return Some(RouteUse::Stored { reference, weight: None });
+    }
+    let mut fields = decoder.fields(field, what)?;
+    fields.ignore(&["kind", "lookup_name", "targets"]);
+    if fields.has("reference") || fields.has("ref") {
+        let reference = take_reference(decoder, &mut fields)?;
+        let weight =
+            fields.take("weight").and_then(|field| percent::decode(decoder, &field, &format!("the weight of {what}")));
+        fields.ignore(&["metadata"]);
+        decoder.finish(fields, &["reference", "weight"]);
+        return Some(RouteUse::Stored { reference, weight });
+    }
+    let metadata = metadata(decoder, &mut fields);
+    let body = RouteBody::decode(decoder, &mut fields, metadata);
+    decoder.finish(fields, RouteBody::FIELDS);
+    Some(RouteUse::Inline(body))
+}

@@ -1,0 +1,51 @@
+//! Stable hashed names, as the original computes them: logs, metrics and dashboards of users key on them.
+
+use sha1::{Digest as _, Sha1};
+
+const GATEWAY: &str = "io.vamp.model.artifact.Gateway";
+const ROUTE: &str = "io.vamp.model.artifact.DefaultRoute";
+const INSTANCE: &str = "io.vamp.model.artifact.InternalRouteTarget";
+const EXTERNAL: &str = "io.vamp.model.artifact.ExternalRouteTarget";
+const NAMESPACE: &str = "io.vamp.common.Namespace";
+
+/// Lookup name of a gateway.
+pub fn gateway(name: &str) -> String {
+    hash(GATEWAY, name)
+}
+
+/// Lookup name of a stored route.
+pub fn stored_route(name: &str) -> String {
+    hash(ROUTE, name)
+}
+
+/// Lookup name of a route inside its gateway. `path` is the route's key as its author wrote it.
+pub fn route(gateway: &str, path: &str) -> String {
+    let segments: Vec<&str> = if path.starts_with('[') { vec![path] } else { path.split('/').collect() };
+    let padded = |given: &[&str]| {
+        let stars = std::iter::repeat_n("*", 4_usize.saturating_sub(given.len()));
+        given.iter().copied().chain(stars).collect::<Vec<_>>().join("/")
+    };
+    // The name of the gateway counts as one segment, however many it has.
+    hash(GATEWAY, &format!("{}/{}", padded(&[gateway]), padded(&segments)))
+}
+
+/// Lookup name of an instance behind a route.
+pub fn instance(name: &str) -> String {
+    hash(INSTANCE, name)
+}
+
+/// Lookup name of an address behind a route.
+pub fn external(address: &str) -> String {
+    hash(EXTERNAL, address)
+}
+
+/// Lookup name of a namespace.
+pub fn namespace(name: &str) -> String {
+    hash(NAMESPACE, name)
+}
+
+/// The original renders the digest as one big number, so leading zeros are missing.
+fn hash(class: &str, name: &str) -> String {
+    let hex = format!("{:x}", Sha1::digest(format!("class {class}@{name}v1")));
+    hex.trim_start_matches('0').to_owned()
+}

@@ -1,0 +1,174 @@
+//! Routes: stored ones, and those written in a gateway.
+
+use serde_json::{Map, Value, json};
+use vamp_routing::wire::{Balance, Share};
+
+use crate::condition::{ConditionUse, check};
+use crate::decode::{Decoder, Field, Fields};
+use crate::percent;
+use crate::tree::Content;
+
+/// A route that gateways refer to by name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Route {
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub body: RouteBody,
+}
+
+/// What a route says, besides where it leads.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RouteBody {
+    /// What users keep beside it.
+    pub metadata: Map<String, Value>,
+    /// Its share of what no condition took; none: a part of what the others leave.
+    pub weight: Option<Share>,
+    /// Which requests it takes before the weights.
+    pub condition: Option<ConditionUse>,
+    /// The share of those that it takes; set when there is a condition.
+    pub condition_strength: Option<Share>,
+    /// How it chooses among its endpoints; none: the default.
+    pub balance: Option<Balance>,
+    /// Path rewrites, in order.
+    pub rewrites: Vec<Rewrite>,
+}
+
+/// Replaces the path when a condition holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrite {
+    /// The new path; `%[path]` stands for the old one.
+    pub path: String,
+    /// The condition, in the condition language.
+    pub condition: String,
+}
+
+impl Route {
+    pub(crate) fn to_json(&self) -> Value {
+        let mut object = Map::new();
+        object.insert("name".into(), json!(self.name));
+        object.insert("kind".into(), json!("routes"));
+        object.insert("metadata".into(), json!(self.body.metadata));
+        object.insert("lookup_name".into(), json!(crate::lookup::stored_route(&self.name)));
+        object.extend(self.body.to_fields());
+        Value::Object(object)
+    }
+}
+
+impl RouteBody {
+    pub(crate) const FIELDS: &'static [&'static str] =
+        &["weight", "condition", "condition_strength", "balance", "rewrites", "metadata"];
+
+    /// Takes the fields of a route; `metadata` is the caller's.
+    pub(crate) fn decode(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, metadata: Map<String, Value>) -> Self {
+        let owner = fields.owner.clone();
+        let weight =
+            fields.take("weight").and_then(|field| percent::decode(decoder, &field, &format!("the weight of {owner}")));
+        let condition = fields
+            .take("condition")
+            .and_then(|field| ConditionUse::decode(decoder, &field, &format!("the condition of {owner}")));
+        let strength = fields
+            .take("condition_strength")
+            .and_then(|field| percent::decode(decoder, &field, &format!("the condition strength of {owner}")));
+        let balance = fields.take("balance").and_then(|field| decode_balance(decoder, &field, &owner));
+        let rewrites =
+            fields.take("rewrites").map(|field| decode_rewrites(decoder, &field, &owner)).unwrap_or_default();
+        if let Some(field) = fields.take("selector") {
+            decoder.refuse(
+                &field,
+                format!("{owner} has a selector, which needs a container driver, and none is built yet"),
+                "write the addresses as routes `[host:port]`",
+            );
+        }
+        let condition_strength = strength.or_else(|| condition.is_some().then_some(Share::WHOLE));
+        Self { metadata, weight, condition, condition_strength, balance, rewrites }
+    }
+
+    pub(crate) fn to_fields(&self) -> Map<String, Value> {
+        let mut object = Map::new();
+        object.insert("weight".into(), json!(self.weight.map(percent::format)));
+        object.insert("balance".into(), json!(self.balance.map_or("default", balance_name)));
+        object.insert("condition".into(), self.condition.as_ref().map_or(Value::Null, ConditionUse::to_json));
+        object.insert("condition_strength".into(), json!(self.condition_strength.map(percent::format)));
+        object.insert("rewrites".into(), self.rewrites.iter().map(Rewrite::to_json).collect());
+        object
+    }
+}
+
+impl Rewrite {
+    fn to_json(&self) -> Value {
+        json!({"path": format!("{} if {}", self.path, self.condition)})
+    }
+}
+
+fn balance_name(balance: Balance) -> &'static str {
+    match balance {
+        Balance::RoundRobin => "roundrobin",
+        Balance::LeastConn => "leastconn",
+    }
+}
+
+fn decode_balance(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Option<Balance> {
+    let text = decoder.text(field, &format!("the balance of {owner}"))?;
+    match text.to_ascii_lowercase().as_str() {
+        "default" | "" => None,
+        "roundrobin" => Some(Balance::RoundRobin),
+        "leastconn" => Some(Balance::LeastConn),
+        _ => {
+            let message = format!("{owner} has the balance `{text}`, which this build does not have");
+            decoder.refuse(field, message, "use `roundrobin`, `leastconn` or `default`");
+            None
+        }
+    }
+}
+
+const REWRITE_HINT: &str = "write `- path: \"/new if path is /old\"`";
+
+fn decode_rewrites(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<Rewrite> {
+    let single = [field.node.clone()];
+    let (items, is_list) = match &field.node.content {
+        Content::List(items) => (items.as_slice(), true),
+        _ => (single.as_slice(), false),
+    };
+    let mut rewrites = Vec::new();
+    for (index, node) in items.iter().enumerate() {
+        let pointer = if is_list { format!("{}/{index}", field.pointer) } else { field.pointer.clone() };
+        let item = Field { pointer, node };
+        let what = format!("rewrite {} of {owner}", index.saturating_add(1));
+        rewrites.extend(decode_rewrite(decoder, &item, &what));
+    }
+    rewrites
+}
+
+fn decode_rewrite(decoder: &mut Decoder<'_>, item: &Field<'_>, what: &str) -> Option<Rewrite> {
+    if let Content::Text(text) = &item.node.content {
+        decoder.refuse(item, format!("{what} is the text `{text}`: stored rewrites are not built"), REWRITE_HINT);
+        return None;
+    }
+    let mut fields = decoder.fields(item, what)?;
+    let path = fields.take("path");
+    fields.ignore(&["kind", "metadata", "lookup_name"]);
+    decoder.finish(fields, &["path"]);
+    let Some(field) = path else {
+        decoder.refuse(item, format!("{what} has no path"), REWRITE_HINT);
+        return None;
+    };
+    let whole = decoder.text(&field, what)?;
+    // The last ` if ` parts path and condition, in any case of its letters.
+    let Some(at) = whole.to_ascii_lowercase().rfind(" if ") else {
+        decoder.refuse(&field, format!("{what} has no condition: `{whole}`"), REWRITE_HINT);
+        return None;
+    };
+    let path = whole.get(..at).unwrap_or_default().trim();
+    let given = whole.get(at.saturating_add(" if ".len())..).unwrap_or_default();
+    // The original wants a proxy's condition in braces, and adds them when they are missing.
+    let inner = given.trim();
+    let condition = inner.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')).unwrap_or(inner).trim();
+    if path.is_empty() || path.contains(|found: char| found.is_whitespace() || found.is_control()) {
+        decoder.refuse(&field, format!("{what} has no usable new path: `{path}`"), REWRITE_HINT);
+        return None;
+    }
+    let offset = whole.rfind(condition).and_then(|at| whole.get(..at)).map_or(0, |before| before.chars().count());
+    check(decoder, &field, &format!("the condition of {what}"), whole, condition, offset)
+        .then(|| Rewrite { path: path.to_owned(), condition: condition.to_owned() })
+}
