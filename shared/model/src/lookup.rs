@@ -46,6 +46,10 @@ pub fn namespace(name: &str) -> String {
 
 /// The original renders the digest as one big number, so leading zeros are missing.
 fn hash(class: &str, name: &str) -> String {
-    let hex = format!("{:x}", Sha1::digest(format!("class {class}@{name}v1")));
-    hex.trim_start_matches('0').to_owned()
+    let digest = Sha1::digest(format!("class {class}@{name}v1"));
+    let hex = digest
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 0xF])
+        .filter_map(|nibble| char::from_digit(u32::from(nibble), 16));
+    hex.skip_while(|digit| *digit == '0').collect()
 }
