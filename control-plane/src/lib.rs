@@ -4,3 +4,4 @@
 //! the gateways acknowledge. What a gateway would refuse is never stored.
 
 pub mod persist;
+pub mod plan;

@@ -49,7 +49,8 @@ async fn a_change_that_fails_leaves_nothing(bench: &dyn Bench) {
     let database = bench.open().await;
     let before = database.snapshot().await.unwrap();
     let twice = [("left", 9100), ("right", 9100)];
-    let error = database.commit(&change(&before.position, &[("left", Some("{}")), ("right", Some("{}"))], &twice)).await;
+    let error =
+        database.commit(&change(&before.position, &[("left", Some("{}")), ("right", Some("{}"))], &twice)).await;
     assert!(matches!(error, Err(PersistError::Failed { .. })), "{error:?}");
     assert_eq!(database.snapshot().await.unwrap(), before);
     assert!(database.history(&gateway("left")).await.unwrap().is_empty());

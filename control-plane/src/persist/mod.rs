@@ -134,7 +134,9 @@ pub enum PersistError {
         expected: Position,
     },
     /// A newer product wrote it.
-    #[error("database {address} has schema {found}, this build reads up to {known}: start the newer control plane, or restore a backup of the older schema")]
+    #[error(
+        "database {address} has schema {found}, this build reads up to {known}: start the newer control plane, or restore a backup of the older schema"
+    )]
     NewerSchema {
         /// Where it is.
         address: String,

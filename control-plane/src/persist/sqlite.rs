@@ -5,10 +5,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
 use sqlx::Row;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
 
 use super::schema::MIGRATIONS;
 use super::{
@@ -42,8 +43,7 @@ impl Sqlite {
             .busy_timeout(BUSY)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let writer =
-            SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(failed)?;
         migrate(&writer, address, now_unix_ms).await?;
         let readers =
             SqlitePoolOptions::new().max_connections(READERS).connect_with(options.pragma("query_only", "1")).await;
@@ -75,8 +75,11 @@ async fn migrate(writer: &SqlitePool, address: &str, now_unix_ms: u64) -> Result
     let failed = |cause| PersistError::Failed { address: address.to_owned(), cause };
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let found: i64 =
-        sqlx::query("PRAGMA user_version").fetch_one(&mut *transaction).await.and_then(|row| row.try_get(0)).map_err(failed)?;
+    let found: i64 = sqlx::query("PRAGMA user_version")
+        .fetch_one(&mut *transaction)
+        .await
+        .and_then(|row| row.try_get(0))
+        .map_err(failed)?;
     if found > known {
         return Err(PersistError::NewerSchema { address: address.to_owned(), found, known });
     }
@@ -111,8 +114,7 @@ impl Persistence for Sqlite {
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed, PersistError> {
-        let mut transaction =
-            self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|cause| self.failed(cause))?;
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|cause| self.failed(cause))?;
         let current = read_position(&mut transaction).await.map_err(|cause| self.failed(cause))?;
         if current != change.expected {
             return Err(PersistError::Moved { expected: change.expected.clone() });
@@ -145,8 +147,7 @@ impl Persistence for Sqlite {
     }
 
     async fn keep_counts(&self, counts: &[StoredCounts]) -> Result<(), PersistError> {
-        let mut transaction =
-            self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|cause| self.failed(cause))?;
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|cause| self.failed(cause))?;
         write_counts(&mut transaction, counts).await.map_err(|cause| self.failed(cause))?;
         transaction.commit().await.map_err(|cause| self.failed(cause))
     }
@@ -211,7 +212,8 @@ async fn write_change(
         .await?;
     let mut versions = Vec::with_capacity(change.writes.len());
     for write in &change.writes {
-        versions.push(write_artifact(connection, &write.id, write.document.as_deref(), sequence, change.at_unix_ms).await?);
+        versions
+            .push(write_artifact(connection, &write.id, write.document.as_deref(), sequence, change.at_unix_ms).await?);
     }
     write_ports(connection, &change.ports).await?;
     sqlx::query("UPDATE state SET sequence = ?, revision = ?, table_digest = ?")
@@ -220,8 +222,7 @@ async fn write_change(
         .bind(&change.table)
         .execute(connection)
         .await?;
-    let position =
-        Position { epoch: current.epoch, sequence, revision: change.revision, table: change.table.clone() };
+    let position = Position { epoch: current.epoch, sequence, revision: change.revision, table: change.table.clone() };
     Ok(Committed { position, versions })
 }
 
@@ -320,7 +321,12 @@ fn read_event(row: &SqliteRow) -> Result<StoredEvent, sqlx::Error> {
 }
 
 fn read_counts(row: &SqliteRow) -> Result<StoredCounts, sqlx::Error> {
-    Ok(StoredCounts { id: row.try_get(0)?, boot: row.try_get(1)?, at_unix_ms: unsigned(row, 2)?, body: row.try_get(3)? })
+    Ok(StoredCounts {
+        id: row.try_get(0)?,
+        boot: row.try_get(1)?,
+        at_unix_ms: unsigned(row, 2)?,
+        body: row.try_get(3)?,
+    })
 }
 
 /// SQLite has signed numbers only; ours never come near the sign.

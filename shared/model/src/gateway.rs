@@ -84,7 +84,7 @@ impl Gateway {
         if decoder.count() == clean_before
             && let Err(wrong) = fill_weights(&mut routes)
         {
-            let message = format!("the weights of {owner} add up to {}", percent_of(wrong.sum));
+            let message = format!("the weights of {owner} add up to {}", percent::format_sum(wrong.sum));
             decoder.refuse_at(
                 place,
                 &pointer,
@@ -135,11 +135,6 @@ impl GatewayRoute {
         }
         Value::Object(object)
     }
-}
-
-/// The sum as a percentage; it may be above 100.
-fn percent_of(sum: u64) -> String {
-    format!("{}.{:02}%", sum / 100, sum % 100).replace(".00%", "%")
 }
 
 /// Settles the weights when the gateway alone decides them: what is shown is what runs. With stored routes they are

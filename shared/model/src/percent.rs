@@ -30,6 +30,11 @@ pub fn format(share: Share) -> String {
     }
 }
 
+/// Writes a sum of shares, which may be above 100 %.
+pub fn format_sum(sum: u64) -> String {
+    format!("{}.{:02}%", sum / 100, sum % 100).replace(".00%", "%")
+}
+
 pub(crate) fn decode(decoder: &mut Decoder<'_>, field: &Field<'_>, what: &str) -> Option<Share> {
     if let Content::Number(_, text) = &field.node.content {
         let hint = if parse(&format!("{text}%")).is_some() { format!("write \"{text}%\"") } else { HINT.to_owned() };

@@ -1,0 +1,174 @@
+//! Puts stored routes and conditions in the place of their references, and settles the weights.
+
+use std::collections::BTreeMap;
+
+use vamp_model::{ConditionUse, Gateway, GatewayRoute, RouteBody, RoutePath, RouteUse, lookup, percent, step, weights};
+use vamp_routing::wire::{self, Share};
+
+use super::{Finding, Picture, Warning};
+
+/// What may be referred to, by name.
+pub(super) struct Stored<'p> {
+    routes: BTreeMap<&'p str, &'p RouteBody>,
+    conditions: BTreeMap<&'p str, &'p str>,
+}
+
+impl<'p> Stored<'p> {
+    pub(super) fn new(picture: &'p Picture) -> Self {
+        Self {
+            routes: picture.routes.iter().map(|route| (route.name.as_str(), &route.body)).collect(),
+            conditions: picture.conditions.iter().map(|found| (found.name.as_str(), found.text.as_str())).collect(),
+        }
+    }
+}
+
+/// One gateway, complete. What cannot be expanded is a finding and left out.
+pub(super) fn gateway(
+    gateway: &Gateway,
+    gateways: &BTreeMap<&str, &Gateway>,
+    stored: &Stored<'_>,
+    port: Option<u16>,
+    findings: &mut Vec<Finding>,
+    warnings: &mut Vec<Warning>,
+) -> wire::Gateway {
+    let mut routes = Vec::with_capacity(gateway.routes.len());
+    let mut given = Vec::with_capacity(gateway.routes.len());
+    for route in &gateway.routes {
+        if let RoutePath::Gateway(target) = &route.path
+            && !gateways.contains_key(target.as_str())
+        {
+            let message = format!("gateway `{}` leads to gateway `{target}`, which does not exist", gateway.name);
+            let pointer = step("/routes", &route.path.to_string());
+            findings.push(Finding::gateway(
+                &gateway.name,
+                pointer,
+                message,
+                "create it first, or write an address as `[host:port]`",
+            ));
+        }
+        let Some((body, weight)) = resolve(gateway, route, stored, findings) else { continue };
+        given.push(weight);
+        routes.push(expand(gateway, route, body, stored, findings));
+    }
+    // With a route missing the weights mean nothing.
+    if routes.len() == gateway.routes.len() {
+        settle(gateway, &mut routes, &given, findings, warnings);
+    }
+    wire::Gateway {
+        name: gateway.name.clone(),
+        lookup: lookup::gateway(&gateway.name),
+        port,
+        virtual_hosts: gateway.virtual_hosts.clone(),
+        sticky: gateway.sticky,
+        routes,
+    }
+}
+
+fn resolve<'r>(
+    gateway: &Gateway,
+    route: &'r GatewayRoute,
+    stored: &Stored<'r>,
+    findings: &mut Vec<Finding>,
+) -> Option<(&'r RouteBody, Option<Share>)> {
+    match &route.content {
+        RouteUse::Inline(body) => Some((body, body.weight)),
+        RouteUse::Stored { reference, weight } => {
+            let Some(body) = stored.routes.get(reference.as_str()) else {
+                let message = format!(
+                    "gateway `{}` refers to the stored route `{reference}`, which does not exist",
+                    gateway.name
+                );
+                let pointer = step("/routes", &route.path.to_string());
+                findings.push(Finding::gateway(
+                    &gateway.name,
+                    pointer,
+                    message,
+                    "create it first, or write the route out",
+                ));
+                return None;
+            };
+            Some((body, weight.or(body.weight)))
+        }
+    }
+}
+
+fn expand(
+    gateway: &Gateway,
+    route: &GatewayRoute,
+    body: &RouteBody,
+    stored: &Stored<'_>,
+    findings: &mut Vec<Finding>,
+) -> wire::Route {
+    let name = route.path.to_string();
+    let condition = match &body.condition {
+        None => None,
+        Some(ConditionUse::Inline(text)) => Some(text.clone()),
+        Some(ConditionUse::Stored(reference)) => {
+            let found = stored.conditions.get(reference.as_str());
+            if found.is_none() {
+                let message = format!(
+                    "route `{name}` of gateway `{}` refers to the condition `{reference}`, which does not exist",
+                    gateway.name
+                );
+                let pointer = step(&step("/routes", &name), "condition");
+                findings.push(Finding::gateway(
+                    &gateway.name,
+                    pointer,
+                    message,
+                    "create it first, or write the condition out",
+                ));
+            }
+            found.map(|text| (*text).to_owned())
+        }
+    };
+    let target = match &route.path {
+        RoutePath::Gateway(target) => wire::Target::Gateway(target.clone()),
+        RoutePath::External(address) => wire::Target::Endpoints(vec![wire::Endpoint {
+            name: address.clone(),
+            lookup: lookup::external(address),
+            address: address.clone(),
+        }]),
+    };
+    let rewrites = body.rewrites.iter();
+    wire::Route {
+        lookup: lookup::route(&gateway.name, &name),
+        name,
+        weight: Share::NONE,
+        condition,
+        condition_strength: body.condition_strength.unwrap_or(Share::WHOLE),
+        balance: body.balance.unwrap_or_default(),
+        rewrites: rewrites
+            .map(|rewrite| wire::Rewrite { path: rewrite.path.clone(), condition: rewrite.condition.clone() })
+            .collect(),
+        target,
+    }
+}
+
+fn settle(
+    gateway: &Gateway,
+    routes: &mut [wire::Route],
+    given: &[Option<Share>],
+    findings: &mut Vec<Finding>,
+    warnings: &mut Vec<Warning>,
+) {
+    match weights::share_out(given) {
+        Ok(shares) => {
+            for (route, share) in routes.iter_mut().zip(&shares) {
+                route.weight = *share;
+            }
+            if !routes.is_empty() && shares.iter().all(|share| *share == Share::NONE) {
+                let message = format!(
+                    "all weights of gateway `{}` are 0%: requests that no condition takes are answered with 503",
+                    gateway.name
+                );
+                warnings.push(Warning { gateway: Some(gateway.name.clone()), message });
+            }
+        }
+        Err(wrong) => {
+            let message =
+                format!("the weights of gateway `{}` add up to {}", gateway.name, percent::format_sum(wrong.sum));
+            let hint = "make them add up to 100%, or all to 0%, or leave one out to take the rest";
+            findings.push(Finding::gateway(&gateway.name, "/routes", message, hint));
+        }
+    }
+}
