@@ -2,9 +2,16 @@
 //! name. Both programs and their readers (Kibana, workflows, alert rules) agree on it here.
 
 pub mod access;
+pub mod client;
+pub mod document;
+pub mod elastic_url;
+pub mod metric;
 mod reason;
 mod record;
 pub mod split;
+pub mod template;
 
+pub use client::ElasticClient;
+pub use elastic_url::ElasticUrl;
 pub use reason::Reason;
 pub use record::{Record, RouteLabels, Text};

@@ -92,38 +92,42 @@ impl Text {
     /// that no reader's terminal or parser is driven by a client.
     pub fn bounded(bytes: &[u8], limit_bytes: usize) -> Self {
         // The common case by far: one copy.
-        if bytes.len() <= limit_bytes && bytes.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-            return Self { kept: bytes.iter().map(|byte| char::from(*byte)).collect(), cut: false };
+        if bytes.len() <= limit_bytes
+            && bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
+            && let Ok(plain) = std::str::from_utf8(bytes)
+        {
+            return Self { kept: plain.to_owned(), cut: false };
         }
-        let mut text = Self { kept: String::with_capacity(limit_bytes.min(bytes.len().saturating_mul(4))), cut: false };
+        let mut text = Self::default();
         for chunk in bytes.utf8_chunks() {
-            for character in chunk.valid().chars() {
-                if character.is_control() {
-                    let mut utf8 = [0; 4];
-                    let escaped =
-                        character.encode_utf8(&mut utf8).bytes().all(|byte| text.push_escaped(byte, limit_bytes));
-                    if !escaped {
-                        return text;
-                    }
-                } else if text.kept.len() + character.len_utf8() > limit_bytes {
-                    text.cut = true;
-                    return text;
-                } else {
-                    text.kept.push(character);
-                }
-            }
-            if !chunk.invalid().iter().all(|byte| text.push_escaped(*byte, limit_bytes)) {
+            let whole = chunk.valid().chars().all(|character| text.push(character, limit_bytes))
+                && chunk.invalid().iter().all(|byte| text.push_escaped(*byte, limit_bytes));
+            if !whole {
+                text.cut = true;
                 return text;
             }
         }
         text
     }
 
+    /// Whether it fitted.
+    fn push(&mut self, character: char, limit_bytes: usize) -> bool {
+        if character.is_control() {
+            let mut utf8 = [0; 4];
+            return character.encode_utf8(&mut utf8).bytes().all(|byte| self.push_escaped(byte, limit_bytes));
+        }
+        let fits = self.kept.len() + character.len_utf8() <= limit_bytes;
+        if fits {
+            self.kept.push(character);
+        }
+        fits
+    }
+
+    /// Whether it fitted.
     fn push_escaped(&mut self, byte: u8, limit_bytes: usize) -> bool {
         use std::fmt::Write as _;
         // Writing to a string does not fail.
-        self.cut = self.kept.len() + 4 > limit_bytes || write!(self.kept, "\\x{byte:02x}").is_err();
-        !self.cut
+        self.kept.len() + 4 <= limit_bytes && write!(self.kept, "\\x{byte:02x}").is_ok()
     }
 }
 

@@ -1,0 +1,145 @@
+//! Every Prometheus metric: name, kind, labels and what it says. Code names metrics by this enum only, so that a name
+//! has one spelling and the reference lists all of them.
+//!
+//! Label values come from the configuration and from fixed lists, never from a request: no client makes a series.
+
+/// How a metric behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows; it starts again at 0 with the process.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Counts by upper bound, with a sum.
+    Histogram,
+}
+
+impl Kind {
+    /// The word of the exposition format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Upper bounds of the duration histograms, in seconds. From half a millisecond (a local service) to a minute (the
+/// default time-out), about two for each factor of five.
+pub const DURATION_BOUNDS_SECONDS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 10.0, 60.0];
+
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $variant:ident = $kind:ident $name:literal [$($label:literal),*];)+) => {
+        /// A metric of the product.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Metric { $($(#[doc = $help])+ $variant,)+ }
+
+        impl Metric {
+            /// All of them, in the order of the reference.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The name that is scraped.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)+ }
+            }
+
+            /// How it behaves.
+            pub fn kind(self) -> Kind {
+                match self { $(Self::$variant => Kind::$kind,)+ }
+            }
+
+            /// Names of its labels.
+            pub fn labels(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($label),*],)+ }
+            }
+
+            /// What it says, for `# HELP` and the reference.
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($help),+).trim_ascii(),)+ }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Requests with an answer, by gateway and route names and class of the status (`none` when nothing was sent).
+    Requests = Counter "vamp_gateway_requests_total" ["gateway", "route", "code"];
+    /// How requests ended, by the reason of their record.
+    Ended = Counter "vamp_gateway_requests_ended_total" ["gateway", "reason"];
+    /// Time from a request's whole head to the last byte of its answer.
+    Duration = Histogram "vamp_gateway_request_duration_seconds" ["gateway", "route"];
+    /// Time from a request's start at the upstream to the head of its answer.
+    UpstreamDuration = Histogram "vamp_gateway_upstream_duration_seconds" ["gateway", "route"];
+    /// Tries after the first at an upstream.
+    Retries = Counter "vamp_gateway_retries_total" ["gateway", "route"];
+    /// Body bytes from clients.
+    BytesIn = Counter "vamp_gateway_received_bytes_total" ["gateway", "route"];
+    /// Bytes sent to clients, heads and bodies.
+    BytesOut = Counter "vamp_gateway_sent_bytes_total" ["gateway", "route"];
+    /// Requests by lookup name of gateway and route, as the exporter for HAProxy named them.
+    FrontendRequests = Counter "haproxy_frontend_http_requests_total" ["frontend"];
+    /// Answers by lookup name of gateway and route and class of the status, as the exporter for HAProxy named them.
+    FrontendResponses = Counter "haproxy_frontend_http_responses_total" ["frontend", "code"];
+    /// Records of answered requests: each is shipped, dropped or still queued.
+    RecordsAnswered = Counter "vamp_gateway_records_answered_total" [];
+    /// Records stored as documents in Elasticsearch.
+    RecordsShipped = Counter "vamp_gateway_records_shipped_total" [];
+    /// Records dropped, by reason.
+    RecordsDropped = Counter "vamp_gateway_records_dropped_total" ["reason"];
+    /// Records that wait to be shipped.
+    RecordsQueued = Gauge "vamp_gateway_records_queued" [];
+    /// Bulk requests to Elasticsearch, by outcome.
+    ShipRequests = Counter "vamp_gateway_ship_requests_total" ["outcome"];
+    /// Whether the newest bulk request to Elasticsearch was taken: 1, else 0.
+    ShipUp = Gauge "vamp_gateway_ship_up" [];
+    /// Epoch of the routing table that is served.
+    TableEpoch = Gauge "vamp_gateway_table_epoch" [];
+    /// Revision of the routing table that is served.
+    TableRevision = Gauge "vamp_gateway_table_revision" [];
+    /// Gateways in the routing table that is served.
+    TableGateways = Gauge "vamp_gateway_table_gateways" [];
+    /// What does not work although the table is served: ports that can't be bound, a last good file not written.
+    Problems = Gauge "vamp_gateway_problems" [];
+    /// State of the synchronisation with the store: 1 for the present one.
+    SyncState = Gauge "vamp_gateway_sync_state" ["state"];
+    /// Seconds since the store last confirmed that the table is the newest.
+    SyncStaleness = Gauge "vamp_gateway_sync_staleness_seconds" [];
+    /// Tables since the start, by what became of them.
+    SyncTables = Counter "vamp_gateway_sync_tables_total" ["outcome"];
+    /// Listeners by state.
+    Listeners = Gauge "vamp_gateway_listeners" ["state"];
+    /// Open connections by side.
+    Connections = Gauge "vamp_gateway_connections" ["side"];
+    /// Connections since the start by side.
+    ConnectionsOpened = Counter "vamp_gateway_connections_opened_total" ["side"];
+    /// Split tickets delivered, by gateway, level (the weights, or the route whose condition it is) and route.
+    SplitDelivered = Gauge "vamp_gateway_split_delivered" ["gateway", "level", "route"];
+    /// 1, with the version and the id of the process.
+    Info = Gauge "vamp_gateway_info" ["version", "id"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions_and_are_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        for metric in Metric::ALL {
+            let name = metric.name();
+            assert!(seen.insert(name), "{name} twice");
+            assert!(name.starts_with("vamp_") || name.starts_with("haproxy_frontend_"), "{name}");
+            assert_eq!(metric.kind() == Kind::Counter, name.ends_with("_total"), "{name}");
+            assert!(metric.help().ends_with('.') && !metric.help().contains("  "), "{name}: {}", metric.help());
+        }
+    }
+
+    #[test]
+    fn no_label_could_carry_what_a_client_wrote() {
+        for label in Metric::ALL.iter().flat_map(|metric| metric.labels()) {
+            assert!(!["path", "host", "method", "client", "user_agent", "status"].contains(label), "{label}");
+        }
+    }
+}
