@@ -13,9 +13,11 @@
 )]
 
 pub mod components;
+pub mod installation;
 pub mod load;
 pub mod origin;
 pub mod process;
+pub mod relay;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,309 @@
+//! The product as an operator runs it: etcd, control plane and gateways, each a process of its own.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::components::{Etcd, http_client};
+use crate::process::{Process, Signal, own_binary};
+use crate::{eventually, free_port};
+
+/// Time for anything that a machine that does other things too needs to get on.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An answer of the REST API.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body, JSON; `null` when it is none.
+    pub body: Value,
+}
+
+impl Answer {
+    /// Fails the test unless the status is one of these.
+    #[track_caller]
+    pub fn expect(self, statuses: &[u16]) -> Value {
+        assert!(statuses.contains(&self.status.as_u16()), "not one of {statuses:?}: {} {:#}", self.status, self.body);
+        self.body
+    }
+}
+
+/// One etcd and one control plane; gateways are started beside them.
+#[derive(Debug)]
+pub struct Installation {
+    /// The store.
+    pub etcd: Etcd,
+    folder: tempfile::TempDir,
+    control_plane: Process,
+    api_port: u16,
+    namespace: String,
+    client: reqwest::Client,
+}
+
+impl Installation {
+    /// Starts etcd and the control plane on free ports.
+    pub async fn start() -> Self {
+        Self::start_in("default").await
+    }
+
+    /// As [`Installation::start`], in a namespace.
+    pub async fn start_in(namespace: &str) -> Self {
+        let etcd = Etcd::start().await;
+        let folder = tempfile::Builder::new().prefix("vamp-").tempdir().expect("a temporary directory");
+        let api_port = free_port();
+        let control_plane = launch_control_plane(&etcd, folder.path(), api_port, namespace);
+        let namespace = namespace.to_owned();
+        let mut started = Self { etcd, folder, control_plane, api_port, namespace, client: http_client() };
+        started.until_answering().await;
+        started
+    }
+
+    /// Kills the control plane as a crash does.
+    pub async fn kill_control_plane(&mut self) {
+        self.control_plane.kill().await;
+    }
+
+    /// Kills the control plane and starts it again on the same database.
+    pub async fn restart_control_plane(&mut self) {
+        self.control_plane.kill().await;
+        self.control_plane = launch_control_plane(&self.etcd, self.folder.path(), self.api_port, &self.namespace);
+        self.until_answering().await;
+    }
+
+    async fn until_answering(&mut self) {
+        let url = format!("http://127.0.0.1:{}/live", self.api_port);
+        eventually(PATIENCE, "the control plane answers", async || {
+            assert!(!self.control_plane.has_ended(), "the control plane ended:\n{}", self.control_plane.tail());
+            self.client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        })
+        .await;
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}/api/v1/{path}", self.api_port)
+    }
+
+    /// `GET /api/v1/{path}`.
+    pub async fn get(&self, path: &str) -> Answer {
+        answer(self.client.get(self.url(path))).await
+    }
+
+    /// `PUT /api/v1/{path}` with a YAML document.
+    pub async fn put(&self, path: &str, yaml: &str) -> Answer {
+        let request = self.client.put(self.url(path)).header("content-type", "application/yaml");
+        answer(request.body(yaml.to_owned())).await
+    }
+
+    /// `POST /api/v1/{path}` with a JSON document.
+    pub async fn post(&self, path: &str, json: &Value) -> Answer {
+        answer(self.client.post(self.url(path)).json(json)).await
+    }
+
+    /// `DELETE /api/v1/{path}`.
+    pub async fn delete(&self, path: &str) -> Answer {
+        answer(self.client.delete(self.url(path))).await
+    }
+
+    /// Writes a gateway, and fails the test unless every gateway process serves it when this returns.
+    pub async fn serve(&self, name: &str, yaml: &str) -> Value {
+        let body = self.put(&format!("gateways/{name}?wait=20s"), yaml).await.expect(&[200, 201]);
+        let rollout = &body["rollout"];
+        assert_eq!(rollout["applied"], rollout["of"], "{body:#}");
+        assert!(rollout["of"].as_u64() > Some(0), "no gateway is registered: {body:#}");
+        body
+    }
+
+    /// The rollout as the API shows it, as soon as `holds` for it.
+    pub async fn rollout_where(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        eventually(PATIENCE, what, async || {
+            let body = self.get("rollout").await.body;
+            holds(&body).then_some(body)
+        })
+        .await
+    }
+
+    /// Starts a gateway process and waits until the control plane knows it.
+    pub async fn gateway(&self, id: &str) -> Gateway {
+        self.gateway_with(id, &[]).await
+    }
+
+    /// As [`Installation::gateway`], with further arguments.
+    pub async fn gateway_with(&self, id: &str, arguments: &[&str]) -> Gateway {
+        let gateway = self.gateway_alone(id, arguments);
+        gateway.until_live().await;
+        self.rollout_where("the gateway is registered", |rollout| find(rollout, id).is_some()).await;
+        gateway
+    }
+
+    /// Starts a gateway process and waits for nothing.
+    pub fn gateway_alone(&self, id: &str, arguments: &[&str]) -> Gateway {
+        let mut command = self.gateway_arguments();
+        command.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        Gateway::launch(self.folder.path(), id, command, &[])
+    }
+
+    /// As [`Installation::gateway_alone`], behind the commands of a shell, which run in the gateway's process first.
+    pub fn gateway_after(&self, id: &str, shell: &str) -> Gateway {
+        let command = self.gateway_arguments();
+        Gateway::launch(self.folder.path(), id, command, &["/bin/sh", "-c", &format!("{shell}; exec \"$@\""), "sh"])
+    }
+
+    fn gateway_arguments(&self) -> Vec<String> {
+        let store = self.etcd.store_url("vamp");
+        vec!["--store".to_owned(), store, "--namespace".to_owned(), self.namespace.clone()]
+    }
+}
+
+/// A gateway of a rollout by its id.
+pub fn find<'rollout>(rollout: &'rollout Value, id: &str) -> Option<&'rollout Value> {
+    rollout["gateways"].as_array()?.iter().find(|gateway| gateway["id"] == id)
+}
+
+fn launch_control_plane(etcd: &Etcd, folder: &Path, port: u16, namespace: &str) -> Process {
+    let arguments = [
+        "control-plane".to_owned(),
+        "--listen".to_owned(),
+        format!("127.0.0.1:{port}"),
+        "--store".to_owned(),
+        etcd.store_url("vamp"),
+        "--database".to_owned(),
+        format!("sqlite:{}", folder.join("vamp.db").display()),
+        "--namespace".to_owned(),
+        namespace.to_owned(),
+    ];
+    Process::spawn(&own_binary("vamp"), arguments, NO_ENVIRONMENT, &folder.join("control-plane.log"))
+}
+
+const NO_ENVIRONMENT: [(&str, &str); 0] = [];
+
+async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await.expect("the control plane answers");
+    let status = response.status();
+    Answer { status, body: response.json().await.unwrap_or_default() }
+}
+
+/// One gateway process.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its id.
+    pub id: String,
+    process: Process,
+    admin: SocketAddr,
+    folder: PathBuf,
+    program: Vec<String>,
+    client: reqwest::Client,
+}
+
+impl Gateway {
+    fn launch(folder: &Path, id: &str, mut arguments: Vec<String>, before: &[&str]) -> Self {
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let folder = folder.join(id);
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        arguments.extend(["--gateway-id".to_owned(), id.to_owned(), "--admin".to_owned(), admin.to_string()]);
+        arguments.extend(["--data-dir".to_owned(), folder.join("data").display().to_string()]);
+        if !arguments.iter().any(|argument| argument == "--bind") {
+            arguments.extend(["--bind".to_owned(), "127.0.0.1".to_owned()]);
+        }
+        let mut program: Vec<_> = before.iter().map(|part| (*part).to_owned()).collect();
+        program.push(own_binary("vamp-gateway").display().to_string());
+        program.extend(arguments);
+        let process = spawn(&program, &folder);
+        Self { id: id.to_owned(), process, admin, folder, program, client: http_client() }
+    }
+
+    /// Kills it as a crash does.
+    pub async fn kill(&mut self) {
+        self.process.kill().await;
+    }
+
+    /// Starts it again after its end, with the same settings and data.
+    pub fn start_again(&mut self) {
+        self.process = spawn(&self.program, &self.folder);
+    }
+
+    /// Tells it to stop, and waits for its end, which must be a good one.
+    pub async fn stop(&mut self) {
+        self.process.signal(Signal::Terminate);
+        let status = self.process.wait(Duration::from_mins(1)).await;
+        assert!(status.success(), "the gateway ended with {status}:\n{}", self.process.tail());
+    }
+
+    /// Tells it to stop, and waits for nothing.
+    pub fn begin_stop(&self) {
+        self.process.signal(Signal::Terminate);
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid().expect("the gateway runs")
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// What it has written to its log.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Waits until its admin listener answers.
+    pub async fn until_live(&self) {
+        eventually(PATIENCE, "the gateway is live", async || {
+            self.admin("live").await.filter(|(status, _)| status.is_success()).map(drop)
+        })
+        .await;
+    }
+
+    /// Waits until it is ready for traffic.
+    pub async fn until_ready(&self) {
+        eventually(PATIENCE, "the gateway is ready", async || {
+            self.admin("ready").await.filter(|(status, _)| status.is_success()).map(drop)
+        })
+        .await;
+    }
+
+    /// What its admin listener answers, if it answers.
+    pub async fn admin(&self, path: &str) -> Option<(StatusCode, String)> {
+        let answer = self.client.get(format!("http://{}/{path}", self.admin)).send().await.ok()?;
+        Some((answer.status(), answer.text().await.ok()?))
+    }
+
+    /// The sum of a metric over its series whose labels contain `labels`.
+    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let (_, text) = self.admin("metrics").await.expect("the admin listener answers");
+        text.lines().filter_map(|line| sample(line, name, labels)).sum()
+    }
+}
+
+fn spawn(program: &[String], folder: &Path) -> Process {
+    let (name, arguments) = program.split_first().expect("a program has a name");
+    Process::spawn(Path::new(name), arguments, NO_ENVIRONMENT, &folder.join("log"))
+}
+
+/// The value in a line of the exposition format, if it is of this metric and has these labels.
+fn sample(line: &str, name: &str, labels: &str) -> Option<f64> {
+    let rest = line.strip_prefix(name)?;
+    let (its_labels, value) = rest.rsplit_once(' ')?;
+    let is_this_metric = its_labels.is_empty() || its_labels.starts_with('{');
+    (is_this_metric && its_labels.contains(labels)).then(|| value.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sample;
+
+    #[test]
+    fn samples_are_read_by_name_and_labels() {
+        assert_eq!(sample(r#"a_total{reason="x"} 3"#, "a_total", r#"reason="x""#), Some(3.0));
+        assert_eq!(sample("a_total 4", "a_total", ""), Some(4.0));
+        assert_eq!(sample(r#"a_total{reason="y"} 3"#, "a_total", r#"reason="x""#), None);
+        assert_eq!(sample("a_total_more 4", "a_total", ""), None);
+        assert_eq!(sample("# HELP a_total 4", "a_total", ""), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! What the product promises, shown on the whole of it: real processes, a real etcd, real search servers, traffic that
+//! verifies every answer. One file per promise.
+
+mod bad_input;
+mod gateway_faults;
+mod main_job;
+mod shipping;
+mod store_faults;
+mod upstream_faults;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use vamp_tests::load::Plan;
+use vamp_tests::origin::Origin;
+
+/// A gateway document with these routes: address and weight in percent.
+fn gateway_document(name: &str, port: u16, routes: &[(&Origin, u8)]) -> String {
+    use std::fmt::Write as _;
+    let mut document = format!("name: {name}\nport: {port}/http\nroutes:\n");
+    for (origin, weight) in routes {
+        writeln!(document, "  \"[{}]\": {{weight: {weight}%}}", origin.address()).unwrap();
+    }
+    document
+}
+
+/// Load on a gateway's port.
+fn load_on(port: u16) -> Plan {
+    Plan::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+}

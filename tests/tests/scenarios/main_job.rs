@@ -1,0 +1,129 @@
+//! One PUT moves live traffic: exactly, at once, without a failed request.
+
+use vamp_tests::free_port;
+use vamp_tests::installation::{Gateway, Installation};
+use vamp_tests::load::Load;
+use vamp_tests::origin::Origin;
+
+use crate::{gateway_document, load_on};
+
+/// Installation, gateway process, two origins and the port of the gateway `shop`.
+async fn stage() -> (Installation, Gateway, Origin, Origin, u16) {
+    let installation = Installation::start().await;
+    let gateway = installation.gateway_with("g1", &["--threads", "2"]).await;
+    let (one, two) = (Origin::start("1").await, Origin::start("2").await);
+    (installation, gateway, one, two, free_port())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_follows_each_change_without_a_failed_request() {
+    let (installation, _gateway, one, two, port) = stage().await;
+    let shop = |first, second| gateway_document("shop", port, &[(&one, first), (&two, second)]);
+    installation.serve("shop", &shop(100, 0)).await;
+
+    let load = Load::start(load_on(port));
+    load.flow(500).await;
+    assert_eq!(two.requests(), 0, "nothing goes to a route of weight 0");
+    installation.serve("shop", &shop(90, 10)).await;
+    load.flow(1_000).await;
+    installation.serve("shop", &shop(0, 100)).await;
+    let (before, flowing) = (one.requests(), load.answered());
+    load.flow(500).await;
+    assert!(load.answered() > flowing);
+    let under_way = one.requests() - before;
+    assert!(under_way <= 8, "{under_way} requests of 8 connections went to a route of weight 0 after the change");
+    let report = load.finish().await;
+    report.assert_flawless();
+    assert_eq!(report.closed, 0);
+    assert!(report.of("2") > 500, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_requests_are_split_exactly() {
+    let (installation, _gateway, one, two, port) = stage().await;
+    installation.serve("shop", &gateway_document("shop", port, &[(&one, 90), (&two, 10)])).await;
+    let plan = vamp_tests::load::Plan { connections: 64, requests: Some(10_000), ..load_on(port) };
+    let report = Load::start(plan).report().await;
+    report.assert_flawless();
+    assert_eq!((report.of("1"), report.of("2")), (9_000, 1_000));
+
+    let split = installation.get("gateways/shop/split").await.expect(&[200]);
+    let delivered: u64 = split["routes"].as_array().unwrap().iter().filter_map(|r| r["delivered"].as_u64()).sum();
+    assert_eq!(delivered, 10_000, "{split:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_swaps_under_load_fail_nothing_and_close_nothing() {
+    let (installation, _gateway, one, two, port) = stage().await;
+    let shop = |first: u8| gateway_document("shop", port, &[(&one, first), (&two, 100 - first)]);
+    installation.serve("shop", &shop(50)).await;
+    let load = Load::start(load_on(port));
+    load.flow(100).await;
+    for swap in 0..200_u8 {
+        installation.serve("shop", &shop(swap % 101)).await;
+    }
+    let report = load.finish().await;
+    report.assert_flawless();
+    assert_eq!(report.closed, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_takes_its_requests_whatever_the_weights() {
+    let (installation, _gateway, one, two, port) = stage().await;
+    let document = format!(
+        "name: shop\nport: {port}/http\nroutes:\n  \"[{}]\": {{weight: 100%}}\n  \"[{}]\": {{weight: 0%, condition: \"User-Agent == Firefox\", condition_strength: 100%}}\n",
+        one.address(),
+        two.address()
+    );
+    installation.serve("shop", &document).await;
+    let requests = Some(200);
+    let plain = vamp_tests::load::Plan { requests, ..load_on(port) };
+    let header_lines = "User-Agent: Mozilla/5.0 Firefox/140.0\r\n".to_owned();
+    let firefox = vamp_tests::load::Plan { requests, header_lines, ..load_on(port) };
+    assert_eq!(Load::start(plain).report().await.of("1"), 200);
+    assert_eq!(Load::start(firefox).report().await.of("2"), 200);
+
+    let asked = serde_json::json!({"headers": {"User-Agent": "Firefox"}});
+    let explained = installation.post("gateways/shop/explain", &asked).await.expect(&[200]);
+    assert_eq!(explained["route"], format!("[{}]", two.address()), "{explained:#}");
+    assert_eq!(explained["decided_by"], "condition", "{explained:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_says_which_gateway_lags() {
+    let (installation, gateway, one, _two, port) = stage().await;
+    let second = installation.gateway("g2").await;
+    installation.serve("shop", &gateway_document("shop", port, &[(&one, 100)])).await;
+    // Frozen: its lease lives for a while, and it acknowledges nothing.
+    second_signal(&second, "STOP");
+    let body = installation
+        .put("gateways/shop?wait=1s", &gateway_document("shop", free_port(), &[(&one, 100)]))
+        .await
+        .expect(&[202]);
+    second_signal(&second, "CONT");
+    assert_eq!((&body["rollout"]["applied"], &body["rollout"]["of"]), (&1.into(), &2.into()), "{body:#}");
+    assert!(body["rollout"]["gateways"].to_string().contains("g2"), "{body:#}");
+    installation
+        .rollout_where("both gateways serve the change", |rollout| rollout["applied"] == 2 && rollout["of"] == 2)
+        .await;
+    drop(gateway);
+}
+
+fn second_signal(gateway: &Gateway, signal: &str) {
+    let status =
+        std::process::Command::new("/bin/sh").args(["-c", &format!("kill -{signal} {}", gateway.pid())]).status();
+    assert!(status.is_ok_and(|status| status.success()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_deleted_stops_listening_and_history_brings_it_back() {
+    let (installation, _gateway, one, _two, port) = stage().await;
+    installation.serve("shop", &gateway_document("shop", port, &[(&one, 100)])).await;
+    installation.delete("gateways/shop?wait=10s").await.expect(&[200]);
+    let plan = || vamp_tests::load::Plan { requests: Some(3), ..load_on(port) };
+    let refused = Load::start(plan()).report().await;
+    assert_eq!((refused.answered, refused.failed), (0, 3), "{refused:?}");
+    installation.get("gateways/shop").await.expect(&[404]);
+    installation.post("gateways/shop/history/1/restore?wait=10s", &serde_json::Value::Null).await.expect(&[200, 201]);
+    Load::start(plan()).report().await.assert_flawless();
+}
