@@ -1,5 +1,6 @@
 //! The data plane: a native reverse proxy with hot-swapped routing tables. It knows no artifact: it serves whatever
 //! table it is given, and could be used without the control plane.
 
-pub mod ship;
+pub mod logging;
 pub mod settings_file;
+pub mod ship;
