@@ -5,3 +5,4 @@
 
 pub mod persist;
 pub mod plan;
+pub mod settings;
