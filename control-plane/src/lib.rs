@@ -3,6 +3,10 @@
 //! One way for every change: read, validate, plan, compile as the gateways will, keep in the database, publish, watch
 //! the gateways acknowledge. What a gateway would refuse is never stored.
 
+pub mod core;
 pub mod persist;
 pub mod plan;
+pub mod publish;
+pub mod rollout;
 pub mod settings;
+pub mod split;
