@@ -1,6 +1,8 @@
 //! The data plane: a native reverse proxy with hot-swapped routing tables. It knows no artifact: it serves whatever
 //! table it is given, and could be used without the control plane.
 
+#[allow(dead_code, unused_imports, reason = "the driver that uses it follows")]
+mod http1;
 pub mod logging;
 pub mod settings_file;
 pub mod ship;

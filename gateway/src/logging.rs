@@ -37,7 +37,9 @@ impl LogSettings {
 }
 
 fn filter(text: &str) -> Result<String, String> {
-    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| format!("{error}: write as in `info,vamp_store=debug`"))
+    EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| format!("{error}: write as in `info,vamp_store=debug`"))
 }
 
 /// An error with everything that led to it, each cause on a line of its own.

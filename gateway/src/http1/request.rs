@@ -1,0 +1,308 @@
+//! Request heads: read, checked, and understood as far as a gateway must.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "hot path over one head: offsets come from slices of that very head, indexes from its list of fields"
+)]
+
+use httparse::{Header, Status};
+
+use super::field::{Coding, ConnectionTokens, Kind, Length, Storage, classify, items, nominate};
+use super::target::{Target, is_host};
+use super::{Body, Fault};
+
+/// How large a head may be.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "`_max` names the bound, as everywhere")]
+pub(crate) struct HeadLimits {
+    /// Bytes of the whole head.
+    pub(crate) head_bytes_max: usize,
+    /// Bytes of the request target.
+    pub(crate) target_bytes_max: usize,
+    /// Number of fields.
+    pub(crate) fields_max: usize,
+}
+
+/// The head of one request, borrowed from the bytes that it was read from.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one head")]
+pub(crate) struct RequestHead<'b, 'f> {
+    /// From the first byte of the request line to the end of the empty line.
+    pub(super) raw: &'b [u8],
+    pub(super) headers: &'f [Header<'b>],
+    pub(super) kinds: &'f [Kind],
+    pub(super) target: Target<'b>,
+    /// Whether the request line can't pass as it is: HTTP/1.0, or an absolute target.
+    pub(super) needs_new_line: bool,
+    pub(super) length: Length,
+    /// Bytes of input that the head takes, with an empty line before it.
+    pub(crate) bytes: usize,
+    /// The method as sent.
+    pub(crate) method: &'b [u8],
+    /// What the request is for: `Host`, or the authority of an absolute target; `None` only in HTTP/1.0.
+    pub(crate) host: Option<&'b [u8]>,
+    /// Minor version: 0 or 1.
+    pub(crate) minor: u8,
+    /// The body that follows.
+    pub(crate) body: Body,
+    /// Whether the client keeps the connection.
+    pub(crate) persistent: bool,
+    /// Whether the client asks for another protocol that may be tunnelled.
+    pub(crate) upgrade: bool,
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    pub(crate) expects_continue: bool,
+}
+
+/// Whether a head that was incomplete before the bytes at `from` came can be complete now: whether an empty line ends
+/// in them. Saves parsing a trickled head again with each byte.
+pub(crate) fn may_be_complete(input: &[u8], from: usize) -> bool {
+    let from = from.saturating_sub(2);
+    memchr::memchr_iter(b'\n', &input[from.min(input.len())..])
+        .any(|at| matches!(input.get(from + at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..])))
+}
+
+impl<'b, 'f> RequestHead<'b, 'f> {
+    /// Reads one head from the start of `input`. `Ok(None)`: more bytes are needed.
+    pub(crate) fn parse(
+        input: &'b [u8],
+        storage: &'f mut Storage<'b>,
+        limits: &HeadLimits,
+    ) -> Result<Option<Self>, Fault> {
+        // RFC 9112, 2.2: one empty line before the request is skipped; old clients send it after a body.
+        let skipped = if input.starts_with(b"\r\n") { 2 } else { 0 };
+        let start = &input[skipped..];
+        if matches!(start, [b'\r', b'\n', ..] | [b'\n', ..]) {
+            return Err(Fault::Malformed("the request starts with empty lines: send the request line first"));
+        }
+        let (headers, kinds) = storage.limited(limits.fields_max);
+        let mut parsed = httparse::Request::new(&mut []);
+        let length = match parsed.parse_with_uninit_headers(start, headers) {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => return too_large_already(start, limits).map_or(Ok(None), Err),
+            Err(error) => return Err(fault(error, start, limits)),
+        };
+        let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
+            return Err(BAD_LINE);
+        };
+        let headers: &'f [Header<'b>] = parsed.headers;
+        let raw = &start[..length];
+        if target.len() > limits.target_bytes_max {
+            return Err(Fault::TargetTooLong);
+        }
+        if length > limits.head_bytes_max {
+            return Err(Fault::HeadTooLarge);
+        }
+        if !lines_end_in_crlf(raw, headers) {
+            return Err(Fault::Malformed("a line of the request head does not end in CR LF: end each line so"));
+        }
+        let line = Line { method: method.as_bytes(), target: target.as_bytes(), minor };
+        Self::understand(raw, headers, &mut kinds[..headers.len()], &line, skipped).map(Some)
+    }
+
+    fn understand(
+        raw: &'b [u8],
+        headers: &'f [Header<'b>],
+        kinds: &'f mut [Kind],
+        line: &Line<'b>,
+        skipped: usize,
+    ) -> Result<Self, Fault> {
+        if line.method == b"CONNECT" {
+            return Err(Fault::NotImplemented("CONNECT is for forward proxies, this is a gateway: ask for a path"));
+        }
+        let target = Target::read(line.target, line.method)?;
+        let mut facts = Facts::default();
+        for (header, kind) in headers.iter().zip(kinds.iter_mut()) {
+            *kind = classify(header.name.as_bytes());
+            if *kind != Kind::Other {
+                facts.note(*kind, header.value)?;
+            }
+        }
+        if facts.length.needs_reshaping() {
+            reshape_length(kinds);
+        }
+        if facts.tokens.nominates {
+            nominate(headers, kinds);
+        }
+        let host = match (facts.host, line.minor) {
+            (None, 1) => return Err(Fault::Malformed("the request has no Host field: send the host it is for")),
+            (host, _) => target.authority.or(host),
+        };
+        let body = facts.framing(line.minor, headers, kinds)?;
+        let persistent = facts.tokens.persistent(line.minor);
+        Ok(Self {
+            raw,
+            headers,
+            kinds,
+            target,
+            needs_new_line: line.minor == 0 || target.authority.is_some(),
+            length: facts.length,
+            bytes: skipped + raw.len(),
+            method: line.method,
+            host,
+            minor: line.minor,
+            body,
+            persistent,
+            // Bytes of a body could not be told from bytes of the new protocol; h2c would hide requests from the gateway.
+            upgrade: line.minor == 1 && facts.tokens.upgrade && facts.upgradable && body.is_empty(),
+            expects_continue: line.minor == 1 && facts.expects_continue && !body.is_empty(),
+        })
+    }
+
+    /// Path as sent up to `?`.
+    pub(crate) fn path(&self) -> &'b [u8] {
+        self.target.path
+    }
+
+    /// Query as sent, after `?`.
+    pub(crate) fn query(&self) -> Option<&'b [u8]> {
+        self.target.query
+    }
+
+    /// All fields as sent, in order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.headers.iter().map(|header| (header.name.as_bytes(), header.value))
+    }
+
+    /// The values of the fields of one kind, in order.
+    pub(super) fn values(&self, wanted: Kind) -> impl DoubleEndedIterator<Item = &'b [u8]> {
+        self.headers.iter().zip(self.kinds).filter(move |(_, kind)| **kind == wanted).map(|(header, _)| header.value)
+    }
+
+    /// Whether a repetition of the request changes nothing (RFC 9110, 9.2.2).
+    pub(crate) fn is_idempotent(&self) -> bool {
+        matches!(self.method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
+    }
+}
+
+/// The request line.
+struct Line<'b> {
+    method: &'b [u8],
+    target: &'b [u8],
+    minor: u8,
+}
+
+/// What the fields say together.
+#[derive(Default)]
+struct Facts<'b> {
+    tokens: ConnectionTokens,
+    length: Length,
+    coded: bool,
+    host: Option<&'b [u8]>,
+    upgradable: bool,
+    expects_continue: bool,
+}
+
+impl<'b> Facts<'b> {
+    #[inline]
+    fn note(&mut self, kind: Kind, value: &'b [u8]) -> Result<(), Fault> {
+        match kind {
+            Kind::Host => {
+                if self.host.is_some() {
+                    return Err(Fault::Malformed("the request has more than one Host field: send one"));
+                }
+                if !is_host(value) {
+                    return Err(Fault::Malformed("Host is not `host` or `host:port`: send only these"));
+                }
+                self.host = Some(value);
+            }
+            Kind::Connection => self.tokens.read(value),
+            Kind::ContentLength => {
+                self.length.read(value).ok_or(Fault::Malformed("Content-Length is not one number: send it once"))?;
+            }
+            Kind::TransferEncoding => self.coded = true,
+            Kind::Upgrade => {
+                self.upgradable = !items(value).any(|token| {
+                    token.is_empty() || token.eq_ignore_ascii_case(b"h2c") || token.eq_ignore_ascii_case(b"h2")
+                });
+            }
+            Kind::Expect => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
+            _ => (),
+        }
+        Ok(())
+    }
+
+    /// RFC 9112, 6.3: where the body ends, or why that can't be known.
+    #[inline]
+    fn framing(&self, minor: u8, headers: &[Header<'_>], kinds: &[Kind]) -> Result<Body, Fault> {
+        if self.coded {
+            return self.coded_framing(minor, headers, kinds);
+        }
+        Ok(self.length.bytes.map_or(Body::None, Body::Length))
+    }
+
+    fn coded_framing(&self, minor: u8, headers: &[Header<'_>], kinds: &[Kind]) -> Result<Body, Fault> {
+        if minor == 0 {
+            return Err(Fault::Malformed("Transfer-Encoding does not exist in HTTP/1.0: send Content-Length"));
+        }
+        if self.length.bytes.is_some() {
+            return Err(Fault::Malformed(
+                "Content-Length and Transfer-Encoding contradict each other: send one of them",
+            ));
+        }
+        let lines = headers.iter().zip(kinds).filter(|(_, kind)| **kind == Kind::TransferEncoding);
+        match Coding::read(lines.map(|(header, _)| header.value)) {
+            Coding::Chunked => Ok(Body::CHUNKED),
+            Coding::Unknown => {
+                Err(Fault::NotImplemented("of the transfer codings only `chunked` is known here: send that alone"))
+            }
+            Coding::None | Coding::Broken => {
+                Err(Fault::Malformed("Transfer-Encoding does not end in one `chunked`: send that alone"))
+            }
+        }
+    }
+}
+
+/// The length is written anew, once; all lines that say it go.
+#[cold]
+fn reshape_length(kinds: &mut [Kind]) {
+    kinds.iter_mut().filter(|kind| **kind == Kind::ContentLength).for_each(|kind| *kind = Kind::HopByHop);
+}
+
+const BAD_LINE: Fault =
+    Fault::Malformed("the request line is not `METHOD /path HTTP/1.1`: send it so, with single spaces");
+
+/// Whether each line ends in CR LF; the parser beneath also takes a bare LF.
+#[inline]
+pub(super) fn lines_end_in_crlf(raw: &[u8], headers: &[Header<'_>]) -> bool {
+    let base = raw.as_ptr().addr();
+    let ends = |start: usize| start >= 2 && raw.get(start - 2..start) == Some(b"\r\n");
+    headers.iter().all(|header| ends(header.name.as_ptr().addr() - base)) && ends(raw.len() - 2) && ends(raw.len())
+}
+
+/// Whether an incomplete head is over a limit whatever comes.
+fn too_large_already(start: &[u8], limits: &HeadLimits) -> Option<Fault> {
+    let line_end = memchr::memchr(b'\n', &start[..start.len().min(limits.target_bytes_max + LINE_EXTRA_BYTES)]);
+    if line_end.is_none() && start.len() >= limits.target_bytes_max + LINE_EXTRA_BYTES {
+        return Some(Fault::TargetTooLong);
+    }
+    (start.len() >= limits.head_bytes_max).then_some(Fault::HeadTooLarge)
+}
+
+/// LIMIT: bytes of a request line beside its target: the longest registered method has 17, ` HTTP/1.1` and CR LF 12.
+const LINE_EXTRA_BYTES: usize = 64;
+
+/// Why the parser beneath refused it, in words and status of HTTP.
+#[cold]
+fn fault(error: httparse::Error, start: &[u8], limits: &HeadLimits) -> Fault {
+    match error {
+        httparse::Error::TooManyHeaders => Fault::TooManyFields,
+        httparse::Error::Version if speaks_other_version(start) => Fault::Version,
+        httparse::Error::HeaderName => Fault::Malformed(
+            "a line of the request head is not `name: value`: no space before the colon, no folded lines",
+        ),
+        httparse::Error::HeaderValue => {
+            Fault::Malformed("a header field holds a control character: percent-encode it, or leave it out")
+        }
+        _ if start.len() > limits.head_bytes_max => Fault::HeadTooLarge,
+        _ => BAD_LINE,
+    }
+}
+
+/// Whether the request line ends in `HTTP/` and another number than ours.
+fn speaks_other_version(start: &[u8]) -> bool {
+    let mut words = start.splitn(3, |byte| *byte == b' ');
+    let version = words.nth(2).unwrap_or_default();
+    matches!(version, [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..])
+        && !version.starts_with(b"HTTP/1.1")
+        && !version.starts_with(b"HTTP/1.0")
+}
