@@ -333,8 +333,8 @@ mod tests {
         check("5\r\nhello\r\n0\r\n\r\nNEXT", Ok(("hello", Some(15))));
         check("0\r\n\r\n", Ok(("", Some(5))));
         check("a;x=y\r\n0123456789\r\n00A\r\n0123456789\r\n000\r\n\r\n", Ok(("01234567890123456789", Some(43))));
-        check("1 ;x\r\na\r\n0\t; y=\"z\"\r\n\r\n", Ok(("a", Some(23))));
-        check("0\r\nETag: \"x\"\r\nX-Sum: 1 2\r\n\r\nN", Ok(("", Some(29))));
+        check("1 ;x\r\na\r\n0\t; y=\"z\"\r\n\r\n", Ok(("a", Some(22))));
+        check("0\r\nETag: \"x\"\r\nX-Sum: 1 2\r\n\r\nN", Ok(("", Some(28))));
         check("5\r\nhel", Ok(("hel", None)));
     }
 
