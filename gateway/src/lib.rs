@@ -6,3 +6,4 @@ mod http1;
 pub mod logging;
 pub mod settings_file;
 pub mod ship;
+pub mod signals;
