@@ -7,3 +7,4 @@ pub mod logging;
 pub mod settings_file;
 pub mod ship;
 pub mod signals;
+pub mod sync;

@@ -1,0 +1,54 @@
+//! Brings the newest table from the store into service: follows it, reads what is new of it, applies it, keeps it on
+//! disk, and tells the control plane under a lease what is served here.
+//!
+//! [`machine`] decides, [`run()`] does what it asks for. The store may be slow, away, or put back to an old copy, and
+//! the disk may be full: the last good table stays in service, and each of it is reported.
+
+mod backoff;
+mod keep;
+mod lanes;
+mod machine;
+mod run;
+mod status;
+mod stock;
+
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+use vamp_routing::wire::{Degradation, Table};
+use vamp_routing::{CompiledTable, Problem};
+use vamp_store::SharedStore;
+
+pub use run::run;
+pub use status::{Outcomes, SyncState, SyncStatus};
+
+/// What puts tables into service.
+#[async_trait::async_trait]
+pub trait Serve: Send + Sync {
+    /// Compiles a table beside the one in service, taking over what has not changed. It is called where it may take
+    /// its time.
+    fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>>;
+    /// Puts a table into service, and says what does not work about it; [`Serve::degradations`] then holds the same.
+    async fn apply(&self, table: CompiledTable) -> Vec<Degradation>;
+    /// What does not work about the table in service, as it comes and goes.
+    fn degradations(&self) -> watch::Receiver<Vec<Degradation>>;
+}
+
+/// Whose tables are followed, and as whom.
+#[derive(Debug, Clone)]
+pub struct SyncSettings {
+    /// Where tables come from.
+    pub store: SharedStore,
+    /// Whose tables they are.
+    pub namespace: String,
+    /// This gateway process, stable over restarts.
+    pub gateway_id: String,
+    /// Drawn at each start.
+    pub boot: String,
+    /// Where the admin listener answers, `http://host:port`.
+    pub admin_url: String,
+    /// Where the last good tables are kept.
+    pub data_dir: PathBuf,
+    /// The product's version.
+    pub version: String,
+}

@@ -1,0 +1,507 @@
+//! Does what the machine asks for: one task, in which each request to the store, each compile and each write to disk
+//! goes on beside the others.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use vamp_routing::Problem;
+use vamp_routing::wire::{self, Degradation, Generation, Manifest, Registration};
+use vamp_store::{Changes, Entry, Event, Expected, Lease, Position, SharedStore, StoreError, Watch, layout};
+
+use super::keep::{Image, Keeper, KeptError};
+use super::lanes::LEASE;
+use super::machine::{Action, Found, Identity, Input, LeaseFault, ReadFault, Seen, SyncMachine, TableId};
+use super::stock::Stock;
+use super::{Serve, SyncSettings, SyncState, SyncStatus};
+
+// LIMIT: one request to the store; drivers have shorter ones of their own.
+const CALL_PATIENCE: Duration = Duration::from_secs(10);
+// LIMIT: what a stop waits for: the lease to be given back, and a write to disk to end.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+// LIMIT: problems of one table that a refusal lists.
+const LISTED_PROBLEMS_MAX: usize = 10;
+
+/// Keeps the newest table in service until `stop` is true or its sender is gone, then gives the lease back.
+///
+/// The table on disk is in service before the store is asked for anything.
+pub async fn run(
+    settings: SyncSettings,
+    served: Arc<dyn Serve>,
+    status: watch::Sender<SyncStatus>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut driver = Driver::new(settings, served, status);
+    // A stop that comes while the table from disk is applied takes effect here.
+    let found = driver.boot().await;
+    let mut known = found.degradations.clone();
+    let mut machine = SyncMachine::new(driver.now(), rand::random(), driver.identity(), found);
+    let mut degradations = driver.served.degradations();
+    let mut input = Input::Tick;
+    loop {
+        for action in machine.step(driver.now(), input) {
+            driver.start(action);
+        }
+        driver.report(&machine);
+        let due = machine.due().map(|due| driver.started + due);
+        input = tokio::select! {
+            biased;
+            _ = stop.wait_for(|is_stopping| *is_stopping) => break,
+            input = driver.next() => input,
+            changed = next_degradations(&mut degradations, &known) => changed,
+            () = sleep_until(due) => Input::Tick,
+        };
+        if let Input::Degraded(changed) | Input::Applied(Ok(changed)) = &input {
+            known.clone_from(changed);
+        }
+    }
+    driver.finish(&machine).await;
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn next_degradations(degradations: &mut watch::Receiver<Vec<Degradation>>, known: &[Degradation]) -> Input {
+    match degradations.wait_for(|degradations| degradations != known).await {
+        Ok(changed) => Input::Degraded(changed.clone()),
+        // Whoever serves is gone; so are its reports.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What ended, with what the driver itself takes from it.
+enum Done {
+    Input(Input),
+    Read(Result<Manifest, ReadFault>),
+    Applied(Arc<Manifest>, Result<Vec<Degradation>, String>),
+    Kept(Result<(), String>),
+}
+
+/// A watch that is opened or listened to; it comes back with what it said.
+type Listening = BoxFuture<'static, (Result<Option<Seen>, String>, Option<Box<dyn Watch>>)>;
+
+struct Driver {
+    settings: SyncSettings,
+    served: Arc<dyn Serve>,
+    status: watch::Sender<SyncStatus>,
+    keeper: Keeper,
+    stock: Arc<Stock>,
+    /// What was read and is to be applied.
+    candidate: Option<Arc<Manifest>>,
+    /// What is served.
+    current: Option<Arc<Manifest>>,
+    started: Instant,
+    jobs: FuturesUnordered<BoxFuture<'static, Done>>,
+    is_keeping: bool,
+    listening: Option<Listening>,
+}
+
+impl Driver {
+    fn new(settings: SyncSettings, served: Arc<dyn Serve>, status: watch::Sender<SyncStatus>) -> Self {
+        Self {
+            keeper: Keeper::new(settings.data_dir.clone(), &settings.namespace),
+            settings,
+            served,
+            status,
+            stock: Arc::default(),
+            candidate: None,
+            current: None,
+            started: Instant::now(),
+            jobs: FuturesUnordered::new(),
+            is_keeping: false,
+            listening: None,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn identity(&self) -> Identity {
+        let SyncSettings { gateway_id, boot, admin_url, version, .. } = self.settings.clone();
+        Identity { id: gateway_id, boot, admin: admin_url, version }
+    }
+
+    /// Puts the newest sound table on disk into service.
+    async fn boot(&mut self) -> Found {
+        let mut found = Found::default();
+        let keeper = self.keeper.clone();
+        let files = match blocking(move || keeper.files().map_err(|error| chain(&error))).await {
+            Ok(files) => files,
+            Err(reason) => {
+                tracing::warn!("tables kept on disk can't be looked for: {reason}");
+                found.problem = Some(reason);
+                return found;
+            }
+        };
+        for path in files {
+            match self.serve_kept(&path).await {
+                Ok((table, degradations)) => {
+                    tracing::info!(table = %table.generation, "the table kept on disk is in service");
+                    found.served = Some(table);
+                    found.degradations = degradations;
+                    break;
+                }
+                Err(reason) => {
+                    tracing::warn!("a table kept on disk is refused: {reason}");
+                    found.problem.get_or_insert(reason);
+                }
+            }
+        }
+        found
+    }
+
+    async fn serve_kept(&mut self, path: &Path) -> Result<(TableId, Vec<Degradation>), String> {
+        let (keeper, place) = (self.keeper.clone(), path.to_owned());
+        let read = blocking(move || match keeper.read(&place) {
+            Ok(image) => Ok(image),
+            // What can't be read now may be readable for the next start.
+            Err(error @ KeptError::Disk { .. }) => Err(chain(&error)),
+            Err(error) => Err(set_aside(&keeper, &place, &chain(&error))),
+        });
+        let image = read.await?;
+        let result = match self.unpack(image) {
+            Ok(manifest) => {
+                let manifest = Arc::new(manifest);
+                let (served, stock) = (Arc::clone(&self.served), Arc::clone(&self.stock));
+                apply(served, stock, Arc::clone(&manifest)).await.map(|degradations| (manifest, degradations))
+            }
+            Err(reason) => Err(reason),
+        };
+        match result {
+            Ok((manifest, degradations)) => {
+                let table = TableId { generation: manifest.generation, digest: manifest.digest };
+                self.current = Some(manifest);
+                Ok((table, degradations))
+            }
+            Err(reason) => {
+                let (keeper, place) = (self.keeper.clone(), path.to_owned());
+                let reason = format!("`{}`: {reason}", path.display());
+                Err(blocking(move || Ok(set_aside(&keeper, &place, &reason))).await?)
+            }
+        }
+    }
+
+    fn unpack(&self, image: Image) -> Result<Manifest, String> {
+        let Image { generation, digest, gateways } = image;
+        let mut entries = Vec::with_capacity(gateways.len());
+        for (entry, bytes) in gateways {
+            let gateway = wire::decode_gateway(entry.digest, &bytes).map_err(|error| chain(&error))?;
+            self.stock.put(entry.digest, gateway, bytes);
+            entries.push(entry);
+        }
+        Ok(Manifest { format: wire::FORMAT, generation, parent: None, digest, entries, pages: Vec::new() })
+    }
+
+    /// Starts what the machine asks for.
+    fn start(&mut self, action: Action) {
+        let store = Arc::clone(&self.settings.store);
+        let namespace = self.settings.namespace.clone();
+        let job = match action {
+            Action::Watch { after } => {
+                self.listening = Some(open(store, layout::manifest(&namespace), after).boxed());
+                return;
+            }
+            Action::List => list(store, layout::manifest(&namespace)).boxed(),
+            Action::Read(_, bytes) => self.read(store, namespace, bytes),
+            Action::Apply(_) => self.apply(),
+            Action::Keep => self.keep(),
+            Action::Grant => grant(store).boxed(),
+            Action::KeepAlive(lease) => keep_alive(store, lease).boxed(),
+            Action::Register(lease, registration) => {
+                let key = layout::registration(&namespace, &self.settings.gateway_id);
+                register(store, key, lease, registration).boxed()
+            }
+        };
+        self.jobs.push(job);
+    }
+
+    fn read(&self, store: SharedStore, namespace: String, bytes: Bytes) -> BoxFuture<'static, Done> {
+        let stock = Arc::clone(&self.stock);
+        async move { Done::Read(stock.fill(store.as_ref(), &namespace, &bytes).await) }.boxed()
+    }
+
+    fn apply(&mut self) -> BoxFuture<'static, Done> {
+        let Some(manifest) = self.candidate.take() else {
+            let answer = Input::Applied(Err("it was not read".to_owned()));
+            return std::future::ready(Done::Input(answer)).boxed();
+        };
+        let (served, stock) = (Arc::clone(&self.served), Arc::clone(&self.stock));
+        async move { Done::Applied(Arc::clone(&manifest), apply(served, stock, manifest).await) }.boxed()
+    }
+
+    fn keep(&mut self) -> BoxFuture<'static, Done> {
+        self.is_keeping = true;
+        let image = self.current.as_ref().and_then(|manifest| self.stock.image(manifest));
+        let keeper = self.keeper.clone();
+        let write = move || {
+            let image = image.ok_or_else(|| "a part of the table is not at hand".to_owned())?;
+            keeper.write(&image).map_err(|error| chain(&error))
+        };
+        async move { Done::Kept(blocking(write).await) }.boxed()
+    }
+
+    /// What happened next. Nothing is lost when it is dropped.
+    async fn next(&mut self) -> Input {
+        let listening = async {
+            match &mut self.listening {
+                Some(listening) => listening.await,
+                None => std::future::pending().await,
+            }
+        };
+        let done = async {
+            match self.jobs.next().await {
+                Some(done) => done,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            (said, watch) = listening => {
+                let key = layout::manifest(&self.settings.namespace);
+                self.listening = watch.map(|watch| listen(watch, key).boxed());
+                Input::Watched(said)
+            }
+            done = done => self.absorb(done),
+        }
+    }
+
+    fn absorb(&mut self, done: Done) -> Input {
+        match done {
+            Done::Input(input) => input,
+            Done::Read(Ok(manifest)) => {
+                self.candidate = Some(Arc::new(manifest));
+                Input::Read(Ok(()))
+            }
+            Done::Read(Err(fault)) => Input::Read(Err(fault)),
+            Done::Applied(manifest, answer) => {
+                if answer.is_ok() {
+                    self.stock.keep_only(&[&manifest]);
+                    self.current = Some(manifest);
+                } else if let Some(current) = &self.current {
+                    self.stock.keep_only(&[current]);
+                }
+                Input::Applied(answer)
+            }
+            Done::Kept(answer) => {
+                self.is_keeping = false;
+                Input::Kept(answer)
+            }
+        }
+    }
+
+    /// Publishes the state inside the process, and logs what has changed about it.
+    fn report(&self, machine: &SyncMachine) {
+        let (served, kept) = (machine.served(), machine.kept());
+        let now = SyncStatus {
+            state: machine.state(),
+            applied: served.map(|table| table.generation),
+            digest: served.map(|table| table.digest),
+            kept: kept.map(|table| table.generation),
+            acknowledged: machine.acknowledged(),
+            last_confirmed: machine.confirmed().map(|confirmed| (self.started + confirmed).into_std()),
+            was_confirmed_empty: machine.was_confirmed_empty(),
+            refused: machine.refused(),
+            problems: machine.problems(),
+            fault: machine.fault().map(str::to_owned),
+            outcomes: machine.outcomes(),
+        };
+        log_changes(&self.status.borrow(), &now);
+        self.status.send_if_modified(|status| {
+            let is_modified = *status != now;
+            *status = now;
+            is_modified
+        });
+    }
+
+    async fn finish(mut self, machine: &SyncMachine) {
+        self.listening = None;
+        let store = Arc::clone(&self.settings.store);
+        let lease = machine.lease();
+        let revoke = async move {
+            let Some(lease) = lease else { return };
+            if let Err(error) = store.revoke(lease).await {
+                tracing::warn!("the registration stays for {} s: {}", LEASE.as_secs(), chain(&error));
+            }
+        };
+        let kept = async {
+            while self.is_keeping {
+                let Some(done) = self.jobs.next().await else { break };
+                self.is_keeping = !matches!(done, Done::Kept(_));
+            }
+        };
+        let both = futures_util::future::join(revoke, kept);
+        if timeout(STOP_PATIENCE, both).await.is_err() {
+            tracing::warn!("the store or the disk did not answer within {} s at the stop", STOP_PATIENCE.as_secs());
+        }
+    }
+}
+
+fn log_changes(before: &SyncStatus, now: &SyncStatus) {
+    if let Some(table) = now.applied.filter(|_| now.applied != before.applied) {
+        tracing::info!(%table, "a table is in service");
+    }
+    if let Some(refused) = now.refused.as_ref().filter(|_| now.refused != before.refused) {
+        tracing::warn!(table = %refused.generation, "a table is refused: {}", refused.reason);
+    }
+    for problem in now.problems.iter().filter(|problem| !before.problems.contains(problem)) {
+        let gateway = problem.gateway.as_deref().unwrap_or_default();
+        tracing::warn!(gateway.name = gateway, "{}", problem.message);
+    }
+    for problem in before.problems.iter().filter(|problem| !now.problems.contains(problem)) {
+        let gateway = problem.gateway.as_deref().unwrap_or_default();
+        tracing::info!(gateway.name = gateway, "no longer so: {}", problem.message);
+    }
+    match (&before.fault, &now.fault) {
+        (None, Some(fault)) => tracing::warn!("the store can't be read, what is served stays: {fault}"),
+        (Some(_), None) => tracing::info!(state = now.state.word(), "the store can be read again"),
+        _ if before.state == SyncState::Starting && now.state != SyncState::Starting => {
+            tracing::info!(state = now.state.word(), "the store can be read");
+        }
+        _ => {}
+    }
+}
+
+fn set_aside(keeper: &Keeper, path: &Path, reason: &str) -> String {
+    match keeper.set_aside(path) {
+        Ok(aside) => format!("{reason} (it is now `{}`)", aside.display()),
+        Err(error) => format!("{reason} (and stays: {})", chain(&error)),
+    }
+}
+
+/// Where it may take its time; a panic is an error like others.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(format!("a fault of this program: {error}")))
+}
+
+async fn apply(served: Arc<dyn Serve>, stock: Arc<Stock>, manifest: Arc<Manifest>) -> Result<Vec<Degradation>, String> {
+    let maker = Arc::clone(&served);
+    let work = move || {
+        let table = stock.lend(&manifest)?;
+        let result = maker.compile(&table);
+        stock.take_back(&manifest, table);
+        result.map_err(|problems| listed(&problems))
+    };
+    let table = blocking(work).await?;
+    Ok(served.apply(table).await)
+}
+
+fn listed(problems: &[Problem]) -> String {
+    let one = |problem: &Problem| match problem.path.as_str() {
+        "" => format!("gateway `{}`: {}", problem.gateway, problem.message),
+        path => format!("gateway `{}`, {path}: {}", problem.gateway, problem.message),
+    };
+    let mut lines: Vec<String> = problems.iter().take(LISTED_PROBLEMS_MAX).map(one).collect();
+    if problems.len() > lines.len() {
+        lines.push(format!("and {} more", problems.len() - lines.len()));
+    }
+    lines.join("; ")
+}
+
+/// What the manifest's key holds, in the machine's words.
+fn seen(value: &Bytes) -> Seen {
+    match wire::decode_manifest(value) {
+        Ok(manifest) => {
+            let id = TableId { generation: manifest.generation, digest: manifest.digest };
+            Seen::Table { id, bytes: value.clone() }
+        }
+        Err(error) => Seen::Unreadable { generation: number(value), reason: chain(&error) },
+    }
+}
+
+/// The number of a manifest that this build can't read otherwise: it stays where it is in all formats.
+fn number(value: &[u8]) -> Option<Generation> {
+    #[derive(serde::Deserialize)]
+    struct Numbered {
+        generation: Generation,
+    }
+    serde_json::from_slice(value).ok().map(|Numbered { generation }| generation)
+}
+
+async fn patiently<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    let silence = || StoreError::Unreachable {
+        address: "its URL".to_owned(),
+        cause: format!("no answer within {} s", CALL_PATIENCE.as_secs()).into(),
+    };
+    timeout(CALL_PATIENCE, work).await.unwrap_or_else(|_| Err(silence()))
+}
+
+async fn list(store: SharedStore, key: String) -> Done {
+    let listing = patiently(store.list(&key)).await.map_err(|error| chain(&error));
+    Done::Input(Input::Listed(listing.map(|listing| {
+        let entry = listing.entries.iter().find(|entry| entry.key == key);
+        (entry.map_or(Seen::Nothing, |entry| seen(&entry.value)), listing.position)
+    })))
+}
+
+async fn open(
+    store: SharedStore,
+    key: String,
+    after: Position,
+) -> (Result<Option<Seen>, String>, Option<Box<dyn Watch>>) {
+    match patiently(store.watch(&key, after)).await {
+        Ok(watch) => listen(watch, key).await,
+        Err(error) => (Err(chain(&error)), None),
+    }
+}
+
+async fn listen(mut watch: Box<dyn Watch>, key: String) -> (Result<Option<Seen>, String>, Option<Box<dyn Watch>>) {
+    match watch.next().await {
+        Ok(Changes { events, .. }) => {
+            let last = events.iter().rfind(|event| event.key() == key).map(|event| match event {
+                Event::Put(Entry { value, .. }) => seen(value),
+                Event::Deleted { .. } => Seen::Nothing,
+            });
+            (Ok(last), Some(watch))
+        }
+        Err(error) => (Err(chain(&error)), None),
+    }
+}
+
+async fn grant(store: SharedStore) -> Done {
+    Done::Input(Input::Granted(patiently(store.grant(LEASE)).await.map_err(|error| lease_fault(&error))))
+}
+
+async fn keep_alive(store: SharedStore, lease: Lease) -> Done {
+    let answer = patiently(store.keep_alive(lease)).await.map_err(|error| lease_fault(&error));
+    Done::Input(Input::KeptAlive(lease, answer))
+}
+
+async fn register(store: SharedStore, key: String, lease: Lease, registration: Box<Registration>) -> Done {
+    let answer = match serde_json::to_vec(&registration) {
+        Ok(value) => patiently(store.put(&key, value.into(), Expected::Anything, Some(lease))).await,
+        Err(error) => Err(StoreError::Refused { address: key, cause: error.into() }),
+    };
+    Done::Input(Input::Registered(lease, answer.map(drop).map_err(|error| lease_fault(&error))))
+}
+
+fn lease_fault(error: &StoreError) -> LeaseFault {
+    match error {
+        StoreError::LeaseEnded => LeaseFault::Ended,
+        error => {
+            tracing::debug!("the registration is not sure: {}", chain(error));
+            LeaseFault::Other
+        }
+    }
+}
