@@ -14,6 +14,6 @@ pub mod wire;
 
 pub use head::{Head, PlainHead};
 pub use table::{
-    Chain, CompiledEndpoint, CompiledGateway, CompiledRoute, CompiledTable, CookiePlan, DecidedBy, Decision, Draws, Entry,
-    Explanation, Hop, Level, LevelKey, LevelRef, Problem, Refusal, Rule, Verdict,
+    Chain, CompiledEndpoint, CompiledGateway, CompiledRoute, CompiledTable, CookiePlan, DecidedBy, Decision, Draws,
+    Entry, Explanation, Hop, Level, LevelKey, LevelRef, Problem, Refusal, Rule, Verdict,
 };

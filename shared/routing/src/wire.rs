@@ -3,7 +3,11 @@
 //! One value per gateway, addressed by the digest of its content, and one small manifest that names them. All of it
 //! is data: the keys under which it is stored are `vamp-store`'s, when to publish is the control plane's.
 
+mod codec;
+
 use serde::{Deserialize, Serialize};
+
+pub use codec::{decode_gateway, decode_manifest, decode_page, encode_gateway, encode_manifest};
 
 /// The wire format that this build writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -233,7 +237,9 @@ pub enum WireError {
         reason: String,
     },
     /// A newer product wrote it.
-    #[error("{what} has format {found}, this build reads up to {FORMAT}: update this program before the one that wrote it")]
+    #[error(
+        "{what} has format {found}, this build reads up to {FORMAT}: update this program before the one that wrote it"
+    )]
     NewerFormat {
         /// What was read.
         what: &'static str,
@@ -265,42 +271,6 @@ pub struct Encoded {
     pub digest: Digest,
     /// Compressed bytes.
     pub bytes: Vec<u8>,
-}
-
-/// Packs one gateway; the same gateway always has the same digest.
-pub fn encode_gateway(_gateway: &Gateway) -> Encoded {
-    todo!()
-}
-
-/// Unpacks one gateway and checks it against the digest under which it was stored.
-pub fn decode_gateway(_expected: Digest, _bytes: &[u8]) -> Result<Gateway, WireError> {
-    todo!()
-}
-
-/// A manifest and the pages that it needs, in the order in which they must be written: pages first.
-pub fn encode_manifest(
-    _generation: Generation,
-    _parent: Option<Generation>,
-    _entries: &[ManifestEntry],
-) -> (Vec<u8>, Vec<Encoded>) {
-    todo!()
-}
-
-/// Reads a manifest; its entries are complete only when it has no pages.
-pub fn decode_manifest(_bytes: &[u8]) -> Result<Manifest, WireError> {
-    todo!()
-}
-
-/// Reads one page of entries.
-pub fn decode_page(_expected: Digest, _bytes: &[u8]) -> Result<Vec<ManifestEntry>, WireError> {
-    todo!()
-}
-
-impl Manifest {
-    /// Puts the entries of the pages, in the order of [`Manifest::pages`], in place and checks the table's digest.
-    pub fn complete(&mut self, _pages: Vec<Vec<ManifestEntry>>) -> Result<(), WireError> {
-        todo!()
-    }
 }
 
 fn whole() -> Share {
