@@ -3,6 +3,7 @@
 //! One way for every change: read, validate, plan, compile as the gateways will, keep in the database, publish, watch
 //! the gateways acknowledge. What a gateway would refuse is never stored.
 
+mod api;
 pub mod core;
 pub mod persist;
 pub mod plan;
@@ -10,3 +11,7 @@ pub mod publish;
 pub mod rollout;
 pub mod settings;
 pub mod split;
+mod start;
+
+pub use api::ServerError;
+pub use start::{Running, StartError, start};

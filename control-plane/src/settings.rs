@@ -14,7 +14,7 @@ pub struct Settings {
     /// Address of the REST API. Any address but a loopback one needs --token-file, and --tls-cert with --tls-key or --insecure-http
     #[arg(long, env = "VAMP_LISTEN", value_name = "IP:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Where routing tables are published: `etcd://HOST:PORT[,HOST:PORT]/PREFIX[?ca=F&cert=F&key=F&user=U&password-file=F]`; the password may also stand in VAMP_STORE_PASSWORD
+    /// Where routing tables are published: `etcd://HOST:PORT[,HOST:PORT]/PREFIX[?ca=F&cert=F&key=F&user=U&password-file=F]`; the password may also stand in `VAMP_STORE_PASSWORD`
     #[arg(long, env = "VAMP_STORE", value_name = "URL")]
     pub store: StoreUrl,
     /// Database that keeps every version of every artifact: `sqlite:PATH`; made if missing, readable by its owner only

@@ -1,0 +1,127 @@
+//! One request, as a handler sees it: found, allowed, its parameters and body read.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use tokio::sync::{Semaphore, watch};
+use vamp_model::{Document, Format, Kind, read, read_as};
+use vamp_record::access::Access;
+
+use super::address::Parameters;
+use super::endpoints::Endpoints;
+use super::problem::Problem;
+use super::query::Query;
+use super::written::{self, Written};
+use crate::core::Core;
+
+/// LIMIT: requests answered at once, and as many again may wait for a rollout at a time-out of a minute. One costs a few kilobytes beside its body.
+const REQUESTS_MAX: usize = 512;
+/// LIMIT: requests that wait for a rollout at once; they hold nothing but their place.
+const WAITING_MAX: usize = 256;
+/// LIMIT: bytes of all bodies that are held at once, in steps of [`BODY_STEP_BYTES`]: four of the largest.
+const BODIES_STEPS_MAX: usize = 64 * 1024 * 1024 / BODY_STEP_BYTES;
+/// What is taken of that bound at a time.
+pub(super) const BODY_STEP_BYTES: usize = 64 * 1024;
+
+/// What all requests share.
+pub(crate) struct Api {
+    pub(super) core: Arc<Core>,
+    pub(super) access: Access,
+    pub(super) about: About,
+    pub(super) endpoints: Endpoints,
+    /// The OpenAPI document, as it is served.
+    pub(super) openapi: String,
+    pub(super) requests: Semaphore,
+    pub(super) waiting: Semaphore,
+    pub(super) bodies: Arc<Semaphore>,
+    /// Becomes true when the control plane goes down.
+    pub(super) stopping: watch::Receiver<bool>,
+    /// Drawn at the start; request ids begin with it.
+    pub(super) boot: u32,
+    pub(super) requests_seen: std::sync::atomic::AtomicU64,
+}
+
+/// What a control plane tells of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    /// Its namespace.
+    pub(crate) namespace: String,
+    /// When it started.
+    pub(crate) started: jiff::Timestamp,
+}
+
+impl Api {
+    /// An API over a core.
+    pub(crate) fn new(core: Arc<Core>, access: Access, about: About, stopping: watch::Receiver<bool>) -> Self {
+        let endpoints = Endpoints::new();
+        let openapi = super::openapi::text(&endpoints);
+        Self {
+            core,
+            access,
+            about,
+            endpoints,
+            openapi,
+            requests: Semaphore::new(REQUESTS_MAX),
+            waiting: Semaphore::new(WAITING_MAX),
+            bodies: Arc::new(Semaphore::new(BODIES_STEPS_MAX)),
+            stopping,
+            boot: rand::random(),
+            requests_seen: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+}
+
+/// One request.
+pub(super) struct Ask {
+    pub(super) api: Arc<Api>,
+    pub(super) parameters: Parameters,
+    pub(super) query: Query,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    /// How the answer is written.
+    pub(super) written: Written,
+    /// Method and path, for the event.
+    pub(super) cause: String,
+}
+
+impl Ask {
+    /// `{name}`.
+    pub(super) fn name(&self) -> &str {
+        &self.parameters.name
+    }
+
+    /// `{version}`.
+    pub(super) fn version(&self) -> Result<u64, Problem> {
+        let text = &self.parameters.version;
+        text.parse().map_err(|_| {
+            let detail = format!("`{}` is no version", super::query::shown(text));
+            Problem::bad_request(detail, "versions are numbers: 1, 2, 3 …")
+        })
+    }
+
+    /// The artifacts of the body, of one kind or of any; with a name, exactly one.
+    pub(super) fn documents(&self, kind: Option<Kind>, name: Option<&str>) -> Result<Vec<Document>, Problem> {
+        let format = written::sent(&self.headers)?;
+        let text = self.text()?;
+        let documents = match kind {
+            Some(kind) => read_as(text, format, kind, name),
+            None => read(text, format),
+        };
+        documents.map_err(Problem::bad_document)
+    }
+
+    /// The body of a request that only takes JSON.
+    pub(super) fn json_text(&self) -> Result<&str, Problem> {
+        if written::sent(&self.headers)? == Format::Yaml {
+            return Err(Problem::unsupported_media_type("this address takes no YAML", "send `application/json`"));
+        }
+        self.text()
+    }
+
+    fn text(&self) -> Result<&str, Problem> {
+        std::str::from_utf8(&self.body).map_err(|error| {
+            let detail = format!("the body is not UTF-8 from byte {} on", error.valid_up_to());
+            Problem::bad_request(detail, "send it in UTF-8")
+        })
+    }
+}

@@ -1,0 +1,445 @@
+//! The table of all endpoints: the router answers from it, and the OpenAPI document is made from it.
+
+use std::future::ready;
+
+use axum::body::Body;
+use axum::http::{Method, Response};
+use futures_util::future::BoxFuture;
+use vamp_model::Kind;
+
+use super::address::{BadEscape, Parameters, Template};
+use super::ask::Ask;
+use super::near::nearest;
+use super::problem::{Code, Problem};
+use super::query::Parameter;
+use super::{history, read, several, status, traffic, write};
+
+/// What a handler gives back.
+pub(super) type Answer = Result<Response<Body>, Problem>;
+
+type Plain = fn(Ask) -> BoxFuture<'static, Answer>;
+type OfKind = fn(Ask, Kind) -> BoxFuture<'static, Answer>;
+
+/// What answers.
+#[derive(Clone, Copy)]
+pub(super) enum Handler {
+    Plain(Plain),
+    OfKind(OfKind, Kind),
+}
+
+impl Handler {
+    pub(super) fn call(self, ask: Ask) -> BoxFuture<'static, Answer> {
+        match self {
+            Self::Plain(handler) => handler(ask),
+            Self::OfKind(handler, kind) => handler(ask, kind),
+        }
+    }
+}
+
+/// What travels in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Schema {
+    Nothing,
+    Artifact(Kind),
+    /// One or several of a kind.
+    Artifacts(Kind),
+    /// One or several of any kind.
+    AnyArtifacts,
+    List(Kind),
+    History,
+    Version(Kind),
+    Explain,
+    Explanation,
+    Split,
+    Rollout,
+    Info,
+    Events,
+    Health,
+    Document,
+}
+
+/// Which preconditions an endpoint looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Preconditions {
+    None,
+    /// `If-None-Match`.
+    Read,
+    /// `If-Match`, and `If-None-Match: *`.
+    Write,
+}
+
+/// One method at one address.
+pub(super) struct Endpoint {
+    pub(super) method: Method,
+    pub(super) template: Template,
+    /// Unique; names the operation for client generators.
+    pub(super) operation: String,
+    pub(super) summary: String,
+    pub(super) parameters: &'static [Parameter],
+    pub(super) preconditions: Preconditions,
+    pub(super) body: Schema,
+    /// Status, what it means, what the answer holds.
+    pub(super) answers: Vec<(u16, &'static str, Schema)>,
+    /// Errors beside those that every endpoint can answer.
+    pub(super) errors: &'static [Code],
+    pub(super) handler: Handler,
+}
+
+const PAGED: &[Parameter] = &[Parameter::Page, Parameter::PerPage];
+const WRITING: &[Parameter] = &[Parameter::ValidateOnly, Parameter::Wait];
+const LAGGARDS: &str = "Stored; with `wait`: not every gateway process serves it yet, `rollout` says which do not.";
+
+/// All endpoints.
+pub(super) struct Endpoints(Vec<Endpoint>);
+
+/// The endpoint that a request is for.
+pub(super) struct Found<'e> {
+    pub(super) endpoint: &'e Endpoint,
+    pub(super) parameters: Parameters,
+}
+
+impl Endpoints {
+    /// The table.
+    pub(super) fn new() -> Self {
+        let mut all = health();
+        all.extend(about());
+        all.extend(any_kind());
+        for kind in Kind::ALL {
+            all.extend(collection(kind));
+            all.extend(item(kind));
+            all.extend(past(kind));
+        }
+        all.extend(live());
+        Self(all)
+    }
+
+    /// In the order of the table.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Endpoint> {
+        self.0.iter()
+    }
+
+    /// The endpoint for a method and a path; `Ok(Err(allowed))` answers `OPTIONS`.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Result<Result<Found<'_>, String>, Problem> {
+        let matching = self.0.iter().filter_map(|endpoint| Some((endpoint, endpoint.template.matches(path)?)));
+        let Some((best, parameters)) = matching.max_by_key(|(endpoint, _)| endpoint.template.literals()) else {
+            return Err(Problem::unknown_address(path, &self.near(path)));
+        };
+        let parameters = parameters.map_err(|BadEscape| {
+            Problem::bad_request(
+                "the address has a `%` that is not followed by the code of a UTF-8 text",
+                "write it as `%25`",
+            )
+        })?;
+        let wanted = if *method == Method::HEAD { &Method::GET } else { method };
+        let mut here = self.0.iter().filter(|endpoint| endpoint.template == best.template);
+        if let Some(endpoint) = here.clone().find(|endpoint| endpoint.method == *wanted) {
+            return Ok(Ok(Found { endpoint, parameters }));
+        }
+        let mut allowed = vec!["OPTIONS"];
+        if here.any(|endpoint| endpoint.method == Method::GET) {
+            allowed.push("HEAD");
+        }
+        let here = self.0.iter().filter(|endpoint| endpoint.template == best.template);
+        allowed.extend(here.map(|endpoint| endpoint.method.as_str()));
+        let allowed = allowed.join(", ");
+        if *method == Method::OPTIONS {
+            return Ok(Err(allowed));
+        }
+        Err(Problem::method_not_allowed(&super::query::shown(method.as_str()), best.template.text(), &allowed))
+    }
+
+    /// Addresses that a path may have been meant for.
+    fn near(&self, path: &str) -> Vec<&str> {
+        let below = format!("/api/v1{path}");
+        let moved = self.0.iter().find(|endpoint| endpoint.template.matches(&below).is_some());
+        if let Some(moved) = moved {
+            return vec![moved.template.text()];
+        }
+        let shapes = self.0.iter().filter_map(|endpoint| Some((endpoint.template.shape_like(path)?, endpoint)));
+        let shapes: Vec<_> = shapes.collect();
+        let best = nearest(path, shapes.iter().map(|(shape, _)| shape.as_str()));
+        let mut near: Vec<&str> = Vec::new();
+        for (shape, endpoint) in &shapes {
+            if Some(shape.as_str()) == best && !near.contains(&endpoint.template.text()) {
+                near.push(endpoint.template.text());
+            }
+        }
+        near
+    }
+}
+
+fn get(path: &str, operation: &str, summary: &str, answer: Schema, handler: Handler) -> Endpoint {
+    Endpoint {
+        method: Method::GET,
+        template: Template::new(path.to_owned()),
+        operation: operation.to_owned(),
+        summary: summary.to_owned(),
+        parameters: &[],
+        preconditions: Preconditions::None,
+        body: Schema::Nothing,
+        answers: vec![(200, "It is here.", answer)],
+        errors: &[],
+        handler,
+    }
+}
+
+fn health() -> Vec<Endpoint> {
+    let live = Handler::Plain(|ask| Box::pin(ready(status::live(&ask))));
+    let is_ready = Handler::Plain(|ask| Box::pin(status::ready(ask)));
+    let openapi = Handler::Plain(|ask| Box::pin(ready(status::openapi(&ask))));
+    vec![
+        get("/live", "isLive", "Whether the process answers.", Schema::Health, live),
+        Endpoint {
+            errors: &[Code::Unavailable],
+            ..get("/ready", "isReady", "Whether changes can be made: the database answers.", Schema::Health, is_ready)
+        },
+        get("/openapi.json", "getOpenapi", "This document.", Schema::Document, openapi),
+    ]
+}
+
+fn about() -> Vec<Endpoint> {
+    let info = Handler::Plain(|ask| Box::pin(ready(status::info(&ask))));
+    let events = Handler::Plain(|ask| Box::pin(status::events(ask)));
+    let rollout = Handler::Plain(|ask| Box::pin(ready(traffic::rollout(&ask))));
+    vec![
+        get("/api/v1/info", "getInfo", "What runs here.", Schema::Info, info),
+        Endpoint {
+            parameters: &[Parameter::Limit],
+            ..get("/api/v1/events", "listEvents", "The newest events, newest first.", Schema::Events, events)
+        },
+        get(
+            "/api/v1/rollout",
+            "getRollout",
+            "Which gateway process serves which revision, and what does not work there.",
+            Schema::Rollout,
+            rollout,
+        ),
+    ]
+}
+
+/// Documents of any kind, each of which says its own.
+fn any_kind() -> Vec<Endpoint> {
+    let endpoint = |method, operation: &str, summary: &str, answers, errors, handler| Endpoint {
+        method,
+        parameters: WRITING,
+        body: Schema::AnyArtifacts,
+        answers,
+        errors,
+        ..get("/api/v1", operation, summary, Schema::AnyArtifacts, handler)
+    };
+    let written = |status, meaning| {
+        vec![
+            (200, "Some or all replaced.", Schema::AnyArtifacts),
+            (status, meaning, Schema::AnyArtifacts),
+            (202, LAGGARDS, Schema::AnyArtifacts),
+        ]
+    };
+    let created = vec![(201, "All created.", Schema::AnyArtifacts), (202, LAGGARDS, Schema::AnyArtifacts)];
+    let deleted = vec![(200, "What was removed.", Schema::AnyArtifacts), (202, LAGGARDS, Schema::AnyArtifacts)];
+    vec![
+        endpoint(
+            Method::POST,
+            "createArtifacts",
+            "Creates artifacts of any kind in one change.",
+            created,
+            &[Code::Exists, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+            Handler::Plain(|ask| Box::pin(several::create(ask))),
+        ),
+        endpoint(
+            Method::PUT,
+            "putArtifacts",
+            "Creates or replaces artifacts of any kind in one change.",
+            written(201, "All created."),
+            &[Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+            Handler::Plain(|ask| Box::pin(several::replace(ask))),
+        ),
+        endpoint(
+            Method::DELETE,
+            "deleteArtifacts",
+            "Deletes the artifacts that the documents name, in one change.",
+            deleted,
+            &[Code::NotFound, Code::InUse, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+            Handler::Plain(|ask| Box::pin(several::delete(ask))),
+        ),
+    ]
+}
+
+fn collection(kind: Kind) -> Vec<Endpoint> {
+    let path = format!("/api/v1/{}", kind.plural());
+    let (one, many) = (capital(kind.singular()), capital(kind.plural()));
+    let writes = |method, operation: String, summary: String, answers, errors, handler| Endpoint {
+        method,
+        parameters: WRITING,
+        preconditions: Preconditions::None,
+        body: Schema::Artifacts(kind),
+        answers,
+        errors,
+        ..get(&path, &operation, &summary, Schema::Nothing, Handler::OfKind(handler, kind))
+    };
+    vec![
+        Endpoint {
+            parameters: PAGED,
+            ..get(
+                &path,
+                &format!("list{many}"),
+                &format!("Lists {}, sorted by name.", kind.plural()),
+                Schema::List(kind),
+                Handler::OfKind(|ask, kind| Box::pin(read::list(ask, kind)), kind),
+            )
+        },
+        writes(
+            Method::POST,
+            format!("create{one}"),
+            format!("Creates one or several {} in one change.", kind.plural()),
+            vec![
+                (201, "Created; a list for several.", Schema::Artifacts(kind)),
+                (202, LAGGARDS, Schema::Artifacts(kind)),
+            ],
+            &[Code::Exists, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+            |ask, kind| Box::pin(several::create_of_kind(ask, kind)),
+        ),
+        writes(
+            Method::PUT,
+            format!("put{many}"),
+            format!("Creates or replaces one or several {} in one change.", kind.plural()),
+            vec![
+                (200, "Some or all replaced; a list for several.", Schema::Artifacts(kind)),
+                (201, "All created.", Schema::Artifacts(kind)),
+                (202, LAGGARDS, Schema::Artifacts(kind)),
+            ],
+            &[Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+            |ask, kind| Box::pin(several::replace_of_kind(ask, kind)),
+        ),
+    ]
+}
+
+fn item(kind: Kind) -> Vec<Endpoint> {
+    let path = format!("/api/v1/{}/{{name}}", kind.plural());
+    let one = capital(kind.singular());
+    vec![
+        Endpoint {
+            preconditions: Preconditions::Read,
+            errors: &[Code::NotFound],
+            ..get(
+                &path,
+                &format!("get{one}"),
+                &format!("Reads one {kind}; its version is the `ETag`."),
+                Schema::Artifact(kind),
+                Handler::OfKind(|ask, kind| Box::pin(read::get(ask, kind)), kind),
+            )
+        },
+        Endpoint {
+            method: Method::PUT,
+            parameters: WRITING,
+            preconditions: Preconditions::Write,
+            body: Schema::Artifact(kind),
+            answers: vec![
+                (200, "Replaced, or it was like this already.", Schema::Artifact(kind)),
+                (201, "Created.", Schema::Artifact(kind)),
+                (202, LAGGARDS, Schema::Artifact(kind)),
+            ],
+            errors: &[Code::VersionMismatch, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+            ..get(
+                &path,
+                &format!("put{one}"),
+                &format!("Creates or replaces one {kind}."),
+                Schema::Nothing,
+                Handler::OfKind(|ask, kind| Box::pin(write::put(ask, kind)), kind),
+            )
+        },
+        Endpoint {
+            method: Method::DELETE,
+            parameters: WRITING,
+            preconditions: Preconditions::Write,
+            answers: vec![(200, "What was removed.", Schema::Artifact(kind)), (202, LAGGARDS, Schema::Artifact(kind))],
+            errors: &[Code::NotFound, Code::InUse, Code::VersionMismatch],
+            ..get(
+                &path,
+                &format!("delete{one}"),
+                &format!("Deletes one {kind} that nothing uses."),
+                Schema::Nothing,
+                Handler::OfKind(|ask, kind| Box::pin(write::delete(ask, kind)), kind),
+            )
+        },
+    ]
+}
+
+fn past(kind: Kind) -> Vec<Endpoint> {
+    let path = format!("/api/v1/{}/{{name}}/history", kind.plural());
+    let one = capital(kind.singular());
+    vec![
+        Endpoint {
+            parameters: PAGED,
+            errors: &[Code::NotFound],
+            ..get(
+                &path,
+                &format!("list{one}Versions"),
+                &format!("Lists every version that a {kind} ever had, newest first."),
+                Schema::History,
+                Handler::OfKind(|ask, kind| Box::pin(history::list(ask, kind)), kind),
+            )
+        },
+        Endpoint {
+            errors: &[Code::NotFound],
+            ..get(
+                &format!("{path}/{{version}}"),
+                &format!("get{one}Version"),
+                &format!("Reads one version of a {kind}."),
+                Schema::Version(kind),
+                Handler::OfKind(|ask, kind| Box::pin(history::get(ask, kind)), kind),
+            )
+        },
+        Endpoint {
+            method: Method::POST,
+            parameters: WRITING,
+            preconditions: Preconditions::Write,
+            answers: vec![
+                (200, "Restored as a new version.", Schema::Artifact(kind)),
+                (201, "Restored; it had been deleted.", Schema::Artifact(kind)),
+                (202, LAGGARDS, Schema::Artifact(kind)),
+            ],
+            errors: &[Code::NotFound, Code::VersionMismatch],
+            ..get(
+                &format!("{path}/{{version}}/restore"),
+                &format!("restore{one}Version"),
+                &format!("Makes an old version of a {kind} the newest one."),
+                Schema::Nothing,
+                Handler::OfKind(|ask, kind| Box::pin(history::restore(ask, kind)), kind),
+            )
+        },
+    ]
+}
+
+/// What gateway processes know about a gateway.
+fn live() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            errors: &[Code::NotFound, Code::Unavailable],
+            ..get(
+                "/api/v1/gateways/{name}/split",
+                "getSplit",
+                "Wanted and delivered shares of a gateway, of each process and in sum.",
+                Schema::Split,
+                Handler::Plain(|ask| Box::pin(traffic::split(ask))),
+            )
+        },
+        Endpoint {
+            method: Method::POST,
+            body: Schema::Explain,
+            answers: vec![(200, "Each rule that was tried, and what came of it.", Schema::Explanation)],
+            errors: &[Code::NotFound, Code::Unavailable, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+            ..get(
+                "/api/v1/gateways/{name}/explain",
+                "explain",
+                "What the gateway would do with a request, and why; no request is sent and no turn is taken.",
+                Schema::Nothing,
+                Handler::Plain(|ask| Box::pin(traffic::explain(ask))),
+            )
+        },
+    ]
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}

@@ -1,0 +1,186 @@
+//! The REST API: every request goes through one function, in one order — who asks, what for, how the answer is to be
+//! written, parameters, body, handler — and every address stands in one table.
+//!
+//! The table is matched here and not by axum's router, because names of artifacts have slashes: `{name}` takes several
+//! segments, with more of the address behind it.
+
+mod address;
+mod ask;
+mod conditional;
+mod endpoints;
+mod history;
+mod near;
+mod openapi;
+mod problem;
+mod query;
+mod read;
+mod server;
+mod several;
+mod status;
+mod traffic;
+mod write;
+mod written;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, ORIGIN, VARY};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument as _;
+use vamp_record::access::Asked;
+
+use ask::{Ask, BODY_STEP_BYTES};
+use endpoints::Schema;
+use problem::Problem;
+use query::Query;
+use written::Written;
+
+pub(crate) use ask::{About, Api};
+pub(crate) use problem::chain;
+pub use server::ServerError;
+pub(crate) use server::{Server, Serving, Tls};
+
+/// LIMIT: bytes of one body: what the reader of documents takes, 100,000 routes of about 100 bytes and some.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// LIMIT: how long a body may take to arrive: the largest needs 0.6 MB/s. Who is slower would hold memory for nothing.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// LIMIT: bytes of a request id that a client may bring.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+/// LIMIT: characters of the words of an event.
+const CAUSE_CHARACTERS_MAX: usize = 256;
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static CONTENT_TYPE_OPTIONS: HeaderName = HeaderName::from_static("x-content-type-options");
+
+/// The API as a service.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    Router::new().fallback(answer).with_state(api)
+}
+
+/// Answers one request, whatever happens.
+async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
+    let id = request_id(&api, request.headers());
+    let is_head = request.method() == Method::HEAD;
+    let span = tracing::info_span!("request", id = %id);
+    let work = AssertUnwindSafe(handle(api, request)).catch_unwind().instrument(span.clone());
+    let answered = work.await.unwrap_or_else(|_| Err(span.in_scope(Problem::panicked)));
+    let mut answer = answered.unwrap_or_else(|problem| problem.into_answer(&id));
+    let headers = answer.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    headers.insert(CONTENT_TYPE_OPTIONS.clone(), HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID.clone(), id);
+    }
+    if is_head { without_body(answer) } else { answer }
+}
+
+/// The client's, when it can stand in a log; else a new one.
+fn request_id(api: &Api, headers: &HeaderMap) -> String {
+    let given = headers.get(&REQUEST_ID).and_then(|value| value.to_str().ok());
+    let is_sound = |text: &&str| {
+        (1..=REQUEST_ID_BYTES_MAX).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+    };
+    match given.filter(is_sound) {
+        Some(given) => given.to_owned(),
+        None => format!("{:08x}-{:x}", api.boot, api.requests_seen.fetch_add(1, Ordering::Relaxed)),
+    }
+}
+
+fn without_body(mut answer: Response<Body>) -> Response<Body> {
+    use axum::body::HttpBody as _;
+    if let Some(length) = answer.body().size_hint().exact() {
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    *answer.body_mut() = Body::empty();
+    answer
+}
+
+async fn handle(api: Arc<Api>, request: Request) -> endpoints::Answer {
+    let (parts, body) = request.into_parts();
+    let text = |name: &HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    if parts.headers.get_all(HOST).iter().count() > 1 {
+        return Err(Problem::bad_request("the request has several `Host` fields", "send one"));
+    }
+    let host = parts.uri.authority().map(axum::http::uri::Authority::as_str).or_else(|| text(&HOST));
+    let asked = Asked { host, origin: text(&ORIGIN), authorization: text(&AUTHORIZATION) };
+    api.access.check(&asked).map_err(Problem::denied)?;
+    let _place = api.requests.try_acquire().map_err(|_| Problem::busy("too many requests"))?;
+    let found = match api.endpoints.find(&parts.method, parts.uri.path())? {
+        Ok(found) => found,
+        Err(allowed) => return Ok(options(&allowed)),
+    };
+    let endpoint = found.endpoint;
+    let written = Written::wanted(&parts.headers)?;
+    let query = Query::parse(parts.uri.query().unwrap_or_default(), endpoint.parameters)?;
+    let (body, _reserved) = if endpoint.body == Schema::Nothing {
+        (Vec::new(), None)
+    } else {
+        written::sent(&parts.headers)?;
+        read_body(&api, &parts.headers, body).await?
+    };
+    let cause = format!("{} {}", parts.method, parts.uri.path());
+    let cause = cause.chars().take(CAUSE_CHARACTERS_MAX).collect();
+    let handler = endpoint.handler;
+    let parameters = found.parameters;
+    handler.call(Ask { api: api.clone(), parameters, query, headers: parts.headers, body, written, cause }).await
+}
+
+fn options(allowed: &str) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        answer.headers_mut().insert(ALLOW, allowed);
+    }
+    answer
+}
+
+/// The whole body, and its part of what all bodies may hold.
+async fn read_body(
+    api: &Api,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Problem> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
+        return Err(Problem::too_large(BODY_BYTES_MAX));
+    }
+    let collected = tokio::time::timeout(BODY_TIMEOUT, collect(api, body)).await;
+    collected.unwrap_or_else(|_| Err(Problem::slow_request(BODY_TIMEOUT.as_secs())))
+}
+
+async fn collect(api: &Api, body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Problem> {
+    let mut bytes = Vec::new();
+    let mut reserved: Option<OwnedSemaphorePermit> = None;
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Problem::bad_request("the body broke off before its end", "send it whole"))?;
+        if bytes.len() + chunk.len() > BODY_BYTES_MAX {
+            return Err(Problem::too_large(BODY_BYTES_MAX));
+        }
+        bytes.extend_from_slice(&chunk);
+        let steps = bytes.len().div_ceil(BODY_STEP_BYTES);
+        let missing = steps.saturating_sub(reserved.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        let more = api.bodies.clone().try_acquire_many_owned(u32::try_from(missing).unwrap_or(u32::MAX));
+        let more = more.map_err(|_| Problem::busy("too many large bodies"))?;
+        match &mut reserved {
+            Some(reserved) => reserved.merge(more),
+            None => reserved = Some(more),
+        }
+    }
+    Ok((bytes, reserved))
+}
+
+/// A time as the API writes it: RFC 3339, UTC, milliseconds.
+fn time(unix_ms: u64) -> String {
+    let timestamp = i64::try_from(unix_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    timestamp.map(|timestamp| format!("{timestamp:.3}")).unwrap_or_default()
+}

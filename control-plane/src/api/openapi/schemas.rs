@@ -1,0 +1,324 @@
+//! The schemas of what is sent and answered.
+
+use serde_json::{Map, Value, json};
+use vamp_model::Kind;
+
+use super::{Code, list_of, reference};
+
+pub(super) fn all() -> Value {
+    let mut all = Map::new();
+    for part in [artifacts(), parts_of_artifacts(), problems(), rollout(), split(), explain(), about()] {
+        if let Value::Object(part) = part {
+            all.extend(part);
+        }
+    }
+    Value::Object(all)
+}
+
+/// A map with these members, of which none has to be sent.
+fn members(description: &str, properties: Value) -> Value {
+    let member = |name: &str, value: Value| (name.to_owned(), value);
+    Value::Object(Map::from_iter([
+        member("type", "object".into()),
+        member("description", description.into()),
+        member("properties", properties),
+        member("additionalProperties", false.into()),
+    ]))
+}
+
+fn text(description: &str) -> Value {
+    json!({"type": "string", "description": description})
+}
+
+fn nullable_text(description: &str) -> Value {
+    json!({"type": ["string", "null"], "description": description})
+}
+
+fn number(description: &str) -> Value {
+    json!({"type": "integer", "minimum": 0, "description": description})
+}
+
+fn metadata() -> Value {
+    json!({"type": "object", "description": "Anything; kept as written.", "additionalProperties": true})
+}
+
+/// What every artifact has, and what an answer to a write adds.
+fn with_common(kind: Kind, mut properties: Value) -> Value {
+    let common = json!({
+        "kind": {"enum": [kind.plural(), kind.singular()], "description": "May be left out where the address says it."},
+        "metadata": metadata(),
+        "lookup_name": {"type": "string", "readOnly": true, "description": "The name that access logs know it by."},
+        "rollout": {"allOf": [reference("Rollout")], "readOnly": true, "description": "In answers to writes with `wait`."},
+        "warnings": {"type": "array", "items": reference("Warning"), "readOnly": true, "description": "In answers to writes, when there are any."},
+    });
+    if let (Some(properties), Value::Object(common)) = (properties.as_object_mut(), common) {
+        properties.extend(common);
+    }
+    properties
+}
+
+fn artifacts() -> Value {
+    let gateway = json!({
+        "name": text("1 to 4 segments parted by `/`. May be left out where the address says it."),
+        "port": {"type": ["string", "integer", "null"], "description": "`9050`, or `9050/http`; left out: it keeps the one it has, or is given one."},
+        "sticky": {"enum": ["route", "instance", "none", null], "description": "Whether clients stay on their route, or on the instance behind it."},
+        "virtual_hosts": {"type": ["array", "string"], "items": {"type": "string"}, "description": "Host names on the shared port: exact, or `*.suffix`."},
+        "routes": {
+            "type": ["object", "array", "string"],
+            "description": "Where requests go, by path: `[host:port]`, or the name of another gateway. Their order is the order of conditions. Also as a list of paths and maps of one path.",
+            "additionalProperties": {"anyOf": [reference("RouteInGateway"), {"type": ["string", "null"], "description": "The name of a stored route; nothing: a route without more."}]},
+            "items": {"type": ["string", "object"]},
+        },
+        "internal": {"type": "boolean", "readOnly": true, "description": "It stands inside a deployment."},
+        "selector": {"type": "null", "description": "Not built yet."},
+    });
+    let mut route = route_fields();
+    let condition = json!({
+        "name": text("Without white space, brackets and slashes."),
+        "condition": text("Which requests it matches: `User-Agent == Firefox and not has cookie beta`."),
+    });
+    if let Some(route) = route.as_object_mut() {
+        route.insert("name".to_owned(), text("Without white space, brackets and slashes."));
+    }
+    json!({
+        "Gateway": members("A place where traffic comes in and is split.", with_common(Kind::Gateway, gateway)),
+        "Route": members("A stored route that gateways refer to.", with_common(Kind::Route, route)),
+        "Condition": members("A stored condition that routes refer to.", with_common(Kind::Condition, condition)),
+    })
+}
+
+fn route_fields() -> Value {
+    json!({
+        "weight": nullable_text("Its share, `0%` to `100%` with up to two decimals; left out: it shares the rest."),
+        "condition": {
+            "description": "Requests that it takes whatever the weights: a text, or a reference to a stored condition.",
+            "anyOf": [{"type": ["string", "null"]}, reference("ConditionInRoute")],
+        },
+        "condition_strength": nullable_text("How many of the requests that match: `100%` when left out."),
+        "balance": nullable_text("How it chooses among its endpoints: `roundrobin`, `leastconn` or `default`."),
+        "rewrites": {"type": "array", "items": reference("Rewrite"), "description": "Paths that are changed on the way."},
+    })
+}
+
+fn parts_of_artifacts() -> Value {
+    let mut route = route_fields();
+    if let Some(route) = route.as_object_mut() {
+        route.insert(
+            "reference".to_owned(),
+            text("The name of a stored route; then only `weight` may stand beside it."),
+        );
+        route.insert("metadata".to_owned(), metadata());
+        route.insert(
+            "lookup_name".to_owned(),
+            json!({"type": "string", "readOnly": true, "description": "The name that access logs know it by."}),
+        );
+    }
+    let condition = json!({
+        "condition": text("Which requests it matches."),
+        "reference": text("The name of a stored condition."),
+        "metadata": metadata(),
+    });
+    json!({
+        "RouteInGateway": members("A route as it stands in a gateway.", route),
+        "ConditionInRoute": members("A condition as it stands in a route.", condition),
+        "Rewrite": members("A path that is changed on the way.", json!({"path": text("`NEW-PATH if CONDITION`.")})),
+    })
+}
+
+fn problems() -> Value {
+    let types: Vec<String> = Code::ALL.iter().map(|code| code.uri()).collect();
+    let violation = json!({
+        "pointer": text("Where in the document (RFC 6901); of several documents it begins with the index of one."),
+        "line": number("Line in the body, from 1, where it stands there."),
+        "column": number("Column in that line, in characters from 1."),
+        "message": text("What is wrong, naming the thing."),
+        "hint": text("How to mend it."),
+        "kind": text("Kind of the artifact that it concerns, where that may be another than the one that was sent."),
+        "name": text("Its name."),
+    });
+    let problem = json!({
+        "type": {"enum": types, "description": "Which problem; stable over releases."},
+        "title": text("The same for each problem of a type."),
+        "status": number("The status of the answer."),
+        "detail": text("What is wrong, naming the thing."),
+        "instance": text("The request, as the log of the control plane has it: `urn:vamp:request:ID`."),
+        "message": text("Everything in one text, for clients that read nothing else."),
+        "hint": text("How to mend it."),
+        "violations": list_of(&reference("Violation")),
+        "users": {"type": "array", "description": "Of `in-use`: who needs it.", "items": reference("ArtifactName")},
+    });
+    json!({
+        "Problem": {
+            "type": "object",
+            "description": "An error (RFC 9457).",
+            "properties": problem,
+            "required": ["type", "title", "status", "detail", "instance", "message"],
+        },
+        "Violation": members("One thing that is wrong, where it stands, and how to mend it.", violation),
+        "ArtifactName": members("Which artifact.", json!({"kind": text("Its kind."), "name": text("Its name.")})),
+        "Warning": members("What works, but most likely not as meant.", json!({
+            "gateway": text("The gateway that it concerns, if one."),
+            "message": text("What, and how to mend it."),
+        })),
+    })
+}
+
+fn rollout() -> Value {
+    let generation = json!({"epoch": number("The history of the database."), "revision": number("The table in it.")});
+    let store = json!({
+        "address": text("Where it is, without credentials."),
+        "state": {"enum": ["starting", "current", "publishing", "unreachable", "contested", "no_table"]},
+        "published": {"anyOf": [reference("Generation"), {"type": "null"}]},
+        "problem": text("What is wrong and how to mend it."),
+    });
+    let gateway = json!({
+        "id": text("Its id, stable over restarts."),
+        "boot": text("Its boot."),
+        "admin": text("Where its admin listener answers."),
+        "version": text("The product's version."),
+        "applied": {"anyOf": [reference("Generation"), {"type": "null"}]},
+        "in_sync": {"type": "boolean", "description": "It serves the table in question, or a newer one."},
+        "problems": {"type": "array", "items": {"type": "object"}, "description": "What does not work although the table is applied: `gateway`, where it concerns one, and `message`."},
+        "refused": {"type": "object", "description": "The newest table that it refused, and why."},
+    });
+    let rollout = json!({
+        "revision": number("Revision of the table."),
+        "applied": number("Gateway processes that serve it, or a newer one."),
+        "of": number("Gateway processes that should."),
+        "gateways": list_of(&reference("GatewayProcess")),
+        "unknown": {"type": "boolean", "description": "The store does not answer: gateways are as last known."},
+        "published": {"type": "boolean", "description": "The table is in the store, where gateways find it."},
+        "store": reference("Store"),
+    });
+    json!({
+        "Rollout": members("How far a table has come.", rollout),
+        "GatewayProcess": members("One gateway process.", gateway),
+        "Generation": members("Which table: ordered by epoch, then revision.", generation),
+        "Store": members("How the store stands to what is wanted.", store),
+    })
+}
+
+fn split() -> Value {
+    let side = json!({
+        "route": text("The route; empty for what a condition's strength leaves to the weights."),
+        "wanted": text("The wanted share: `90%`."),
+        "delivered": number("Requests that it got."),
+        "error": {"type": "number", "description": "Delivered minus wanted, in requests."},
+    });
+    let level = json!({
+        "condition_of": text("The route whose condition it is; absent for the weights."),
+        "tickets": number("Requests that it decided: the sum of the deliveries."),
+        "since_unix_ms": number("When the account began, milliseconds since 1970 (UTC)."),
+        "routes": list_of(&reference("Share")),
+    });
+    let decided = json!({
+        "route": text("The route."),
+        "requests": number("All of them."),
+        "condition": number("Taken by its condition."),
+        "cookie": number("Kept by a cookie."),
+        "weight": number("Given by the weights."),
+        "only_route": number("The only route with weight."),
+    });
+    let process = json!({
+        "id": text("Its id."),
+        "boot": text("Its boot."),
+        "state": {"enum": ["read", "unread", "ended"]},
+        "problem": text("Why it could not be read."),
+        "at_unix_ms": number("When it was read, milliseconds since 1970 (UTC)."),
+        "summed": {"type": "boolean", "description": "It is part of the sum."},
+        "weights": reference("SplitLevel"),
+        "strengths": list_of(&reference("SplitLevel")),
+        "decided_by": list_of(&reference("DecidedBy")),
+    });
+    let mut split = json!({
+        "gateway": text("The gateway."),
+        "counted": number("Gateway processes whose counts were read just now."),
+        "of": number("Gateway processes that announce themselves."),
+        "unknown": {"type": "boolean", "description": "The store does not answer: processes are as last known."},
+        "strengths": list_of(&reference("SplitLevel")),
+        "decided_by": list_of(&reference("DecidedBy")),
+        "processes": list_of(&reference("ProcessSplit")),
+    });
+    if let (Some(split), Some(level)) = (split.as_object_mut(), level.as_object()) {
+        split.extend(level.clone().into_iter().filter(|(name, _)| name != "condition_of"));
+    }
+    json!({
+        "Split": members("Wanted and delivered shares of one gateway; `routes` are its weights, summed.", split),
+        "SplitLevel": members("One place where a share is decided.", level),
+        "Share": members("One side of a split.", side),
+        "DecidedBy": members("Requests of one route by what decided.", decided),
+        "ProcessSplit": members("The account of one gateway process.", process),
+    })
+}
+
+fn explain() -> Value {
+    let head = json!({
+        "method": {"type": "string", "default": "GET"},
+        "target": {"type": "string", "default": "/", "description": "Path and query."},
+        "host": text("`Host`."),
+        "source": {"type": "string", "default": "127.0.0.1", "description": "The client's address."},
+        "headers": {"type": "object", "additionalProperties": {"type": ["string", "array"], "items": {"type": "string"}}},
+    });
+    let rule = json!({
+        "gateway": text("The gateway at which it was tried."),
+        "route": text("The route that it could have chosen."),
+        "rule": text("The rule in words."),
+        "result": text("What came of it."),
+    });
+    let explanation = json!({
+        "rules": list_of(&reference("Rule")),
+        "chain": {"type": "array", "items": {"type": "string"}, "description": "Gateways passed, by name."},
+        "route": text("The route taken, if one."),
+        "decided_by": text("What decided at the last gateway, or why none did."),
+        "rewritten_path": text("The path after rewrites, if one changed it."),
+        "shares": {"type": "array", "description": "The chance of each route for such a request: route and percent."},
+    });
+    json!({
+        "RequestHead": members("The head of a request.", head),
+        "Explanation": members("Each rule tried, in order, and what came of it.", explanation),
+        "Rule": members("One rule that was tried.", rule),
+    })
+}
+
+fn about() -> Value {
+    let version = json!({
+        "version": number("1, 2, 3 …"),
+        "at": text("When it was written, RFC 3339."),
+        "event": number("The event that wrote it."),
+        "deleted": {"type": "boolean", "description": "It is a deletion."},
+    });
+    let event = json!({
+        "sequence": number("1, 2, 3 …"),
+        "at": text("When, RFC 3339."),
+        "cause": text("What happened."),
+        "revision": number("The revision of the table after it."),
+    });
+    let info = json!({
+        "product": text("`vamp`."),
+        "version": text("The product's version."),
+        "api": text("`v1`."),
+        "namespace": text("The namespace below the store's prefix."),
+        "started": text("When the process started, RFC 3339."),
+        "kinds": {"type": "array", "items": {"type": "string"}, "description": "The kinds of artifacts."},
+        "epoch": number("The history of the database."),
+        "revision": number("The revision of the table that is wanted."),
+        "database": text("Where the database is."),
+        "store": reference("Store"),
+        "problems": {"type": "array", "items": {"type": "string"}, "description": "Why no table follows from what is stored."},
+        "warnings": list_of(&reference("Warning")),
+        "per_page_max": number("Items of the largest page."),
+        "wait_seconds_max": number("The longest `wait`."),
+        "body_bytes_max": number("The largest body."),
+    });
+    let health = json!({
+        "live": {"type": "boolean"},
+        "ready": {"type": "boolean"},
+        "store": reference("Store"),
+    });
+    json!({
+        "Version": members("One version of an artifact.", version),
+        "Event": members("One change.", event),
+        "Info": members("What runs here.", info),
+        "Health": members("Whether it works.", health),
+    })
+}

@@ -1,0 +1,212 @@
+//! Query parameters: each endpoint names those that it knows, any other is refused with the nearest known one.
+
+use std::time::Duration;
+
+use super::near::nearest;
+use super::problem::Problem;
+
+/// LIMIT: how long a write may wait for the gateways; a client that needs longer asks for the rollout again.
+pub(super) const WAIT_MAX: Duration = Duration::from_mins(1);
+/// LIMIT: items of one page; 1,000 gateways of 100 routes are about 20 MB.
+pub(super) const PER_PAGE_MAX: u64 = 1000;
+/// Items of one page when nothing is said, as in the original.
+const PER_PAGE_DEFAULT: u64 = 30;
+
+/// A query parameter, for the refusal of others and for the OpenAPI document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parameter {
+    Page,
+    PerPage,
+    ValidateOnly,
+    Wait,
+    Limit,
+}
+
+impl Parameter {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::PerPage => "per_page",
+            Self::ValidateOnly => "validate_only",
+            Self::Wait => "wait",
+            Self::Limit => "limit",
+        }
+    }
+
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Self::Page => "Which page, from 1.",
+            Self::PerPage => "Items of one page, 1 to 1,000; 30 when left out.",
+            Self::ValidateOnly => {
+                "`true`: everything is checked and answered as if it were done, and nothing is stored."
+            }
+            Self::Wait => {
+                "Waits until every registered gateway process serves the change, up to this long: `5s`, `500ms`, `1m`; \
+                 at most `60s`. The answer has a member `rollout`; 202 says that some do not serve it yet."
+            }
+            Self::Limit => "How many, 1 to 1,000; 100 when left out.",
+        }
+    }
+}
+
+/// The parameters of one request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Query {
+    pairs: Vec<(Parameter, String)>,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Page {
+    /// From 1.
+    pub(super) number: u64,
+    /// 1 to [`PER_PAGE_MAX`].
+    pub(super) size: u64,
+}
+
+impl Query {
+    /// Reads the text after `?`.
+    pub(super) fn parse(text: &str, known: &[Parameter]) -> Result<Self, Problem> {
+        let mut pairs: Vec<(Parameter, String)> = Vec::new();
+        for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
+            let Some(parameter) = known.iter().copied().find(|parameter| parameter.name() == name) else {
+                return Err(unknown(&name, known));
+            };
+            if pairs.iter().any(|(given, _)| *given == parameter) {
+                let message = format!("the query parameter `{name}` stands twice");
+                return Err(Problem::bad_request(message, "keep one of them"));
+            }
+            pairs.push((parameter, value.into_owned()));
+        }
+        Ok(Self { pairs })
+    }
+
+    fn get(&self, parameter: Parameter) -> Option<&str> {
+        self.pairs.iter().find(|(given, _)| *given == parameter).map(|(_, value)| value.as_str())
+    }
+
+    /// `page` and `per_page`.
+    pub(super) fn page(&self) -> Result<Page, Problem> {
+        let number = self.number(Parameter::Page, 1, u64::from(u32::MAX))?;
+        let size = self.number(Parameter::PerPage, PER_PAGE_DEFAULT, PER_PAGE_MAX)?;
+        Ok(Page { number, size })
+    }
+
+    /// `limit`.
+    pub(super) fn limit(&self) -> Result<u64, Problem> {
+        self.number(Parameter::Limit, 100, PER_PAGE_MAX)
+    }
+
+    fn number(&self, parameter: Parameter, default: u64, max: u64) -> Result<u64, Problem> {
+        let Some(text) = self.get(parameter) else { return Ok(default) };
+        let number = text.parse::<u64>().ok().filter(|number| (1..=max).contains(number));
+        number.ok_or_else(|| refuse(parameter, text, &format!("use a number from 1 to {max}")))
+    }
+
+    /// `validate_only`.
+    pub(super) fn validate_only(&self) -> Result<bool, Problem> {
+        match self.get(Parameter::ValidateOnly) {
+            Some("true" | "yes" | "on" | "1") => Ok(true),
+            None | Some("false" | "no" | "off" | "0") => Ok(false),
+            Some(text) => Err(refuse(Parameter::ValidateOnly, text, "use `true` or `false`")),
+        }
+    }
+
+    /// `wait`.
+    pub(super) fn wait(&self) -> Result<Option<Duration>, Problem> {
+        let Some(text) = self.get(Parameter::Wait) else { return Ok(None) };
+        let mend = "use a time up to `60s`, such as `5s` or `500ms`";
+        match duration(text).filter(|wait| *wait <= WAIT_MAX) {
+            Some(wait) => Ok(Some(wait)),
+            None => Err(refuse(Parameter::Wait, text, mend)),
+        }
+    }
+}
+
+fn unknown(name: &str, known: &[Parameter]) -> Problem {
+    let names: Vec<&str> = known.iter().map(|parameter| parameter.name()).collect();
+    let mend = match nearest(name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "it takes none".to_owned(),
+        None => format!("it takes {}", names.join(", ")),
+    };
+    Problem::bad_request(format!("this address has no query parameter `{}`", shown(name)), mend)
+}
+
+fn refuse(parameter: Parameter, text: &str, mend: &str) -> Problem {
+    Problem::bad_request(format!("the query parameter `{}` is `{}`", parameter.name(), shown(text)), mend)
+}
+
+/// What a client sent, as it may stand in a message.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+/// `5s`, `500ms`, `1m`, or seconds without a unit.
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|found: char| !found.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number = number.parse::<u64>().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &[Parameter] = &[Parameter::Page, Parameter::PerPage, Parameter::ValidateOnly, Parameter::Wait];
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        for (text, expected) in [
+            ("5s", Some(5000)),
+            ("500ms", Some(500)),
+            ("1m", Some(60_000)),
+            ("7", Some(7000)),
+            ("s", None),
+            ("", None),
+            ("-1s", None),
+            ("5h", None),
+            ("1.5s", None),
+        ] {
+            assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[track_caller]
+    fn check_refused(text: &str, part: &str) {
+        let query = Query::parse(text, ALL);
+        let refused = query.and_then(|query| {
+            query.page()?;
+            query.validate_only()?;
+            query.wait()
+        });
+        let message = refused.unwrap_err().message();
+        assert!(message.contains(part), "{text}: {message}");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_a_mend() {
+        check_refused("wai=5s", "did you mean `wait`?");
+        check_refused("pretty", "page, per_page, validate_only, wait");
+        check_refused("wait=5s&wait=6s", "stands twice");
+        check_refused("wait=61s", "up to `60s`");
+        check_refused("wait=soon", "`5s`");
+        check_refused("page=0", "1 to");
+        check_refused("per_page=1001", "1 to 1000");
+        check_refused("validate_only=maybe", "`true` or `false`");
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_original() {
+        let query = Query::parse("", ALL).unwrap();
+        assert_eq!(query.page().unwrap(), Page { number: 1, size: 30 });
+        assert!(!query.validate_only().unwrap());
+        assert_eq!(query.wait().unwrap(), None);
+    }
+}

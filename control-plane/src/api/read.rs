@@ -1,0 +1,157 @@
+//! Artifacts as they are stored, one or a page of them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::header::{ETAG, LINK};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::Value;
+use vamp_model::Kind;
+
+use super::ask::Ask;
+use super::conditional;
+use super::endpoints::Answer;
+use super::near::nearest;
+use super::problem::Problem;
+use super::query::Page;
+use crate::persist::{Snapshot, Stored};
+
+static TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
+
+/// `GET /api/v1/{kind}`
+pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
+    let page = ask.query.page()?;
+    let snapshot = snapshot(&ask).await?;
+    let Some(artifacts) = snapshot.artifacts.get(kind.plural()) else {
+        return Ok(paged(&ask, page, 0, &format!("/api/v1/{}", kind.plural()), Vec::new()));
+    };
+    let mut documents = Vec::new();
+    for stored in slice(artifacts.values(), page) {
+        documents.push(shown(&snapshot, kind, stored)?);
+    }
+    Ok(paged(&ask, page, artifacts.len(), &format!("/api/v1/{}", kind.plural()), documents))
+}
+
+/// `GET /api/v1/{kind}/{name}`
+pub(super) async fn get(ask: Ask, kind: Kind) -> Answer {
+    let snapshot = snapshot(&ask).await?;
+    let Some(stored) = find(&snapshot, kind, ask.name()) else {
+        return Err(not_there(&snapshot, kind, ask.name()));
+    };
+    let mut answer = if conditional::is_known(&ask.headers, stored.version)? {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+        answer
+    } else {
+        ask.written.answer(StatusCode::OK, &shown(&snapshot, kind, stored)?)
+    };
+    answer.headers_mut().insert(ETAG, conditional::tag(stored.version));
+    Ok(answer)
+}
+
+/// The items of a page.
+pub(super) fn slice<T>(items: impl Iterator<Item = T>, page: Page) -> impl Iterator<Item = T> {
+    let before = page.number.saturating_sub(1).saturating_mul(page.size);
+    items.skip(usize::try_from(before).unwrap_or(usize::MAX)).take(usize::try_from(page.size).unwrap_or(usize::MAX))
+}
+
+/// A page of a list, with the links to the others.
+pub(super) fn paged(ask: &Ask, page: Page, total: usize, path: &str, items: Vec<Value>) -> Response<Body> {
+    let mut answer = ask.written.answer(StatusCode::OK, &Value::Array(items));
+    let headers = answer.headers_mut();
+    headers.insert(TOTAL_COUNT.clone(), HeaderValue::from(total));
+    if let Ok(links) = HeaderValue::from_str(&links(page, u64::try_from(total).unwrap_or(u64::MAX), path)) {
+        headers.insert(LINK, links);
+    }
+    answer
+}
+
+/// RFC 8288. There is a `next` as long as there is a next page, so that a client can follow it to the end.
+fn links(page: Page, total: u64, path: &str) -> String {
+    let last = total.div_ceil(page.size).max(1);
+    let link =
+        |number: u64, relation: &str| format!("<{path}?page={number}&per_page={}>; rel=\"{relation}\"", page.size);
+    let mut links = vec![link(1, "first")];
+    if page.number > 1 {
+        links.push(link((page.number - 1).min(last), "prev"));
+    }
+    if page.number < last {
+        links.push(link(page.number + 1, "next"));
+    }
+    links.push(link(last, "last"));
+    links.join(", ")
+}
+
+pub(super) async fn snapshot(ask: &Ask) -> Result<Arc<Snapshot>, Problem> {
+    ask.api.core.snapshot().await.map_err(|error| Problem::internal("reading the database", &error))
+}
+
+/// The artifact as it is now, if it is.
+pub(super) async fn current(ask: &Ask, kind: Kind, name: &str) -> Result<Option<Stored>, Problem> {
+    Ok(find(&*snapshot(ask).await?, kind, name).cloned())
+}
+
+fn find<'s>(snapshot: &'s Snapshot, kind: Kind, name: &str) -> Option<&'s Stored> {
+    snapshot.artifacts.get(kind.plural())?.get(name)
+}
+
+/// The refusal of a name that nothing has, with a near one that something has.
+pub(super) async fn missing(ask: &Ask, kind: Kind) -> Problem {
+    match snapshot(ask).await {
+        Ok(snapshot) => not_there(&snapshot, kind, ask.name()),
+        Err(problem) => problem,
+    }
+}
+
+fn not_there(snapshot: &Snapshot, kind: Kind, name: &str) -> Problem {
+    let names = snapshot.artifacts.get(kind.plural()).into_iter().flat_map(|artifacts| artifacts.keys());
+    Problem::no_artifact(kind, name, nearest(name, names.map(String::as_str)))
+}
+
+/// A stored document as it is shown: a gateway shows the port that it has, also when its author named none.
+fn shown(snapshot: &Snapshot, kind: Kind, stored: &Stored) -> Result<Value, Problem> {
+    let port = if kind == Kind::Gateway { snapshot.ports.get(&stored.name).copied() } else { None };
+    with_port(stored.document.as_deref().unwrap_or("null"), port)
+}
+
+/// A document with its port, where it has none.
+pub(super) fn with_port(document: &str, port: Option<u16>) -> Result<Value, Problem> {
+    let mut value: Value =
+        serde_json::from_str(document).map_err(|error| Problem::internal("reading a stored document", &error))?;
+    if let (Some(port), Some(shown)) = (port, value.get_mut("port").filter(|shown| shown.is_null())) {
+        *shown = format!("{port}/http").into();
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(number: u64, total: u64, expected: &[(&str, u64)]) {
+        let links = links(Page { number, size: 30 }, total, "/x");
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(relation, page)| format!("</x?page={page}&per_page=30>; rel=\"{relation}\""))
+            .collect();
+        assert_eq!(links, expected.join(", "));
+    }
+
+    #[test]
+    fn links_lead_through_all_pages_and_no_further() {
+        check(2, 65, &[("first", 1), ("prev", 1), ("next", 3), ("last", 3)]);
+        check(1, 65, &[("first", 1), ("next", 2), ("last", 3)]);
+        check(3, 65, &[("first", 1), ("prev", 2), ("last", 3)]);
+        check(9, 65, &[("first", 1), ("prev", 3), ("last", 3)]);
+        check(1, 0, &[("first", 1), ("last", 1)]);
+        check(1, 30, &[("first", 1), ("last", 1)]);
+    }
+
+    #[test]
+    fn a_port_that_was_given_by_the_product_is_shown() {
+        assert_eq!(with_port(r#"{"port":null}"#, Some(20_000)).unwrap()["port"], "20000/http");
+        assert_eq!(with_port(r#"{"port":"9050/http"}"#, Some(20_000)).unwrap()["port"], "9050/http");
+        assert_eq!(with_port(r#"{"port":null}"#, None).unwrap()["port"], Value::Null);
+    }
+}

@@ -1,0 +1,75 @@
+//! What the control plane tells of itself.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use vamp_model::Kind;
+
+use super::ask::Ask;
+use super::endpoints::Answer;
+use super::problem::{Problem, chain};
+use super::written::answer_text;
+use super::{query, time};
+
+/// `GET /live`
+pub(super) fn live(ask: &Ask) -> Answer {
+    Ok(ask.written.answer(StatusCode::OK, &json!({"live": true})))
+}
+
+/// `GET /ready`
+pub(super) async fn ready(ask: Ask) -> Answer {
+    if *ask.api.stopping.borrow() {
+        return Err(Problem::unavailable("the control plane is stopping", "use another one, or start it again"));
+    }
+    if let Err(error) = ask.api.core.snapshot().await {
+        tracing::error!(cause = %chain(&error), "the database can't be read");
+        return Err(Problem::unavailable("the database does not answer", "look at the log of the control plane"));
+    }
+    let status = ask.api.core.status();
+    Ok(ask.written.answer(StatusCode::OK, &json!({"ready": true, "store": status.store})))
+}
+
+/// `GET /openapi.json`
+pub(super) fn openapi(ask: &Ask) -> Answer {
+    Ok(answer_text(StatusCode::OK, "application/json", ask.api.openapi.clone()))
+}
+
+/// `GET /api/v1/info`
+pub(super) fn info(ask: &Ask) -> Answer {
+    let status = ask.api.core.status();
+    let about = &ask.api.about;
+    let kinds: Vec<&str> = Kind::ALL.into_iter().map(Kind::plural).collect();
+    let value = json!({
+        "product": "vamp",
+        "version": env!("CARGO_PKG_VERSION"),
+        "api": "v1",
+        "namespace": about.namespace,
+        "started": about.started.to_string(),
+        "kinds": kinds,
+        "epoch": status.position.epoch,
+        "revision": status.position.revision,
+        "database": status.database,
+        "store": status.store,
+        "problems": status.problems,
+        "warnings": status.warnings,
+        "per_page_max": query::PER_PAGE_MAX,
+        "wait_seconds_max": query::WAIT_MAX.as_secs(),
+        "body_bytes_max": super::BODY_BYTES_MAX,
+    });
+    Ok(ask.written.answer(StatusCode::OK, &value))
+}
+
+/// `GET /api/v1/events`
+pub(super) async fn events(ask: Ask) -> Answer {
+    let limit = u32::try_from(ask.query.limit()?).unwrap_or(u32::MAX);
+    let events = ask.api.core.events(limit).await;
+    let events = events.map_err(|error| Problem::internal("reading the events", &error))?;
+    let value = |event: &crate::persist::StoredEvent| {
+        json!({
+            "sequence": event.sequence,
+            "at": time(event.at_unix_ms),
+            "cause": event.cause,
+            "revision": event.revision,
+        })
+    };
+    Ok(ask.written.answer(StatusCode::OK, &Value::Array(events.iter().map(value).collect())))
+}

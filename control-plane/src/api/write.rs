@@ -1,0 +1,229 @@
+//! Changes: documents in, one change of the core, what became of it out.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::header::{ETAG, LOCATION};
+use axum::http::{HeaderValue, Response, StatusCode};
+use serde_json::{Value, json};
+use vamp_model::{Document, Kind};
+
+use super::address;
+use super::ask::Ask;
+use super::conditional::{self, Precondition};
+use super::endpoints::Answer;
+use super::problem::Problem;
+use super::read::with_port;
+use crate::core::{ChangeError, ChangeRequest, Changed, Outcome, WriteRequest};
+use crate::plan::Finding;
+use crate::rollout::Rollout;
+
+/// `PUT /api/v1/{kind}/{name}`
+pub(super) async fn put(ask: Ask, kind: Kind) -> Answer {
+    let precondition = Precondition::of_write(&ask.headers)?;
+    let documents = ask.documents(Some(kind), Some(ask.name()))?;
+    let expected = expected(&ask, kind, &precondition).await?;
+    let creates_only = precondition == Precondition::Absent;
+    let write = |document: &Document| {
+        let artifact = document.artifact.clone();
+        if creates_only { WriteRequest::create(artifact) } else { WriteRequest::replace(artifact, expected) }
+    };
+    let writes = documents.iter().map(write).collect();
+    let changed = change(&ask, writes).await;
+    if let Err(Failure::Change(ChangeError::Exists { version, .. })) = &changed
+        && creates_only
+    {
+        let detail = format!("{kind} `{}` exists already, at version {version}", ask.name());
+        return Err(Problem::version_mismatch(detail, "leave `If-None-Match` out to replace it"));
+    }
+    answer(&ask, changed.map_err(|failure| failure.into_problem(&documents))?, Shape::One)
+}
+
+/// `DELETE /api/v1/{kind}/{name}`
+pub(super) async fn delete(ask: Ask, kind: Kind) -> Answer {
+    let precondition = Precondition::of_write(&ask.headers)?;
+    if precondition == Precondition::Absent {
+        let mend = "send `If-Match` with the version that you saw, or nothing";
+        return Err(Problem::bad_request("`If-None-Match` says nothing about a deletion", mend));
+    }
+    let expected = expected(&ask, kind, &precondition).await?;
+    let writes = vec![WriteRequest::delete(kind, ask.name(), expected)];
+    let changed = change(&ask, writes).await;
+    let changed = match changed {
+        Err(Failure::Change(ChangeError::Missing { .. })) => return Err(super::read::missing(&ask, kind).await),
+        changed => changed.map_err(|failure| failure.into_problem(&[]))?,
+    };
+    answer(&ask, changed, Shape::Removed)
+}
+
+/// The version that a write expects, where the precondition names one.
+pub(super) async fn expected(ask: &Ask, kind: Kind, precondition: &Precondition) -> Result<Option<u64>, Problem> {
+    let seen = match precondition {
+        Precondition::None | Precondition::Absent => return Ok(None),
+        Precondition::Versions(versions) if versions.len() == 1 => return Ok(versions.first().copied()),
+        Precondition::Versions(versions) => Some(versions),
+        Precondition::Present => None,
+    };
+    let found = super::read::current(ask, kind, ask.name()).await?.map(|stored| stored.version);
+    if let Some(version) = found.filter(|version| seen.is_none_or(|seen| seen.contains(version))) {
+        return Ok(Some(version));
+    }
+    let state = found.map_or("does not exist".to_owned(), |version| format!("is at version {version}"));
+    let detail = format!("{kind} `{}` {state}, which `If-Match` does not name", ask.name());
+    Err(Problem::version_mismatch(detail, "read it again, and write what is still meant"))
+}
+
+/// A change that was made, and how far it has come when the client wanted to wait.
+pub(super) struct Made {
+    changed: Changed,
+    rollout: Option<Rollout>,
+    validate_only: bool,
+}
+
+/// Why it was not made.
+pub(super) enum Failure {
+    /// The request.
+    Problem(Problem),
+    /// The core.
+    Change(ChangeError),
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl Failure {
+    /// The answer; findings get their place in the documents that were sent.
+    pub(super) fn into_problem(self, documents: &[Document]) -> Problem {
+        match self {
+            Self::Problem(problem) => problem,
+            Self::Change(ChangeError::Findings(findings)) => {
+                let located: Vec<_> = findings.into_iter().map(|finding| locate(finding, documents)).collect();
+                Problem::findings(&located)
+            }
+            Self::Change(error) => Problem::change(error),
+        }
+    }
+}
+
+fn locate(finding: Finding, documents: &[Document]) -> Finding {
+    let is_of =
+        |document: &&Document| document.artifact.kind() == finding.kind && document.artifact.name() == finding.name;
+    let Some(document) = documents.iter().find(is_of) else { return finding };
+    match document.locate(vec![finding.violation.clone()]).pop() {
+        Some(violation) => Finding { violation, ..finding },
+        None => finding,
+    }
+}
+
+/// Makes a change of the writes.
+pub(super) async fn change(ask: &Ask, writes: Vec<WriteRequest>) -> Result<Made, Failure> {
+    let validate_only = ask.query.validate_only()?;
+    let request = ChangeRequest { writes, validate_only, cause: ask.cause.clone() };
+    make(ask, validate_only, ask.api.core.change(request)).await
+}
+
+/// Makes a change, which the core brings to its end even when the client goes away, and waits for the gateways when the
+/// client wants to.
+pub(super) async fn make(
+    ask: &Ask,
+    validate_only: bool,
+    work: impl Future<Output = Result<Changed, ChangeError>>,
+) -> Result<Made, Failure> {
+    let wait = ask.query.wait()?.filter(|_| !validate_only);
+    let _place = match wait {
+        Some(_) => {
+            Some(ask.api.waiting.try_acquire().map_err(|_| Problem::busy("too many requests wait for gateways"))?)
+        }
+        None => None,
+    };
+    let changed = work.await.map_err(Failure::Change)?;
+    let rollout = match wait {
+        Some(wait) => Some(wait_applied(ask, &changed, wait).await),
+        None => None,
+    };
+    Ok(Made { changed, rollout, validate_only })
+}
+
+async fn wait_applied(ask: &Ask, changed: &Changed, wait: Duration) -> Rollout {
+    let mut stopping = ask.api.stopping.clone();
+    tokio::select! {
+        rollout = ask.api.core.wait_applied(changed.generation, wait) => rollout,
+        _ = stopping.wait_for(|stopping| *stopping) => ask.api.core.rollout(),
+    }
+}
+
+/// What the answer holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// The artifact that was written.
+    One,
+    /// The artifact that was removed.
+    Removed,
+    /// A list of what was written or removed.
+    List,
+}
+
+/// The answer to a change: artifacts as they are stored, each with `rollout` when the client waited, and with
+/// `warnings` when there are any, so that without these it is what a read gives.
+pub(super) fn answer(ask: &Ask, made: Made, shape: Shape) -> Answer {
+    let Made { changed, rollout, validate_only } = made;
+    let mut documents = Vec::with_capacity(changed.outcomes.len());
+    for (index, outcome) in changed.outcomes.iter().enumerate() {
+        let mut document = with_port(&outcome.document, outcome.port)?;
+        if let Some(object) = document.as_object_mut() {
+            if let Some(rollout) = &rollout {
+                object.insert("rollout".to_owned(), json!(rollout));
+            }
+            let warnings = warnings(&changed, outcome, index == 0, rollout.as_ref());
+            if !warnings.is_empty() {
+                object.insert("warnings".to_owned(), Value::Array(warnings));
+            }
+        }
+        documents.push(document);
+    }
+    let all_created = !changed.outcomes.is_empty() && changed.outcomes.iter().all(|outcome| outcome.created);
+    let status = if rollout.as_ref().is_some_and(|rollout| !rollout.is_complete()) {
+        StatusCode::ACCEPTED
+    } else if all_created && !validate_only {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let (value, only) = match (shape, changed.outcomes.as_slice()) {
+        (Shape::One | Shape::Removed, [only]) => (documents.pop().unwrap_or_default(), Some(only)),
+        _ => (Value::Array(documents), None),
+    };
+    let mut answer = ask.written.answer(status, &value);
+    if let (Some(only), Shape::One, false) = (only, shape, validate_only) {
+        name_it(&mut answer, only);
+    }
+    Ok(answer)
+}
+
+fn name_it(answer: &mut Response<Body>, outcome: &Outcome) {
+    answer.headers_mut().insert(ETAG, conditional::tag(outcome.version));
+    let location = HeaderValue::from_str(&address::of_artifact(outcome.kind, &outcome.name));
+    if let (true, Ok(location)) = (outcome.created, location) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+}
+
+/// The warnings that concern one artifact; the first one also carries those that concern no gateway of the change.
+fn warnings(changed: &Changed, outcome: &Outcome, is_first: bool, rollout: Option<&Rollout>) -> Vec<Value> {
+    let is_own = |gateway: &str| outcome.kind == Kind::Gateway && outcome.name == gateway;
+    let is_written =
+        |gateway: &str| changed.outcomes.iter().any(|other| other.kind == Kind::Gateway && other.name == gateway);
+    let concerns = |gateway: Option<&str>| match gateway {
+        Some(gateway) => is_own(gateway) || (is_first && !is_written(gateway)),
+        None => is_first,
+    };
+    let found = changed.warnings.iter().filter(|warning| concerns(warning.gateway.as_deref()));
+    let mut warnings: Vec<Value> = found.map(|warning| json!(warning)).collect();
+    if is_first && rollout.is_some_and(|rollout| rollout.of == 0) {
+        warnings.push(json!({"message": "no gateway process is registered: start one, nothing serves this yet"}));
+    }
+    warnings
+}

@@ -1,0 +1,181 @@
+//! From settings to a control plane that answers, and back.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use vamp_record::access::{Access, AccessError, Tokens};
+use vamp_store::SharedStore;
+
+use crate::api::{self, About, Api, Server, ServerError, Serving, Tls};
+use crate::core::{Core, CoreError, CoreSettings, Tasks};
+use crate::persist::{PersistError, Persistence, Sqlite};
+use crate::plan::PlanSettings;
+use crate::settings::{AccessSettings, GatewaySettings, Settings};
+use crate::split::AskSettings;
+
+/// Why the control plane does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A file that a setting names can't be read.
+    #[error("{setting} `{}` can't be read: check the path and its permissions", path.display())]
+    File {
+        /// The flag.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// A token file gives nobody access, or anybody.
+    #[error("{setting} `{}` is refused", path.display())]
+    Tokens {
+        /// The flag.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: AccessError,
+    },
+    /// The API may not be opened like this.
+    #[error("the API may not be opened like this")]
+    Access(#[source] AccessError),
+    /// The listener does not open.
+    #[error("the API does not start")]
+    Listen(#[source] ServerError),
+    /// The database does not open.
+    #[error("the control plane does not start without its database")]
+    Database(#[source] PersistError),
+    /// The core does not start.
+    #[error("the control plane does not start")]
+    Core(#[source] CoreError),
+}
+
+/// A control plane that answers.
+#[derive(Debug)]
+pub struct Running {
+    /// Where its API listens.
+    pub address: SocketAddr,
+    core: Arc<Core>,
+    serving: Serving,
+    tasks: Tasks,
+    stopping: watch::Sender<bool>,
+    persistence: Arc<dyn Persistence>,
+}
+
+/// Starts a control plane. A store that does not answer does not stop it: changes are kept, and published when it does.
+pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, StartError> {
+    let server = Server::bind(settings.listen).map_err(StartError::Listen)?;
+    let address = server.address();
+    let access = access(address, &settings.access)?;
+    let tls = match (&settings.access.tls_cert, &settings.access.tls_key) {
+        (Some(certificate), Some(key)) => Some(Tls::read(certificate, key).map_err(StartError::Listen)?),
+        _ => None,
+    };
+    let ask = ask_settings(&settings.gateways)?;
+    let started = jiff::Timestamp::now();
+    let now_unix_ms = u64::try_from(started.as_millisecond()).unwrap_or_default();
+    let database = Sqlite::open(&settings.database, now_unix_ms).await.map_err(StartError::Database)?;
+    let persistence: Arc<dyn Persistence> = Arc::new(database);
+    let plan = plan_settings(&settings, address, &store);
+    let core_settings = CoreSettings { namespace: settings.namespace.clone(), plan, ask };
+    let core = Core::start(persistence.clone(), store, core_settings).await;
+    let (core, tasks) = core.map_err(StartError::Core)?;
+    let (stopping, stopped) = watch::channel(false);
+    let about = About { namespace: settings.namespace, started };
+    let api = Arc::new(Api::new(core.clone(), access, about, stopped));
+    let serving = server.serve(api::router(api), tls).map_err(StartError::Listen)?;
+    tracing::info!(%address, "the API listens");
+    Ok(Running { address, core, serving, tasks, stopping, persistence })
+}
+
+impl Running {
+    /// What the API works on.
+    pub fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    /// Takes no more requests, lets those under way end, and closes the database.
+    pub async fn stop(self) {
+        self.stopping.send_replace(true);
+        self.serving.stop().await;
+        self.tasks.stop().await;
+        self.persistence.close().await;
+    }
+}
+
+fn access(address: SocketAddr, settings: &AccessSettings) -> Result<Access, StartError> {
+    let tokens = match &settings.token_file {
+        Some(path) => Some(read_tokens("--token-file", path)?.1),
+        None => None,
+    };
+    let has_tls = settings.tls_cert.is_some();
+    Access::for_listener("API", address, tokens, has_tls, settings.insecure_http).map_err(StartError::Access)
+}
+
+fn read_tokens(setting: &'static str, path: &Path) -> Result<(String, Tokens), StartError> {
+    let text = read(setting, path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())?;
+    let tokens = Tokens::parse(&text).map_err(|cause| StartError::Tokens { setting, path: path.to_owned(), cause })?;
+    Ok((text, tokens))
+}
+
+fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|cause| StartError::File { setting, path: path.to_owned(), cause })
+}
+
+fn ask_settings(settings: &GatewaySettings) -> Result<AskSettings, StartError> {
+    let mut ask = AskSettings::default();
+    if let Some(path) = &settings.gateway_token_file {
+        let (text, _) = read_tokens("--gateway-token-file", path)?;
+        let mut lines = text.lines().map(str::trim);
+        ask.token = lines.find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned);
+    }
+    if let Some(path) = &settings.gateway_ca {
+        ask.ca_pem = Some(read("--gateway-ca", path)?);
+    }
+    Ok(ask)
+}
+
+fn plan_settings(settings: &Settings, address: SocketAddr, store: &SharedStore) -> PlanSettings {
+    let table = &settings.plan;
+    let mut reserved_ports = table.reserved_ports.clone();
+    reserved_ports.extend(table.virtual_hosts_port);
+    let suffix = &table.virtual_hosts_suffix;
+    let mut own_addresses = vec![address];
+    own_addresses.extend(addresses_in(store.address()));
+    PlanSettings {
+        port_range: table.port_range.0.clone(),
+        ephemeral_ports: ephemeral_ports(),
+        reserved_ports,
+        virtual_hosts_suffix: (!suffix.is_empty()).then(|| suffix.clone()),
+        own_addresses,
+        allowed_targets: table.allow_target.clone(),
+    }
+}
+
+/// The addresses in the text that says where the store is; names are left to the gateways.
+fn addresses_in(text: &str) -> impl Iterator<Item = SocketAddr> {
+    text.split([',', '/', ' ']).filter_map(|part| part.parse().ok())
+}
+
+/// What this host's kernel hands out for outgoing connections, where that is known.
+fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut numbers = text.split_whitespace().map(str::parse::<u16>);
+    Some(numbers.next()?.ok()?..=numbers.next()?.ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_store_are_found_where_they_are_addresses() {
+        let found: Vec<_> = addresses_in("etcd://127.0.0.1:2379,db:2379,[::1]:2379/vamp").collect();
+        assert_eq!(found, ["127.0.0.1:2379".parse().unwrap(), "[::1]:2379".parse().unwrap()]);
+    }
+}
