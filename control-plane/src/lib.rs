@@ -4,6 +4,7 @@
 //! the gateways acknowledge. What a gateway would refuse is never stored.
 
 mod api;
+mod backoff;
 pub mod core;
 pub mod persist;
 pub mod plan;

@@ -4,21 +4,32 @@
 //! everything in one transaction; then it wakes the publisher, which brings the table into the store. Writers take
 //! turns; a writer of another process that was faster makes the change be planned anew.
 
+mod artifacts;
+mod change;
+mod draft;
 mod request;
+mod shared;
+mod table;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use vamp_model::Kind;
 use vamp_routing::wire::Generation;
-use vamp_routing::{Explanation, PlainHead};
+use vamp_routing::{Draws, Entry, Explanation, LevelRef, PlainHead};
 use vamp_store::SharedStore;
 
-use crate::persist::{PersistError, Persistence, Position, Snapshot, Stored, StoredEvent};
+use crate::persist::{ArtifactId, PersistError, Persistence, Position, Snapshot, Stored, StoredEvent};
 use crate::plan::{PlanSettings, Warning};
-use crate::publish::StoreStatus;
-use crate::rollout::Rollout;
-use crate::split::{AskError, AskSettings, Split, SplitError};
+use crate::publish::{self, StoreStatus};
+use crate::rollout::{self, Rollout};
+use crate::split::{self, AskError, AskSettings, Split, SplitError};
+
+pub(crate) use shared::{Current, Shared, now_unix_ms};
 
 pub use request::{ChangeError, ChangeRequest, Changed, InUse, Mode, Outcome, WriteRequest};
 
@@ -78,79 +89,131 @@ pub struct RestoreRequest {
 
 /// The half of the control plane without HTTP.
 #[derive(Debug)]
-pub struct Core {}
+pub struct Core {
+    shared: Arc<Shared>,
+}
 
 /// The core's work in the background; ends when it is dropped.
 #[derive(Debug)]
-pub struct Tasks {}
+pub struct Tasks {
+    stop: watch::Sender<bool>,
+    running: Vec<JoinHandle<()>>,
+}
 
 impl Tasks {
-    /// Ends the work in the background and waits until it has ended.
-    pub async fn stop(self) {
-        todo!()
+    /// Ends the work in the background and waits until it has ended: counts that were seen are kept.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        for task in std::mem::take(&mut self.running) {
+            if let Err(error) = task.await
+                && error.is_panic()
+            {
+                tracing::error!("a part of the control plane ended by a fault of its own: {error}");
+            }
+        }
     }
 }
 
-#[expect(clippy::unused_async, reason = "signatures first")]
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.running.iter().for_each(JoinHandle::abort);
+    }
+}
+
 impl Core {
     /// Reads the database and starts the work in the background. A store that does not answer does not stop it.
     pub async fn start(
-        _persistence: Arc<dyn Persistence>,
-        _store: SharedStore,
-        _settings: CoreSettings,
+        persistence: Arc<dyn Persistence>,
+        store: SharedStore,
+        settings: CoreSettings,
     ) -> Result<(Arc<Self>, Tasks), CoreError> {
-        todo!()
+        let shared = Arc::new(Shared::open(persistence, store, settings).await?);
+        let (stop, stopped) = watch::channel(false);
+        let running = vec![
+            tokio::spawn(publish::run(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(publish::guard(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(rollout::follow(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(split::poll(Arc::clone(&shared), stopped)),
+        ];
+        Ok((Arc::new(Self { shared }), Tasks { stop, running }))
     }
 
-    /// Makes a change: all of it, or nothing.
-    pub async fn change(&self, _request: ChangeRequest) -> Result<Changed, ChangeError> {
-        todo!()
+    /// Makes a change: all of it, or nothing. It is finished even when the caller no longer waits for it.
+    pub async fn change(&self, request: ChangeRequest) -> Result<Changed, ChangeError> {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { change::change(&shared, request).await }).await.map_err(|_| ChangeError::Stopped)?
     }
 
     /// Makes an old version of an artifact the newest again, by a new change.
-    pub async fn restore(&self, _request: RestoreRequest) -> Result<Changed, ChangeError> {
-        todo!()
+    pub async fn restore(&self, request: RestoreRequest) -> Result<Changed, ChangeError> {
+        let artifact = change::old_version(&self.shared, &request).await?;
+        let writes = vec![WriteRequest::replace(artifact, request.expected)];
+        self.change(ChangeRequest { writes, validate_only: request.validate_only, cause: request.cause }).await
     }
 
     /// Everything that is stored, at this moment.
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, PersistError> {
-        todo!()
+        Ok(Arc::clone(&self.shared.refresh().await?.snapshot))
     }
 
     /// All versions of one artifact, oldest first; empty when it never was.
-    pub async fn history(&self, _kind: Kind, _name: &str) -> Result<Vec<Stored>, PersistError> {
-        todo!()
+    pub async fn history(&self, kind: Kind, name: &str) -> Result<Vec<Stored>, PersistError> {
+        self.shared.persistence.history(&ArtifactId { kind: kind.plural(), name: name.to_owned() }).await
     }
 
     /// The newest events, newest first.
-    pub async fn events(&self, _limit: u32) -> Result<Vec<StoredEvent>, PersistError> {
-        todo!()
+    pub async fn events(&self, limit: u32) -> Result<Vec<StoredEvent>, PersistError> {
+        self.shared.persistence.events(limit).await
     }
 
     /// How far the wanted table has come.
     pub fn rollout(&self) -> Rollout {
-        todo!()
+        rollout::now(&self.shared)
     }
 
     /// Waits until the table is published and every gateway process that announced itself at that moment serves it, or
     /// until the time is over.
-    pub async fn wait_applied(&self, _generation: Generation, _timeout: Duration) -> Rollout {
-        todo!()
+    pub async fn wait_applied(&self, generation: Generation, timeout: Duration) -> Rollout {
+        rollout::wait_applied(&self.shared, generation, timeout).await
     }
 
     /// Wanted and delivered shares of a gateway, asked of all gateway processes now.
-    pub async fn split(&self, _gateway: &str) -> Result<Split, SplitError> {
-        todo!()
+    pub async fn split(&self, gateway: &str) -> Result<Split, SplitError> {
+        split::split(&self.shared, gateway).await
     }
 
     /// What the gateway would decide about such a request, and why. No ticket is taken: where one decides, it is the
     /// first of a new account.
-    pub async fn explain(&self, _gateway: &str, _head: &PlainHead) -> Result<Explanation, SplitError> {
-        todo!()
+    pub async fn explain(&self, gateway: &str, head: &PlainHead) -> Result<Explanation, SplitError> {
+        let current = self.shared.refresh().await?;
+        let table = &current.planned.as_ref().map_err(|_| SplitError::NoTable)?.table;
+        let unknown = || SplitError::UnknownGateway { gateway: gateway.to_owned() };
+        let index = table.compiled.find(gateway).ok_or_else(unknown)?;
+        Ok(table.compiled.explain(Entry::Gateway(index), head, &mut FirstTicket))
     }
 
     /// What the core knows of itself.
     pub fn status(&self) -> Status {
-        todo!()
+        let current = self.shared.current();
+        let (problems, warnings) = match &current.planned {
+            Ok(planned) => (Vec::new(), planned.warnings.clone()),
+            Err(problems) => (problems.clone(), Vec::new()),
+        };
+        Status {
+            position: current.snapshot.position.clone(),
+            database: self.shared.persistence.address().to_owned(),
+            store: self.shared.store_status.borrow().clone(),
+            problems,
+            warnings,
+        }
+    }
+}
+
+/// Peeks: the control plane has no account of its own.
+struct FirstTicket;
+
+impl Draws for FirstTicket {
+    fn draw(&mut self, _at: LevelRef) -> u64 {
+        0
     }
 }

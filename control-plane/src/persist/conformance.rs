@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{ArtifactId, Change, PersistError, Persistence, Position, Sqlite, StoredCounts, Write};
+use super::{ArtifactId, BeginEpoch, Change, PersistError, Persistence, Position, Sqlite, StoredCounts, Write};
 
 fn gateway(name: &str) -> ArtifactId {
     ArtifactId { kind: "gateways", name: name.to_owned() }
@@ -63,6 +63,27 @@ async fn a_writer_that_planned_on_an_older_picture_is_refused(bench: &dyn Bench)
     let error = database.commit(&change(&old, &[("race", Some("{2}"))], &[])).await.unwrap_err();
     assert!(matches!(error, PersistError::Moved { .. }), "{error}");
     assert_eq!(database.history(&gateway("race")).await.unwrap().len(), 1);
+}
+
+async fn a_new_epoch_is_above_the_old_one_and_keeps_everything_else(bench: &dyn Bench) {
+    let database = bench.open().await;
+    let before = database.snapshot().await.unwrap();
+    let begin =
+        |epoch| BeginEpoch { expected: before.position.clone(), epoch, cause: "restored".to_owned(), at_unix_ms: 2000 };
+    for lower in [0, before.position.epoch] {
+        let error = database.begin_epoch(&begin(lower)).await.unwrap_err();
+        assert!(matches!(error, PersistError::Moved { .. }), "{error}");
+    }
+    let after = database.begin_epoch(&begin(before.position.epoch + 5)).await.unwrap();
+    assert_eq!((after.epoch, after.revision), (before.position.epoch + 5, before.position.revision));
+    assert_eq!(after.sequence, before.position.sequence + 1);
+    let again = database.begin_epoch(&begin(before.position.epoch + 9)).await.unwrap_err();
+    assert!(matches!(again, PersistError::Moved { .. }), "{again}");
+    drop(database);
+    let kept = bench.open().await;
+    let snapshot = kept.snapshot().await.unwrap();
+    assert_eq!((snapshot.position, snapshot.artifacts), (after, before.artifacts));
+    assert_eq!(kept.events(1).await.unwrap()[0].cause, "restored");
 }
 
 async fn every_version_is_kept_and_numbers_are_never_reused(bench: &dyn Bench) {
@@ -137,6 +158,7 @@ async fn passes(bench: &dyn Bench) {
     a_change_is_there_with_its_event_ports_and_revision_after_a_crash(bench).await;
     a_change_that_fails_leaves_nothing(bench).await;
     a_writer_that_planned_on_an_older_picture_is_refused(bench).await;
+    a_new_epoch_is_above_the_old_one_and_keeps_everything_else(bench).await;
     every_version_is_kept_and_numbers_are_never_reused(bench).await;
     a_deleted_artifact_is_gone_from_the_picture(bench).await;
     gateways_may_exchange_their_ports(bench).await;

@@ -51,7 +51,8 @@ pub struct Snapshot {
 /// A point in the history of the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position {
-    /// Drawn from the clock when the database was created; a later database has a higher one.
+    /// Drawn from the clock when the database was created; a later database has a higher one. Rises when the database
+    /// goes on after it was restored from an old copy.
     pub epoch: u64,
     /// The last event.
     pub sequence: u64,
@@ -84,6 +85,19 @@ pub struct Change {
     /// The content of that table, as a digest.
     pub table: String,
     /// What happened, for the event, in words: `PUT /api/v1/gateways/shop`.
+    pub cause: String,
+    /// Now, milliseconds since 1970 (UTC).
+    pub at_unix_ms: u64,
+}
+
+/// The start of a new epoch of the same database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeginEpoch {
+    /// Where the caller stood: another writer in between makes it a [`PersistError::Moved`].
+    pub expected: Position,
+    /// The new epoch, above the expected one.
+    pub epoch: u64,
+    /// Why, for the event, in words.
     pub cause: String,
     /// Now, milliseconds since 1970 (UTC).
     pub at_unix_ms: u64,
@@ -188,6 +202,9 @@ pub trait Persistence: Send + Sync + std::fmt::Debug {
     async fn snapshot(&self) -> Result<Snapshot, PersistError>;
     /// Keeps a change, whole, on the disk, or nothing of it.
     async fn commit(&self, change: &Change) -> Result<Committed, PersistError>;
+    /// Goes on under a higher epoch, with an event, at the same revision: tables that were published from a history
+    /// that this database does not have are older from now on.
+    async fn begin_epoch(&self, begin: &BeginEpoch) -> Result<Position, PersistError>;
     /// All versions of one artifact, oldest first; empty when it never was.
     async fn history(&self, id: &ArtifactId) -> Result<Vec<Stored>, PersistError>;
     /// The newest events, newest first.

@@ -13,7 +13,8 @@ use sqlx::sqlite::{
 
 use super::schema::MIGRATIONS;
 use super::{
-    ArtifactId, Change, Committed, PersistError, Persistence, Position, Snapshot, Stored, StoredCounts, StoredEvent,
+    ArtifactId, BeginEpoch, Change, Committed, PersistError, Persistence, Position, Snapshot, Stored, StoredCounts,
+    StoredEvent,
 };
 
 /// LIMIT: reads at the same time; each holds a file descriptor and a page cache, and a read takes well under a millisecond.
@@ -124,6 +125,17 @@ impl Persistence for Sqlite {
         Ok(committed)
     }
 
+    async fn begin_epoch(&self, begin: &BeginEpoch) -> Result<Position, PersistError> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|cause| self.failed(cause))?;
+        let current = read_position(&mut transaction).await.map_err(|cause| self.failed(cause))?;
+        if current != begin.expected || begin.epoch <= current.epoch {
+            return Err(PersistError::Moved { expected: begin.expected.clone() });
+        }
+        let position = write_epoch(&mut transaction, current, begin).await.map_err(|cause| self.failed(cause))?;
+        transaction.commit().await.map_err(|cause| self.failed(cause))?;
+        Ok(position)
+    }
+
     async fn history(&self, id: &ArtifactId) -> Result<Vec<Stored>, PersistError> {
         let rows = sqlx::query(
             "SELECT name, version, document, at_unix_ms, sequence FROM versions WHERE kind = ? AND name = ? ORDER BY version",
@@ -203,13 +215,7 @@ async fn write_change(
     change: &Change,
 ) -> Result<Committed, sqlx::Error> {
     let sequence = current.sequence + 1;
-    sqlx::query("INSERT INTO events (sequence, at_unix_ms, cause, revision) VALUES (?, ?, ?, ?)")
-        .bind(signed(sequence))
-        .bind(signed(change.at_unix_ms))
-        .bind(&change.cause)
-        .bind(signed(change.revision))
-        .execute(&mut *connection)
-        .await?;
+    write_event(connection, sequence, change.at_unix_ms, &change.cause, change.revision).await?;
     let mut versions = Vec::with_capacity(change.writes.len());
     for write in &change.writes {
         versions
@@ -224,6 +230,38 @@ async fn write_change(
         .await?;
     let position = Position { epoch: current.epoch, sequence, revision: change.revision, table: change.table.clone() };
     Ok(Committed { position, versions })
+}
+
+async fn write_epoch(
+    connection: &mut SqliteConnection,
+    current: Position,
+    begin: &BeginEpoch,
+) -> Result<Position, sqlx::Error> {
+    let sequence = current.sequence + 1;
+    write_event(connection, sequence, begin.at_unix_ms, &begin.cause, current.revision).await?;
+    sqlx::query("UPDATE state SET sequence = ?, epoch = ?")
+        .bind(signed(sequence))
+        .bind(signed(begin.epoch))
+        .execute(connection)
+        .await?;
+    Ok(Position { epoch: begin.epoch, sequence, ..current })
+}
+
+async fn write_event(
+    connection: &mut SqliteConnection,
+    sequence: u64,
+    at_unix_ms: u64,
+    cause: &str,
+    revision: u64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO events (sequence, at_unix_ms, cause, revision) VALUES (?, ?, ?, ?)")
+        .bind(signed(sequence))
+        .bind(signed(at_unix_ms))
+        .bind(cause)
+        .bind(signed(revision))
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 async fn write_artifact(

@@ -14,7 +14,7 @@ pub(super) struct Stored<'p> {
 }
 
 impl<'p> Stored<'p> {
-    pub(super) fn new(picture: &'p Picture) -> Self {
+    pub(super) fn new(picture: &Picture<'p>) -> Self {
         Self {
             routes: picture.routes.iter().map(|route| (route.name.as_str(), &route.body)).collect(),
             conditions: picture.conditions.iter().map(|found| (found.name.as_str(), found.text.as_str())).collect(),

@@ -15,13 +15,23 @@ pub struct Finding {
 }
 
 impl Finding {
+    pub(crate) fn new(
+        kind: Kind,
+        name: &str,
+        pointer: impl Into<String>,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { kind, name: name.to_owned(), violation: Violation::new(pointer, message, hint) }
+    }
+
     pub(super) fn gateway(
         name: &str,
         pointer: impl Into<String>,
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { kind: Kind::Gateway, name: name.to_owned(), violation: Violation::new(pointer, message, hint) }
+        Self::new(Kind::Gateway, name, pointer, message, hint)
     }
 }
 

@@ -55,13 +55,13 @@ impl Default for PlanSettings {
 
 /// Everything that is stored, at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Picture {
+pub struct Picture<'p> {
     /// The gateways.
-    pub gateways: Vec<Gateway>,
+    pub gateways: Vec<&'p Gateway>,
     /// The stored routes.
-    pub routes: Vec<Route>,
+    pub routes: Vec<&'p Route>,
     /// The stored conditions.
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<&'p Condition>,
     /// The port that each gateway had in the former plan.
     pub assigned_ports: BTreeMap<String, u16>,
     /// Settings.
@@ -80,11 +80,11 @@ pub struct Plan {
 }
 
 /// Makes the table, or names everything that stands in its way.
-pub fn plan(picture: &Picture) -> Result<Plan, Vec<Finding>> {
+pub fn plan(picture: &Picture<'_>) -> Result<Plan, Vec<Finding>> {
     let mut findings = Vec::new();
     let mut warnings = Vec::new();
     let gateways: BTreeMap<&str, &Gateway> =
-        picture.gateways.iter().map(|gateway| (gateway.name.as_str(), gateway)).collect();
+        picture.gateways.iter().map(|gateway| (gateway.name.as_str(), *gateway)).collect();
     let settings = &picture.settings;
     let assigned_ports = ports::assign(&gateways, &picture.assigned_ports, settings, &mut findings);
     warnings.extend(ports::warn_of_overlap(settings));

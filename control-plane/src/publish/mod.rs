@@ -1,7 +1,20 @@
 //! Brings the wanted table into the store and keeps it there.
+//!
+//! Level-triggered: whatever rings (a change, a watch of the manifest, the clock), the same turn reads what the
+//! database wants and what the store has, and does what is missing. So it does not matter where a former turn was cut
+//! off, or who changed the store meanwhile. The database is the truth; see `docs/decisions/0002-epochs.md` for what
+//! happens when the store is ahead of it.
+
+mod guard;
+mod worker;
+
+use std::error::Error;
 
 use serde::Serialize;
 use vamp_routing::wire::Generation;
+
+pub(crate) use guard::guard;
+pub(crate) use worker::run;
 
 /// How the store stands to what is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -10,11 +23,18 @@ pub struct StoreStatus {
     pub address: String,
     /// In one word.
     pub state: StoreState,
-    /// The table that is known to be in it.
+    /// The table that is known to be in it, as far as it is ours.
     pub published: Option<Generation>,
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to mend it, or what was done about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+impl StoreStatus {
+    /// Before the first turn.
+    pub(crate) fn starting(address: &str) -> Self {
+        Self { address: address.to_owned(), state: StoreState::Starting, published: None, problem: None }
+    }
 }
 
 /// How the store stands to what is wanted, in one word.
@@ -31,6 +51,17 @@ pub enum StoreState {
     Unreachable,
     /// Another control plane publishes into the same namespace.
     Contested,
-    /// No table follows from what is stored.
+    /// No table follows from what is stored, or the database does not answer: what is published is kept.
     NoTable,
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(found) = cause {
+        text = format!("{text}: {found}");
+        cause = found.source();
+    }
+    text
 }

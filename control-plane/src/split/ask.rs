@@ -1,4 +1,21 @@
-//! Asks the admin listeners of gateways.
+//! Asks the admin listeners of gateways, all at once, each within a bounded time and a bounded size.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use vamp_record::split::SplitCounts;
+use vamp_routing::wire::Registration;
+
+use crate::publish::with_causes;
+
+/// LIMIT: a gateway process that does not answer in this time is not counted; a listener on the same network takes
+/// milliseconds.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// LIMIT: bytes of one answer: some 30,000 gateways of two routes each.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// LIMIT: gateway processes asked at once, each with an answer in memory.
+const CONCURRENCY: usize = 16;
 
 /// How gateways are asked.
 #[derive(Clone, Default)]
@@ -25,4 +42,67 @@ pub enum AskError {
     /// The client can't be made.
     #[error("the client for the gateways can't be made: check the certificate authority")]
     Client(#[source] reqwest::Error),
+}
+
+/// Asks gateways.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    http: reqwest::Client,
+}
+
+impl Asker {
+    pub(crate) fn new(settings: &AskSettings) -> Result<Self, AskError> {
+        // `reqwest` takes the process's provider of cryptography. Only the first call has an effect.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let mut headers = HeaderMap::new();
+        if let Some(token) = &settings.token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| AskError::Token)?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        // Gateways are near: no proxy of the environment, and no way to send the token elsewhere by a redirect.
+        let mut http = reqwest::Client::builder()
+            .default_headers(headers)
+            .timeout(ANSWER_TIMEOUT)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none());
+        if let Some(pem) = &settings.ca_pem {
+            let certificates = reqwest::Certificate::from_pem_bundle(pem).map_err(AskError::Client)?;
+            http = http.tls_certs_merge(certificates);
+        }
+        Ok(Self { http: http.build().map_err(AskError::Client)? })
+    }
+
+    /// The counts of each, in any order, or why there are none.
+    pub(crate) async fn ask<'r>(
+        &self,
+        registrations: Vec<&'r Registration>,
+    ) -> Vec<(&'r Registration, Result<SplitCounts, String>)> {
+        let ask = |registration| async move { (registration, self.ask_one(registration).await) };
+        let questions: Vec<_> = registrations.into_iter().map(ask).collect();
+        futures_util::stream::iter(questions).buffer_unordered(CONCURRENCY).collect().await
+    }
+
+    async fn ask_one(&self, registration: &Registration) -> Result<SplitCounts, String> {
+        let url = format!("{}/splits", registration.admin.trim_end_matches('/'));
+        // Without the address: it is told beside it, and could carry what its author put into it.
+        let failed = |error: reqwest::Error| with_causes(&error.without_url());
+        let mut response = self.http.get(url).send().await.map_err(failed)?;
+        if !response.status().is_success() {
+            return Err(format!("it answered {}: check the gateway token", response.status()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len().saturating_add(chunk.len()) > ANSWER_BYTES_MAX {
+                return Err(format!("its answer is larger than {ANSWER_BYTES_MAX} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let counts: SplitCounts =
+            serde_json::from_slice(&body).map_err(|error| format!("its answer can't be read: {error}"))?;
+        if counts.id != registration.id {
+            return Err(format!("gateway `{}` answers at its address: give each its own --admin", counts.id));
+        }
+        Ok(counts)
+    }
 }

@@ -2,10 +2,29 @@
 //! would meet.
 
 mod ask;
+mod counts;
+mod sum;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::watch;
+use vamp_record::split::SplitCounts;
+use vamp_routing::wire::Registration;
 
+use crate::core::{Shared, now_unix_ms};
+use crate::publish::with_causes;
+
+pub(crate) use ask::Asker;
 pub use ask::{AskError, AskSettings};
+pub(crate) use counts::Counts;
+use counts::Seen;
+use sum::{Reading, sum};
+
+/// Counts are read this often, so that a gateway process that is killed takes those of so many seconds with it.
+const POLL_EVERY: Duration = Duration::from_secs(5);
 
 /// Wanted and delivered shares of one gateway.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -126,4 +145,97 @@ pub enum SplitError {
     /// The database did not answer.
     #[error(transparent)]
     Persist(#[from] crate::persist::PersistError),
+}
+
+/// Reads the counts of all gateway processes now and then, and keeps them, until it is stopped.
+pub(crate) async fn poll(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    let work = async {
+        loop {
+            tokio::time::sleep(POLL_EVERY).await;
+            ask_all(&shared).await;
+            keep(&shared).await;
+        }
+    };
+    tokio::select! {
+        _ = stopped.wait_for(|stopped| *stopped) => {}
+        () = work => {}
+    }
+    keep(&shared).await;
+}
+
+async fn keep(shared: &Shared) {
+    if let Err(error) = shared.counts.keep(shared.persistence.as_ref()).await {
+        tracing::warn!("the counts of the gateways are not kept: {}", with_causes(&error));
+    }
+}
+
+/// What each gateway process that announces itself answers now; its counts are noted.
+async fn ask_all(shared: &Shared) -> Vec<(Arc<Registration>, Result<String, String>)> {
+    let fleet: Vec<Arc<Registration>> = shared.fleet.borrow().readable().cloned().collect();
+    let asked: Vec<&Registration> = fleet.iter().map(Arc::as_ref).collect();
+    let answers = shared.asker.ask(asked).await;
+    let note = |counts: SplitCounts| {
+        let boot = counts.boot.clone();
+        shared.counts.note(now_unix_ms(), counts);
+        boot
+    };
+    let answers = answers.into_iter().map(|(registration, answer)| (registration.id.clone(), answer.map(note)));
+    let mut answers: BTreeMap<String, Result<String, String>> = answers.collect();
+    let unread = || Err("it was not asked".to_owned());
+    fleet
+        .into_iter()
+        .map(|registration| {
+            let answer = answers.remove(&registration.id).unwrap_or_else(unread);
+            (registration, answer)
+        })
+        .collect()
+}
+
+/// Wanted and delivered shares of a gateway, asked of all gateway processes now.
+pub(crate) async fn split(shared: &Shared, gateway: &str) -> Result<Split, SplitError> {
+    let current = shared.refresh().await?;
+    let table = Arc::clone(&current.planned.as_ref().map_err(|_| SplitError::NoTable)?.table);
+    let unknown = || SplitError::UnknownGateway { gateway: gateway.to_owned() };
+    let wanted = table.gateway(gateway).ok_or_else(unknown)?;
+    let answers = ask_all(shared).await;
+    let readings = readings(gateway, answers, &shared.counts.all());
+    let mut split = sum(wanted, current.written_unix_ms(gateway), readings);
+    split.unknown = !shared.fleet.borrow().is_current;
+    Ok(split)
+}
+
+/// The processes that announce themselves, then the boots that ended.
+fn readings(
+    gateway: &str,
+    answers: Vec<(Arc<Registration>, Result<String, String>)>,
+    seen: &BTreeMap<(String, String), Seen>,
+) -> Vec<Reading> {
+    let mut live = HashSet::new();
+    let mut readings = Vec::with_capacity(answers.len());
+    for (registration, answer) in answers {
+        let id = registration.id.clone();
+        let (boot, state, problem) = match answer {
+            Ok(boot) => (boot, Freshness::Read, None),
+            Err(problem) => (registration.boot.clone(), Freshness::Unread, Some(problem)),
+        };
+        let key = (id, boot);
+        readings.push(reading(gateway, &key, state, problem, seen.get(&key)));
+        live.insert(key);
+    }
+    let ended = seen.iter().filter(|(key, _)| !live.contains(*key));
+    let ended = ended.map(|(key, seen)| reading(gateway, key, Freshness::Ended, None, Some(seen)));
+    readings.extend(ended.filter(|reading| reading.counts.is_some()));
+    readings
+}
+
+fn reading(
+    gateway: &str,
+    (id, boot): &(String, String),
+    state: Freshness,
+    problem: Option<String>,
+    seen: Option<&Seen>,
+) -> Reading {
+    let counts = seen.and_then(|seen| seen.counts.gateways.iter().find(|counts| counts.gateway == gateway)).cloned();
+    let at_unix_ms = seen.map(|seen| seen.at_unix_ms);
+    Reading { id: id.clone(), boot: boot.clone(), state, problem, at_unix_ms, counts }
 }

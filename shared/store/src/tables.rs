@@ -72,7 +72,7 @@ pub async fn complete_manifest(
 ) -> Result<StoredManifest, TableError> {
     let mut manifest = wire::decode_manifest(bytes)?;
     let pages = manifest.pages.clone();
-    let reads = pages.iter().map(|digest| read_page(store, namespace, *digest));
+    let reads: Vec<_> = pages.iter().map(|digest| read_page(store, namespace, *digest)).collect();
     let entries = futures_util::stream::iter(reads).buffered(CONCURRENCY).try_collect().await?;
     manifest.complete(entries)?;
     Ok(StoredManifest { manifest, pages, version })
@@ -90,11 +90,12 @@ pub async fn read_gateways(
     namespace: &str,
     digests: impl IntoIterator<Item = Digest>,
 ) -> Result<Vec<(Digest, wire::Gateway, Bytes)>, TableError> {
-    let reads = digests.into_iter().map(async |digest| {
+    let read = |digest| async move {
         let bytes = values::get_value(store, namespace, digest).await?;
         let bytes = bytes.ok_or(TableError::MissingValue { what: "gateway", digest })?;
         Ok((digest, wire::decode_gateway(digest, &bytes)?, bytes))
-    });
+    };
+    let reads: Vec<_> = digests.into_iter().map(read).collect();
     futures_util::stream::iter(reads).buffer_unordered(CONCURRENCY).try_collect().await
 }
 
@@ -122,7 +123,18 @@ pub struct Publisher {
 struct Known {
     version: Version,
     generation: Generation,
+    /// Of the table; `None` when it is damaged.
+    digest: Option<Digest>,
     values: HashSet<Digest>,
+}
+
+/// The table in the store, as a publisher sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// Which one; the lowest when the manifest can't be read.
+    pub generation: Generation,
+    /// Its content; `None` when it is damaged: its manifest can't be read, or a page of it.
+    pub digest: Option<Digest>,
 }
 
 impl Publisher {
@@ -131,14 +143,20 @@ impl Publisher {
         Self { store, namespace: namespace.to_owned(), known: None, unused: HashMap::new() }
     }
 
-    /// The generation in the store, read anew.
-    pub async fn published(&mut self) -> Result<Option<Generation>, TableError> {
-        self.known = None;
+    /// The table in the store; `None` when there is none. It is read when it is not known; [`Publisher::forget`] makes
+    /// it unknown.
+    pub async fn found(&mut self) -> Result<Option<Found>, TableError> {
         self.learn().await?;
-        Ok(self.known.as_ref().map(|known| known.generation))
+        Ok(self.known.as_ref().map(|known| Found { generation: known.generation, digest: known.digest }))
+    }
+
+    /// Assumes nothing about the store any more: somebody else may have written.
+    pub fn forget(&mut self) {
+        self.known = None;
     }
 
     /// Writes the values that the table in the store does not have, then the manifest. `gateways` are sorted by name.
+    /// A table of the same generation is replaced only when it is damaged.
     ///
     /// On an error, also [`StoreError::Conflict`], nothing is assumed about the store: the next call reads it first.
     pub async fn publish(
@@ -162,24 +180,47 @@ impl Publisher {
     ) -> Result<(), TableError> {
         self.learn().await?;
         let known = self.known.as_ref();
-        if let Some(known) = known.filter(|known| known.generation >= generation) {
+        let newer = |known: &&Known| {
+            known.generation > generation || (known.generation == generation && known.digest.is_some())
+        };
+        if let Some(known) = known.filter(newer) {
             return Err(TableError::Outdated { ours: generation, theirs: known.generation });
         }
         let expected = known.map_or(Expected::Absent, |known| Expected::Version(known.version));
-        let entry = |one: &Publishable<'_>| ManifestEntry { name: one.name.to_owned(), digest: one.value.digest };
-        let entries: Vec<ManifestEntry> = gateways.iter().map(entry).collect();
-        let (manifest, pages) = wire::encode_manifest(generation, parent, &entries);
-        let values: HashMap<Digest, &Encoded> =
-            gateways.iter().map(|one| one.value).chain(&pages).map(|value| (value.digest, value)).collect();
+        let (manifest, pages) = encode(generation, parent, gateways);
+        let values = values_of(gateways, &pages);
         // What the present manifest names is there. All else is written, even if it might be there from long ago:
         // that changes its version, and so keeps a collector from deleting it.
         let new = values.values().filter(|value| known.is_none_or(|known| !known.values.contains(&value.digest)));
         let (store, namespace) = (self.store.as_ref(), self.namespace.as_str());
-        let writes = new.map(|value| values::put_value(store, namespace, value.digest, &value.bytes));
+        let writes: Vec<_> = new.map(|value| values::put_value(store, namespace, value.digest, &value.bytes)).collect();
         futures_util::stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
-        let version = store.put(&layout::manifest(namespace), manifest.into(), expected, None).await?;
-        self.known = Some(Known { version, generation, values: values.into_keys().collect() });
+        let bytes = Bytes::from(manifest.clone());
+        let version = store.put(&layout::manifest(namespace), bytes, expected, None).await?;
+        let digest = Some(wire::decode_manifest(&manifest)?.digest);
+        self.known = Some(Known { version, generation, digest, values: values.into_keys().collect() });
         Ok(())
+    }
+
+    /// Writes the values of the published table that are not in the store, whoever deleted them; how many. `gateways`
+    /// are those that were published.
+    pub async fn mend(&self, gateways: &[Publishable<'_>]) -> Result<usize, TableError> {
+        let (_, pages) = encode(Generation::default(), None, gateways);
+        let values = values_of(gateways, &pages);
+        let store = self.store.as_ref();
+        let keys: HashSet<String> =
+            store.list_keys(&layout::values(&self.namespace)).await?.into_iter().map(|(key, _)| key).collect();
+        let mut writes = Vec::new();
+        for value in values.values() {
+            let digest = value.digest.to_string();
+            let mut parts = 0..values::parts(store, value.bytes.len());
+            if !parts.all(|part| keys.contains(&layout::value_part(&self.namespace, &digest, part))) {
+                writes.push(values::put_value(store, &self.namespace, value.digest, &value.bytes));
+            }
+        }
+        let mended = writes.len();
+        futures_util::stream::iter(writes).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+        Ok(mended)
     }
 
     /// Reads what is published, unless it is known.
@@ -199,6 +240,7 @@ impl Publisher {
             Known {
                 version: stored.version,
                 generation: stored.manifest.generation,
+                digest: Some(stored.manifest.digest),
                 values: entries.chain(stored.pages).collect(),
             }
         });
@@ -210,7 +252,12 @@ impl Publisher {
         let entry = self.store.get(&layout::manifest(&self.namespace)).await?;
         self.known = entry.map(|entry| {
             let generation = wire::decode_manifest(&entry.value).map(|manifest| manifest.generation);
-            Known { version: entry.version, generation: generation.unwrap_or_default(), values: HashSet::new() }
+            Known {
+                version: entry.version,
+                generation: generation.unwrap_or_default(),
+                digest: None,
+                values: HashSet::new(),
+            }
         });
         Ok(())
     }
@@ -226,8 +273,8 @@ impl Publisher {
         self.learn().await?;
         let Some(known) = &self.known else { return Ok(0) };
         let used: HashSet<String> = known.values.iter().map(ToString::to_string).collect();
-        if known.values.is_empty() {
-            // Possibly a damaged table: nothing is known about what it needs.
+        if known.digest.is_none() {
+            // A damaged table: nothing is known about what it needs.
             return Ok(0);
         }
         let root = layout::values(&self.namespace);
@@ -258,4 +305,14 @@ impl Publisher {
         }
         Ok(deleted)
     }
+}
+
+fn encode(generation: Generation, parent: Option<Generation>, gateways: &[Publishable<'_>]) -> (Vec<u8>, Vec<Encoded>) {
+    let entry = |one: &Publishable<'_>| ManifestEntry { name: one.name.to_owned(), digest: one.value.digest };
+    let entries: Vec<ManifestEntry> = gateways.iter().map(entry).collect();
+    wire::encode_manifest(generation, parent, &entries)
+}
+
+fn values_of<'a>(gateways: &[Publishable<'a>], pages: &'a [Encoded]) -> HashMap<Digest, &'a Encoded> {
+    gateways.iter().map(|one| one.value).chain(pages).map(|value| (value.digest, value)).collect()
 }

@@ -16,9 +16,9 @@ const PARTS_MAX: u16 = 64;
 /// Writes a value in as many parts as the store asks for. Writing it again does no harm, and keeps a collector that
 /// has seen it unused from deleting it.
 pub async fn put_value(store: &dyn Store, namespace: &str, digest: Digest, bytes: &[u8]) -> Result<(), StoreError> {
-    let part_bytes = store.max_value_bytes().saturating_sub(COUNT_BYTES).max(1);
+    let part_bytes = part_bytes(store);
     let digest = digest.to_string();
-    let parts = bytes.len().div_ceil(part_bytes).max(1);
+    let parts = parts(store, bytes.len());
     let Some(count) = u16::try_from(parts).ok().filter(|count| *count <= PARTS_MAX) else {
         let limit_bytes = part_bytes * usize::from(PARTS_MAX);
         let key = layout::value_part(namespace, &digest, 0);
@@ -33,6 +33,15 @@ pub async fn put_value(store: &dyn Store, namespace: &str, digest: Digest, bytes
         store.put(&layout::value_part(namespace, &digest, part), value.freeze(), Expected::Anything, None).await?;
     }
     Ok(())
+}
+
+/// In how many parts a value is written.
+pub fn parts(store: &dyn Store, bytes: usize) -> usize {
+    bytes.div_ceil(part_bytes(store)).max(1)
+}
+
+fn part_bytes(store: &dyn Store) -> usize {
+    store.max_value_bytes().saturating_sub(COUNT_BYTES).max(1)
 }
 
 /// Reads a value; `None` when it, or a part of it, is not there.

@@ -1,0 +1,123 @@
+//! What is stored, read: the artifacts of one moment and who refers to whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use vamp_model::{Artifact, Format, Kind, read_as, references};
+
+use super::{ChangeError, InUse};
+use crate::persist::{PersistError, Snapshot};
+use crate::plan::{Finding, Picture, PlanSettings};
+
+/// The artifacts of one moment by kind and name.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Artifacts(BTreeMap<Kind, BTreeMap<String, Arc<Artifact>>>);
+
+impl Artifacts {
+    /// Reads every document of a snapshot; those that have not changed since `former` are taken over from there.
+    pub(super) fn read(
+        snapshot: &Snapshot,
+        former: Option<(&Snapshot, &Self)>,
+        database: &str,
+    ) -> Result<Self, PersistError> {
+        let mut artifacts = Self::default();
+        for kind in Kind::ALL {
+            let stored = snapshot.artifacts.get(kind.plural()).into_iter().flatten();
+            for (name, stored) in stored {
+                let kept = former.and_then(|(former, artifacts)| {
+                    let same = former.artifacts.get(kind.plural())?.get(name)?.version == stored.version;
+                    artifacts.0.get(&kind)?.get(name).filter(|_| same).cloned()
+                });
+                let artifact = match kept {
+                    Some(artifact) => artifact,
+                    None => Arc::new(read_stored(kind, name, stored.document.as_deref().unwrap_or_default()).map_err(
+                        |reason| {
+                            let what = format!(
+                                "{kind} `{name}` in version {}, which can't be read ({reason})",
+                                stored.version
+                            );
+                            PersistError::Damaged { address: database.to_owned(), what }
+                        },
+                    )?),
+                };
+                artifacts.0.entry(kind).or_default().insert(name.clone(), artifact);
+            }
+        }
+        Ok(artifacts)
+    }
+
+    pub(super) fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Artifact>> {
+        self.0.get(&kind)?.get(name)
+    }
+
+    pub(super) fn insert(&mut self, artifact: Artifact) {
+        let name = artifact.name().to_owned();
+        self.0.entry(artifact.kind()).or_default().insert(name, Arc::new(artifact));
+    }
+
+    pub(super) fn remove(&mut self, kind: Kind, name: &str) {
+        if let Some(artifacts) = self.0.get_mut(&kind) {
+            artifacts.remove(name);
+        }
+    }
+
+    /// What the planner looks at.
+    pub(super) fn picture(&self, ports: &BTreeMap<String, u16>, settings: &PlanSettings) -> Picture<'_> {
+        let mut picture = Picture { assigned_ports: ports.clone(), settings: settings.clone(), ..Picture::default() };
+        for artifact in self.0.values().flat_map(BTreeMap::values) {
+            match artifact.as_ref() {
+                Artifact::Gateway(gateway) => picture.gateways.push(gateway),
+                Artifact::Route(route) => picture.routes.push(route),
+                Artifact::Condition(condition) => picture.conditions.push(condition),
+            }
+        }
+        picture
+    }
+
+    /// Who needs the artifacts that are to be deleted: nobody, or a refusal.
+    pub(super) fn check_unused(&self, deleted: &BTreeSet<(Kind, String)>) -> Result<(), ChangeError> {
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        let mut used: BTreeMap<(Kind, String), Vec<(Kind, String)>> = BTreeMap::new();
+        for artifact in self.0.values().flat_map(BTreeMap::values) {
+            for reference in references(artifact) {
+                let needed = (reference.kind, reference.name);
+                if !deleted.contains(&needed) {
+                    continue;
+                }
+                let user = (artifact.kind(), artifact.name().to_owned());
+                let users = used.entry(needed).or_default();
+                if !users.contains(&user) {
+                    users.push(user);
+                }
+            }
+        }
+        let used: Vec<InUse> = used.into_iter().map(|((kind, name), users)| InUse { kind, name, users }).collect();
+        if used.is_empty() { Ok(()) } else { Err(ChangeError::InUse(used)) }
+    }
+
+    /// References of stored routes to what is not there. Those of gateways are the planner's to find.
+    pub(super) fn dangling(&self) -> Vec<Finding> {
+        let routes = self.0.get(&Kind::Route).into_iter().flatten();
+        let missing = routes.flat_map(|(name, route)| {
+            let references = references(route).into_iter();
+            references.filter(|found| self.get(found.kind, &found.name).is_none()).map(move |found| {
+                let message =
+                    format!("route `{name}` refers to the {} `{}`, which does not exist", found.kind, found.name);
+                Finding::new(Kind::Route, name, found.pointer, message, "create it first, or write it out")
+            })
+        });
+        missing.collect()
+    }
+}
+
+/// One document as it is stored.
+pub(super) fn read_stored(kind: Kind, name: &str, document: &str) -> Result<Artifact, String> {
+    match read_as(document, Format::Json, kind, Some(name)) {
+        Ok(documents) => {
+            documents.into_iter().next().map(|document| document.artifact).ok_or_else(|| "it is empty".to_owned())
+        }
+        Err(violations) => Err(violations.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    }
+}

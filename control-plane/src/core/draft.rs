@@ -1,0 +1,216 @@
+//! A change on paper: what would be stored, and the table that would follow from it. Pure.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use vamp_model::{Kind, to_json};
+use vamp_routing::wire::Generation;
+
+use super::artifacts::Artifacts;
+use super::table::{Planned, derive};
+use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, WriteRequest};
+use crate::persist::{ArtifactId, Change, Committed, Position, Snapshot, Stored, Write};
+use crate::plan::PlanSettings;
+
+/// LIMIT: artifacts in one call. The planner looks at all of them together, and one transaction writes them; a call of
+/// this size takes seconds.
+const WRITES_MAX: usize = 10_000;
+
+/// What a change would make.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// For the database.
+    pub(super) change: Change,
+    snapshot: Snapshot,
+    artifacts: Artifacts,
+    planned: Planned,
+    answer: Changed,
+    /// Index into the outcomes of each write of the change: what is written as it was is left out.
+    written: Vec<usize>,
+}
+
+impl Draft {
+    /// Makes a change on paper, or says why it can't be made.
+    pub(super) fn make(
+        current: &Current,
+        request: &ChangeRequest,
+        settings: &PlanSettings,
+        now_unix_ms: u64,
+    ) -> Result<Self, ChangeError> {
+        check_shape(&request.writes)?;
+        let mut artifacts = current.artifacts.clone();
+        let mut outcomes = Vec::with_capacity(request.writes.len());
+        let mut writes = Vec::new();
+        let mut written = Vec::new();
+        for (index, write) in request.writes.iter().enumerate() {
+            let stored = current.stored(write.kind, &write.name);
+            check_expectation(write, stored)?;
+            let id = ArtifactId { kind: write.kind.plural(), name: write.name.clone() };
+            let document = write.artifact.as_ref().map(|artifact| to_json(artifact).to_string());
+            match &write.artifact {
+                Some(artifact) => artifacts.insert(artifact.clone()),
+                None => artifacts.remove(write.kind, &write.name),
+            }
+            let former = stored.and_then(|stored| stored.document.as_deref());
+            outcomes.push(Outcome {
+                kind: write.kind,
+                name: write.name.clone(),
+                version: stored.map_or(0, |stored| stored.version),
+                created: stored.is_none(),
+                document: document.as_deref().or(former).unwrap_or_default().to_owned(),
+                port: None,
+            });
+            if document.as_deref() != former {
+                written.push(index);
+                writes.push(Write { id, document });
+            }
+        }
+        artifacts.check_unused(&deleted(&request.writes))?;
+        let former = current.planned.as_ref().ok();
+        let planned =
+            derive(&artifacts, &current.snapshot.ports, settings, former.map(|planned| planned.table.as_ref()))
+                .map_err(ChangeError::Findings)?;
+        let (revision, digest) = next_revision(&current.snapshot.position, &planned);
+        let answer = answer(current, &planned, outcomes, revision);
+        let change = Change {
+            expected: current.snapshot.position.clone(),
+            writes,
+            ports: planned.ports.clone(),
+            revision,
+            table: digest,
+            cause: request.cause.clone(),
+            at_unix_ms: now_unix_ms,
+        };
+        let snapshot = after(&current.snapshot, &change);
+        Ok(Self { change, snapshot, artifacts, planned, answer, written })
+    }
+
+    /// A change of nothing but the table: it follows from the same artifacts under other settings.
+    pub(super) fn of_settings(current: &Current, planned: &Planned, now_unix_ms: u64) -> Option<Change> {
+        let position = &current.snapshot.position;
+        let (revision, table) = next_revision(position, planned);
+        let same = revision == position.revision && planned.ports == current.snapshot.ports;
+        (!same).then(|| Change {
+            expected: position.clone(),
+            writes: Vec::new(),
+            ports: planned.ports.clone(),
+            revision,
+            table,
+            cause: "start of the control plane: the table follows from its settings or its version".to_owned(),
+            at_unix_ms: now_unix_ms,
+        })
+    }
+
+    /// Everything is as it was: there is nothing to keep.
+    pub(super) fn is_empty(&self) -> bool {
+        self.change.writes.is_empty() && self.change.revision == self.change.expected.revision
+    }
+
+    /// The answer when nothing is kept.
+    pub(super) fn into_answer(self) -> Changed {
+        self.answer
+    }
+
+    /// What is current now that the change is kept, and the answer.
+    pub(super) fn keep(mut self, committed: Committed) -> (Current, Changed) {
+        for ((write, index), version) in self.change.writes.iter().zip(&self.written).zip(&committed.versions) {
+            if let Some(outcome) = self.answer.outcomes.get_mut(*index) {
+                outcome.version = *version;
+            }
+            let artifacts = self.snapshot.artifacts.get_mut(write.id.kind);
+            if let Some(stored) = artifacts.and_then(|artifacts| artifacts.get_mut(&write.id.name)) {
+                stored.version = *version;
+                stored.sequence = committed.position.sequence;
+            }
+        }
+        self.snapshot.position = committed.position;
+        let current =
+            Current { snapshot: Arc::new(self.snapshot), artifacts: self.artifacts, planned: Ok(self.planned) };
+        (current, self.answer)
+    }
+}
+
+fn check_shape(writes: &[WriteRequest]) -> Result<(), ChangeError> {
+    if writes.is_empty() {
+        return Err(ChangeError::Empty);
+    }
+    if writes.len() > WRITES_MAX {
+        return Err(ChangeError::TooMany { count: writes.len(), limit: WRITES_MAX });
+    }
+    let mut seen = HashSet::with_capacity(writes.len());
+    match writes.iter().find(|write| !seen.insert((write.kind, write.name.as_str()))) {
+        Some(twice) => Err(ChangeError::Twice { kind: twice.kind, name: twice.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn check_expectation(write: &WriteRequest, stored: Option<&Stored>) -> Result<(), ChangeError> {
+    let (kind, name) = (write.kind, write.name.clone());
+    let found = stored.map(|stored| stored.version);
+    if let Some(expected) = write.expected.filter(|expected| found != Some(*expected)) {
+        return Err(ChangeError::VersionMismatch { kind, name, expected, found });
+    }
+    match (write.mode, found) {
+        (Mode::Create, Some(version)) => Err(ChangeError::Exists { kind, name, version }),
+        (Mode::Delete, None) => Err(ChangeError::Missing { kind, name }),
+        _ => Ok(()),
+    }
+}
+
+fn deleted(writes: &[WriteRequest]) -> BTreeSet<(Kind, String)> {
+    let deleted = writes.iter().filter(|write| write.artifact.is_none());
+    deleted.map(|write| (write.kind, write.name.clone())).collect()
+}
+
+/// The revision rises only when the table is another one. Before the first gateway there is no table.
+fn next_revision(position: &Position, planned: &Planned) -> (u64, String) {
+    let digest = planned.table.digest.to_string();
+    let is_before_first = position.revision == 0 && planned.table.compiled.gateways().is_empty();
+    if is_before_first || digest == position.table {
+        return (position.revision, position.table.clone());
+    }
+    (position.revision.saturating_add(1), digest)
+}
+
+fn answer(current: &Current, planned: &Planned, mut outcomes: Vec<Outcome>, revision: u64) -> Changed {
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.kind == Kind::Gateway) {
+        outcome.port = planned.ports.get(&outcome.name).copied();
+    }
+    let former = current.planned.as_ref().ok().map(|former| former.table.as_ref());
+    let touches = |gateway: &str| {
+        let is_written = outcomes.iter().any(|outcome| outcome.kind == Kind::Gateway && outcome.name == gateway);
+        is_written || planned.table.differs_in(former, gateway)
+    };
+    let warnings = planned.warnings.iter().filter(|warning| warning.gateway.as_deref().is_some_and(touches));
+    let position = &current.snapshot.position;
+    Changed {
+        warnings: warnings.cloned().collect(),
+        outcomes,
+        generation: Generation { epoch: position.epoch, revision },
+        table_changed: revision != position.revision,
+    }
+}
+
+/// The snapshot after a change, but for what only the database knows.
+fn after(before: &Snapshot, change: &Change) -> Snapshot {
+    let mut snapshot = before.clone();
+    for write in &change.writes {
+        let artifacts = snapshot.artifacts.entry(write.id.kind.to_owned()).or_default();
+        match &write.document {
+            None => drop(artifacts.remove(&write.id.name)),
+            Some(document) => {
+                let stored = Stored {
+                    name: write.id.name.clone(),
+                    version: 0,
+                    document: Some(document.clone()),
+                    at_unix_ms: change.at_unix_ms,
+                    sequence: 0,
+                };
+                artifacts.insert(write.id.name.clone(), stored);
+            }
+        }
+    }
+    snapshot.artifacts.retain(|_, artifacts| !artifacts.is_empty());
+    snapshot.ports.clone_from(&change.ports);
+    snapshot
+}

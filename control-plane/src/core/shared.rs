@@ -1,0 +1,210 @@
+//! What all parts of the core look at: the database, and what is known of it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::{Mutex, Notify, watch};
+use vamp_model::Kind;
+use vamp_routing::wire::Generation;
+use vamp_store::SharedStore;
+
+use super::artifacts::Artifacts;
+use super::draft::Draft;
+use super::table::{Planned, derive};
+use super::{CoreError, CoreSettings};
+use crate::persist::{PersistError, Persistence, Snapshot, Stored};
+use crate::plan::Finding;
+use crate::publish::StoreStatus;
+use crate::rollout::Fleet;
+use crate::split::{Asker, Counts};
+
+/// LIMIT: how often the start is tried anew because another control plane writes into the same database meanwhile.
+const START_TRIES_MAX: u32 = 10;
+
+/// What is stored at one moment, and the table that follows.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(super) artifacts: Artifacts,
+    /// Or why none follows, in words.
+    pub(crate) planned: Result<Planned, Vec<String>>,
+}
+
+impl Current {
+    /// The table that is wanted.
+    pub(crate) fn generation(&self) -> Generation {
+        Generation { epoch: self.snapshot.position.epoch, revision: self.snapshot.position.revision }
+    }
+
+    /// An artifact as it is stored.
+    pub(crate) fn stored(&self, kind: Kind, name: &str) -> Option<&Stored> {
+        self.snapshot.artifacts.get(kind.plural())?.get(name)
+    }
+
+    /// When what decides the shares of a gateway was last written: itself, or a stored route of it.
+    pub(crate) fn written_unix_ms(&self, gateway: &str) -> u64 {
+        let Some(artifact) = self.artifacts.get(Kind::Gateway, gateway) else { return 0 };
+        let routes = vamp_model::references(artifact).into_iter().filter(|found| found.kind == Kind::Route);
+        let routes = routes.filter_map(|route| self.stored(Kind::Route, &route.name));
+        let written = self.stored(Kind::Gateway, gateway).into_iter().chain(routes).map(|stored| stored.at_unix_ms);
+        written.max().unwrap_or_default()
+    }
+}
+
+/// What all parts of the core look at.
+pub(crate) struct Shared {
+    pub(crate) persistence: Arc<dyn Persistence>,
+    pub(crate) store: SharedStore,
+    pub(crate) settings: Arc<CoreSettings>,
+    /// Held by who replaces what is current: writers take turns.
+    pub(super) turn: Mutex<()>,
+    current: watch::Sender<Arc<Current>>,
+    /// Rings when something changed in the database.
+    pub(crate) changed: Notify,
+    /// Rings when the manifest in the store is not the wanted one.
+    pub(crate) suspect: Notify,
+    pub(crate) store_status: watch::Sender<StoreStatus>,
+    pub(crate) fleet: watch::Sender<Fleet>,
+    pub(crate) asker: Asker,
+    pub(crate) counts: Counts,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let wanted = self.current().generation();
+        f.debug_struct("Shared").field("wanted", &wanted).field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Reads the database. A table that is another one under the settings of this start becomes a new revision.
+    pub(super) async fn open(
+        persistence: Arc<dyn Persistence>,
+        store: SharedStore,
+        settings: CoreSettings,
+    ) -> Result<Self, CoreError> {
+        let asker = Asker::new(&settings.ask)?;
+        let settings = Arc::new(settings);
+        let current = open_current(&persistence, &settings).await?;
+        if let Err(problems) = &current.planned {
+            tracing::error!("no table follows from what is stored, the published one is kept: {}", problems.join("; "));
+        }
+        for warning in current.planned.iter().flat_map(|planned| &planned.warnings) {
+            tracing::warn!("{}", warning.message);
+        }
+        let counts = Counts::load(persistence.counts().await?);
+        let store_status = watch::Sender::new(StoreStatus::starting(store.address()));
+        Ok(Self {
+            persistence,
+            store,
+            settings,
+            turn: Mutex::new(()),
+            current: watch::Sender::new(Arc::new(current)),
+            changed: Notify::new(),
+            suspect: Notify::new(),
+            store_status,
+            fleet: watch::Sender::default(),
+            asker,
+            counts,
+        })
+    }
+
+    /// What is current as far as this process knows.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// What is current in the database, which another process may have changed.
+    pub(crate) async fn refresh(&self) -> Result<Arc<Current>, PersistError> {
+        let current = self.current();
+        if self.persistence.position().await? == current.snapshot.position {
+            return Ok(current);
+        }
+        let _turn = self.turn.lock().await;
+        self.refresh_in_turn().await
+    }
+
+    /// As [`Shared::refresh`], for who has the turn.
+    pub(super) async fn refresh_in_turn(&self) -> Result<Arc<Current>, PersistError> {
+        let current = self.current();
+        if self.persistence.position().await? == current.snapshot.position {
+            return Ok(current);
+        }
+        let mut read = read(&self.persistence, &self.settings, Some(current)).await?;
+        // Only a start makes a revision of its settings: two control planes with other settings would never end.
+        if read.planned.as_ref().is_ok_and(|planned| Draft::of_settings(&read, planned, 0).is_some()) {
+            let problem = "another control plane with other settings or of another version wrote into the same database: \
+                           start both with the same ones";
+            read.planned = Err(vec![problem.to_owned()]);
+        }
+        Ok(self.install(read))
+    }
+
+    /// Replaces what is current, for who has the turn.
+    pub(super) fn install(&self, current: Current) -> Arc<Current> {
+        let current = Arc::new(current);
+        self.current.send_replace(Arc::clone(&current));
+        self.changed.notify_one();
+        current
+    }
+}
+
+async fn open_current(
+    persistence: &Arc<dyn Persistence>,
+    settings: &Arc<CoreSettings>,
+) -> Result<Current, PersistError> {
+    let mut tries = 0;
+    loop {
+        let mut current = read(persistence, settings, None).await?;
+        let change =
+            current.planned.as_ref().ok().and_then(|planned| Draft::of_settings(&current, planned, now_unix_ms()));
+        let Some(change) = change else { return Ok(current) };
+        match persistence.commit(&change).await {
+            Ok(committed) => {
+                let mut snapshot = Snapshot::clone(&current.snapshot);
+                snapshot.position = committed.position;
+                snapshot.ports = change.ports;
+                current.snapshot = Arc::new(snapshot);
+                return Ok(current);
+            }
+            Err(PersistError::Moved { .. }) if tries < START_TRIES_MAX => tries += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Reads everything and plans it, off the threads that serve requests.
+async fn read(
+    persistence: &Arc<dyn Persistence>,
+    settings: &Arc<CoreSettings>,
+    former: Option<Arc<Current>>,
+) -> Result<Current, PersistError> {
+    let snapshot = persistence.snapshot().await?;
+    let (database, settings) = (persistence.address().to_owned(), Arc::clone(settings));
+    let work = move || {
+        let known = former.as_ref().map(|former| (former.snapshot.as_ref(), &former.artifacts));
+        let artifacts = Artifacts::read(&snapshot, known, &database)?;
+        let former = former.as_ref().and_then(|former| former.planned.as_ref().ok());
+        let former = former.map(|planned| planned.table.as_ref());
+        let planned = derive(&artifacts, &snapshot.ports, &settings.plan, former);
+        let planned = planned.map_err(|findings| findings.iter().map(in_words).collect());
+        Ok(Current { snapshot: Arc::new(snapshot), artifacts, planned })
+    };
+    match tokio::task::spawn_blocking(work).await {
+        Ok(read) => read,
+        Err(fault) => {
+            let what = format!("artifacts on which this build fails ({fault})");
+            Err(PersistError::Damaged { address: persistence.address().to_owned(), what })
+        }
+    }
+}
+
+fn in_words(finding: &Finding) -> String {
+    format!("{} `{}`: {}", finding.kind, finding.name, finding.violation)
+}
+
+/// Now, milliseconds since 1970 (UTC).
+pub(crate) fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,1 @@
+//! Changes, end to end, on an in-process store.
