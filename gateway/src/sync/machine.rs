@@ -562,3 +562,7 @@ fn shorten(text: &mut String) {
         text.push('…');
     }
 }
+
+#[cfg(test)]
+#[path = "simulation.rs"]
+mod simulation;
