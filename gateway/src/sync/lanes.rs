@@ -164,10 +164,13 @@ impl Keep {
         Some(Action::Keep)
     }
 
-    /// The write ended well; what is on disk now.
-    pub(crate) fn kept_now(&mut self) -> Option<TableId> {
+    /// The write ended well; what is on disk now. A problem is over when that is what is served: it may have been
+    /// acknowledged with it.
+    pub(crate) fn written(&mut self, served: Option<TableId>) -> Option<TableId> {
         self.kept = self.writing.take();
-        self.problem = None;
+        if self.kept == served {
+            self.problem = None;
+        }
         self.backoff.succeed();
         self.kept
     }

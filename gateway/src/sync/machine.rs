@@ -520,7 +520,7 @@ impl SyncMachine {
         match answer {
             Ok(()) => {
                 self.outcomes.kept += 1;
-                let kept = self.keep.kept_now();
+                let kept = self.keep.written(self.served);
                 self.acknowledge(kept);
             }
             Err(reason) => {

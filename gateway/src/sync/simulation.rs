@@ -53,6 +53,8 @@ struct World {
     history: Vec<(u64, Seen)>,
     /// The position of the watch.
     watch: Option<u64>,
+    /// Whether the watch says nothing any more, as on a connection that broke without a word.
+    is_deaf: bool,
     kinds: HashMap<Digest, Kind>,
     newest: Generation,
     asked: Vec<(Action, Option<TableId>)>,
@@ -92,6 +94,7 @@ impl World {
             compacted: 0,
             history: Vec::new(),
             watch: None,
+            is_deaf: false,
             kinds: HashMap::new(),
             newest: Generation::default(),
             asked: Vec::new(),
@@ -119,6 +122,7 @@ impl World {
             self.trace.push(format!("  -> {action:?}"));
             if let Action::Watch { after } = action {
                 self.watch = Some(after.0);
+                self.is_deaf = false;
                 continue;
             }
             let same_lane = |other: &Action| lane(other) == lane(&action);
@@ -224,19 +228,19 @@ impl World {
     }
 
     /// The watch says what came since, some of it, nothing, or that it is over.
-    fn listen(&mut self) {
-        let Some(after) = self.watch else { return };
+    fn listen(&mut self, is_healthy: bool) {
+        let Some(after) = self.watch.filter(|_| !self.is_deaf) else { return };
         if after < self.compacted || after > self.store.revision {
             self.watch = None;
             return self.step(Input::Watched(Err("compacted".to_owned())));
         }
         let new: Vec<(u64, Seen)> = self.history.iter().filter(|(at, _)| *at > after).cloned().collect();
-        let told = self.dice.random_range(0..=new.len());
+        let told = if is_healthy { new.len() } else { self.dice.random_range(0..=new.len()) };
         match told.checked_sub(1).and_then(|last| new.get(last)) {
             Some((at, seen)) => {
                 self.watch = Some(*at);
                 // Now and then an event is lost on its way.
-                if !self.chance(3) {
+                if is_healthy || !self.chance(3) {
                     self.step(Input::Watched(Ok(Some(seen.clone()))));
                 }
             }
@@ -372,6 +376,7 @@ impl World {
                 let kind = self.draw_kind();
                 self.publish(kind);
             }
+            3 if self.chance(50) => self.is_deaf = true,
             3 => self.cut(),
             4 => self.is_up = !self.is_up,
             5 => self.compacted = self.store.revision,
@@ -419,7 +424,7 @@ impl World {
                 let index = self.dice.random_range(0..self.answers.len());
                 self.deliver(index);
             }
-            70..=79 if self.is_up => self.listen(),
+            70..=79 if self.is_up => self.listen(false),
             80..=82 => self.tell_degradations(),
             83..=87 => self.wait(),
             _ => {
@@ -447,8 +452,8 @@ impl World {
                     self.deliver(0);
                 }
             }
-            if self.watch.is_some_and(|after| after != self.store.revision) {
-                self.listen();
+            if !self.is_deaf && self.watch.is_some_and(|after| after != self.store.revision) {
+                self.listen(true);
                 continue;
             }
             self.tell_degradations();
@@ -463,12 +468,19 @@ impl World {
         self.is_told = false;
         self.newest.revision += 1;
         self.publish_as(self.newest, Kind::Good);
-        // A check of the watch, a write to disk that failed before, a lease that was lost.
-        self.settle(Duration::from_secs(60));
-        // Applying drew degradations; they heal too.
+        // One check of the watch and one wait of each kind, but not so long that all is told anew.
+        self.settle(Duration::from_secs(20));
+        assert_eq!(self.served.map(|served| served.generation), Some(self.newest), "served after 20 s");
+        let wanted = Some(self.machine.registration());
+        assert_eq!(self.store.registration.clone().map(|(told, _)| told), wanted, "told after 20 s");
+        self.newest.revision += 1;
+        self.publish_as(self.newest, Kind::Good);
+        self.settle(Duration::from_secs(4));
+        assert_eq!(self.served.map(|served| served.generation), Some(self.newest), "served after the watch was mended");
+        // Applying drew degradations; they heal too, and so does the disk.
         self.degradations.clear();
         self.is_told = false;
-        self.settle(Duration::from_secs(5));
+        self.settle(Duration::from_secs(40));
         let newest = Some(self.newest);
         assert_eq!(self.served.map(|served| served.generation), newest, "served");
         assert_eq!(self.machine.served(), self.served, "what the machine takes for served");
