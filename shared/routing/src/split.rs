@@ -1,1 +1,255 @@
-//! Exact splits: Tijdeman's rule, one wheel per distinct vector of weights.
+//! Exact splits by Tijdeman's rule: which side of a split a ticket falls on.
+//!
+//! Pure: the caller brings the ticket. The same ticket lands on the same side, so that a split seen in production can be
+//! replayed in a test.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::wire::Share;
+
+/// All of a split, in hundredths of a percent.
+const WHOLE: i64 = 10_000;
+
+/// The turns of the sides of one split.
+///
+/// Invariant (Tijdeman 1980, "The chairman assignment problem"): after every n tickets each of the k sides with a share
+/// is off its share by at most 1 − 1/(2k−2) tickets, two sides by at most ½.
+#[derive(Debug, Clone)]
+pub(crate) enum Split {
+    /// Two sides with a share, by a closed form.
+    Two { first: usize, second: usize, first_share: u64 },
+    /// More, by a wheel.
+    Many(Arc<Wheel>),
+}
+
+/// The turns of one vector of shares, built when the first ticket asks for it.
+#[derive(Debug)]
+pub(crate) struct Wheel {
+    shares: Box<[Share]>,
+    // LIMIT: 10,000 slots of 2 bytes. It is built lazily and shared by all splits of the same shares: a table of
+    // thousands of gateways has few distinct vectors that see traffic.
+    slots: OnceLock<Box<[u16]>>,
+}
+
+impl Split {
+    /// A split of these shares, which add up to the whole and of which at least two are above zero; wheels are shared
+    /// through `wheels`.
+    pub(crate) fn new(shares: &[Share], wheels: &mut Wheels) -> Option<Self> {
+        let mut sides = shares.iter().enumerate().filter(|(_, share)| share.0 > 0).map(|(side, _)| side);
+        let (first, second) = (sides.next()?, sides.next()?);
+        if sides.next().is_some() {
+            return Some(Self::Many(wheels.get(shares)));
+        }
+        let first_share = shares.get(first).map_or(0, |share| u64::from(share.0));
+        Some(Self::Two { first, second, first_share })
+    }
+
+    /// The side whose turn a ticket is.
+    pub(crate) fn pick(&self, ticket: u64) -> usize {
+        match self {
+            Self::Two { first, second, first_share } => {
+                // The first side has had `share · n` of n tickets, rounded: it gets this ticket if that number rises.
+                let whole = WHOLE.unsigned_abs();
+                let n = ticket % whole;
+                let had = |n: u64| (first_share * n + whole / 2) / whole;
+                if had(n + 1) > had(n) { *first } else { *second }
+            }
+            Self::Many(wheel) => wheel.pick(ticket),
+        }
+    }
+}
+
+impl Wheel {
+    /// Slots after which the turns repeat.
+    fn period(&self) -> i64 {
+        period(&self.shares)
+    }
+
+    fn pick(&self, ticket: u64) -> usize {
+        let slots = self.slots.get_or_init(|| self.build());
+        let slot = ticket % u64::try_from(slots.len()).unwrap_or(1).max(1);
+        usize::try_from(slot).ok().and_then(|slot| slots.get(slot)).copied().map(usize::from).unwrap_or_default()
+    }
+
+    fn build(&self) -> Box<[u16]> {
+        let sides: Vec<(usize, i64)> = self
+            .shares
+            .iter()
+            .enumerate()
+            .filter(|(_, share)| share.0 > 0)
+            .map(|(side, share)| (side, i64::from(share.0)))
+            .collect();
+        let mut turns = vec![0_i64; sides.len()];
+        (1..=self.period()).map(|slot| next_turn(&sides, &mut turns, slot)).collect()
+    }
+}
+
+/// The side that takes `slot` (counted from 1) by the deadline rule, among `sides` of index and share.
+fn next_turn(sides: &[(usize, i64)], turns: &mut [i64], slot: i64) -> u16 {
+    let slack = i64::try_from(sides.len()).unwrap_or(i64::MAX / 2) * 2 - 2;
+    let mut best: Option<(usize, i64, i64)> = None;
+    for (position, ((_, share), turns)) in sides.iter().zip(turns.iter()).enumerate() {
+        let owed = share * slot - turns * WHOLE;
+        // A side that is owed little could be served one turn early and end above its share.
+        if owed * slack < WHOLE {
+            continue;
+        }
+        // Deadlines are fractions `numerator / share`, compared in whole numbers: the wheel must not depend on rounding.
+        let numerator = WHOLE * (slack - 1) - owed * slack;
+        if best.is_none_or(|(_, least, its_share)| numerator * its_share < least * share) {
+            best = Some((position, numerator, *share));
+        }
+    }
+    let position = best.map_or(0, |(position, ..)| position);
+    if let Some(turns) = turns.get_mut(position) {
+        *turns += 1;
+    }
+    sides.get(position).and_then(|(side, _)| u16::try_from(*side).ok()).unwrap_or_default()
+}
+
+/// Tickets after which a split of these shares repeats: the whole by the greatest common divisor of the shares.
+pub(crate) fn period(shares: &[Share]) -> i64 {
+    let common = shares.iter().fold(0, |common, share| greatest_common_divisor(common, i64::from(share.0)));
+    if common == 0 { 1 } else { WHOLE / common }
+}
+
+fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// The wheels of a table, one for each distinct vector.
+#[derive(Debug, Default)]
+pub(crate) struct Wheels(std::collections::HashMap<Box<[Share]>, Arc<Wheel>>);
+
+impl Wheels {
+    fn get(&mut self, shares: &[Share]) -> Arc<Wheel> {
+        if let Some(wheel) = self.0.get(shares) {
+            return Arc::clone(wheel);
+        }
+        let wheel = Arc::new(Wheel { shares: shares.into(), slots: OnceLock::new() });
+        self.0.insert(shares.into(), Arc::clone(&wheel));
+        wheel
+    }
+
+    /// Takes the wheel of a split that another table made.
+    pub(crate) fn keep(&mut self, split: &Split) {
+        if let Split::Many(wheel) = split {
+            self.0.entry(wheel.shares.clone()).or_insert_with(|| Arc::clone(wheel));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn split(shares: &[u16]) -> Split {
+        let shares: Vec<_> = shares.iter().copied().map(Share).collect();
+        Split::new(&shares, &mut Wheels::default()).unwrap()
+    }
+
+    /// The largest deviation of any side in any prefix of three periods, in tickets.
+    fn worst(shares: &[u16], phase: u64) -> f64 {
+        let split = split(shares);
+        let mut given = vec![0_u32; shares.len()];
+        let mut worst: f64 = 0.0;
+        for n in 0..30_000_u32 {
+            given[split.pick(phase + u64::from(n))] += 1;
+            for (side, share) in shares.iter().enumerate() {
+                let wanted = f64::from(n + 1) * f64::from(*share) / 10_000.0;
+                worst = worst.max((f64::from(given[side]) - wanted).abs());
+            }
+        }
+        worst
+    }
+
+    #[track_caller]
+    fn check(shares: &[u16], bound: f64) {
+        let worst = worst(shares, 0);
+        assert!(worst <= bound + 1e-9, "{shares:?}: {worst}");
+    }
+
+    #[test]
+    fn two_sides_are_never_off_by_more_than_half_a_ticket() {
+        for first in [1, 2, 3, 999, 1_000, 3_333, 5_000, 9_000, 9_999] {
+            check(&[first, 10_000 - first], 0.5);
+            check(&[first, 0, 10_000 - first], 0.5);
+        }
+    }
+
+    #[test]
+    fn many_sides_keep_tijdemans_bound() {
+        check(&[1, 4_993, 13, 4_993], 1.0 - 1.0 / 6.0);
+        check(&[3_333, 3_333, 3_334], 0.75);
+        check(&[1, 1, 9_998], 0.75);
+        check(&[2_000; 5], 1.0 - 1.0 / 8.0);
+        check(&[100; 100], 1.0 - 1.0 / 198.0);
+        check(&[5_000, 2_500, 0, 1_250, 1_250], 1.0 - 1.0 / 6.0);
+    }
+
+    #[test]
+    fn any_stretch_of_one_period_is_exact() {
+        for shares in [&[9_000, 1_000][..], &[5_000, 3_000, 2_000], &[1, 4_993, 13, 4_993], &[2_500; 4]] {
+            let split = split(shares);
+            let shares_of: Vec<_> = shares.iter().copied().map(Share).collect();
+            let period = u64::try_from(period(&shares_of)).unwrap();
+            for phase in [0, 1, 7, 4_999] {
+                let mut given = vec![0_u64; shares.len()];
+                (0..period).for_each(|ticket| given[split.pick(phase + ticket)] += 1);
+                let wanted: Vec<_> = shares.iter().map(|share| u64::from(*share) * period / 10_000).collect();
+                assert_eq!(given, wanted, "{shares:?} from ticket {phase}");
+            }
+        }
+    }
+
+    #[test]
+    fn splits_of_the_same_shares_have_one_wheel() {
+        let mut wheels = Wheels::default();
+        let shares = [Share(5_000), Share(3_000), Share(2_000)];
+        let (Some(Split::Many(one)), Some(Split::Many(two))) =
+            (Split::new(&shares, &mut wheels), Split::new(&shares, &mut wheels))
+        else {
+            panic!("three sides need a wheel");
+        };
+        assert!(Arc::ptr_eq(&one, &two));
+    }
+
+    #[test]
+    fn a_split_that_has_nothing_to_decide_is_none() {
+        assert!(Split::new(&[Share::WHOLE, Share::NONE], &mut Wheels::default()).is_none());
+        assert!(Split::new(&[], &mut Wheels::default()).is_none());
+    }
+
+    /// Shares that add up to the whole, from cut points.
+    fn shares() -> impl Strategy<Value = Vec<u16>> {
+        proptest::collection::vec(0..=10_000_u16, 1..12).prop_map(|mut cuts| {
+            cuts.sort_unstable();
+            let mut before = 0;
+            let mut shares: Vec<_> = cuts.iter().map(|cut| cut - std::mem::replace(&mut before, *cut)).collect();
+            shares.push(10_000 - before);
+            shares
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_prefix_of_any_split_keeps_the_bound(shares in shares()) {
+            let sides = shares.iter().filter(|share| **share > 0).count();
+            prop_assume!(sides > 1);
+            let bound = if sides == 2 { 0.5 } else { 1.0 - 1.0 / (2.0 * f64::from(u32::try_from(sides).unwrap()) - 2.0) };
+            let worst = worst(&shares, 0);
+            prop_assert!(worst <= bound + 1e-9, "{worst} above {bound}");
+        }
+
+        #[test]
+        fn any_window_is_off_by_less_than_two(shares in shares(), phase in 0..20_000_u64) {
+            prop_assume!(shares.iter().filter(|share| **share > 0).count() > 1);
+            let worst = worst(&shares, phase);
+            prop_assert!(worst < 2.0, "{worst}");
+        }
+    }
+}

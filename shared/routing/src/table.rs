@@ -1,9 +1,23 @@
 //! The compiled table and the decision.
+//!
+//! Order of a decision: listener, gateway (own port, or host on the shared port), conditions in route order, cookie,
+//! weights; the same again at each gateway that a route leads to.
 
+mod check;
+mod compile;
+mod decide;
+mod explain;
+mod hosts;
+mod links;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::condition::Condition;
 use crate::head::Head;
+use crate::split::Split;
 use crate::wire;
+use hosts::Hosts;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +56,16 @@ pub struct Level {
     pub period: u64,
     /// The route (index into [`CompiledGateway::routes`]) whose condition's strength it decides; `None` for the weights.
     pub strength_of: Option<usize>,
+    /// The shares that it decides: one for each route in order, or the condition's and the rest.
+    pub shares: Box<[wire::Share]>,
+    split: Split,
+}
+
+impl Level {
+    /// The side (index into [`Level::shares`]) on which a ticket falls.
+    pub fn pick(&self, ticket: u64) -> usize {
+        self.split.pick(ticket)
+    }
 }
 
 /// What decided at one gateway of the chain.
@@ -100,8 +124,9 @@ impl Chain {
     }
 
     /// The hop whose route has the endpoints.
+    #[expect(clippy::indexing_slicing, reason = "a chain begins with one hop and holds at most `MAX`")]
     pub fn last(&self) -> &Hop {
-        todo!()
+        &self.hops[self.length - 1]
     }
 }
 
@@ -187,6 +212,28 @@ pub struct CompiledRoute {
     pub wire: wire::Route,
     /// Its endpoints; empty when it leads to another gateway.
     pub endpoints: Vec<CompiledEndpoint>,
+    condition: Option<Condition>,
+    /// The level that decides the condition's strength, where it is below the whole.
+    strength: Option<usize>,
+    rewrites: Vec<Rewrite>,
+}
+
+/// A rewrite, ready to apply: the new path around the places of the old one.
+#[derive(Debug)]
+struct Rewrite {
+    condition: Condition,
+    parts: Vec<String>,
+}
+
+/// What decides where no condition and no cookie does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weights {
+    /// All weights are 0.
+    None,
+    /// This route has all of it.
+    Only(usize),
+    /// A ticket of this level.
+    Split(usize),
 }
 
 /// One gateway, ready to decide; shared between tables while its value does not change.
@@ -201,6 +248,7 @@ pub struct CompiledGateway {
     /// Name of its sticky cookie, if it is sticky.
     pub cookie: Option<String>,
     levels: Vec<Level>,
+    weights: Weights,
 }
 
 impl CompiledGateway {
@@ -210,8 +258,13 @@ impl CompiledGateway {
     }
 
     /// The cookie value that names this route and, for instance-sticky gateways, this endpoint.
-    pub fn cookie_value(&self, _route: usize, _endpoint: Option<usize>) -> String {
-        todo!()
+    pub fn cookie_value(&self, route: usize, endpoint: Option<usize>) -> String {
+        let Some(route) = self.routes.get(route) else { return String::new() };
+        let endpoint = match self.wire.sticky {
+            wire::Sticky::Instance => endpoint.and_then(|endpoint| route.endpoints.get(endpoint)),
+            wire::Sticky::None | wire::Sticky::Route => None,
+        };
+        crate::cookie::value(&route.wire.lookup, endpoint.map(|endpoint| endpoint.wire.lookup.as_str()))
     }
 }
 
@@ -220,12 +273,16 @@ impl CompiledGateway {
 pub struct CompiledTable {
     generation: wire::Generation,
     gateways: Vec<Arc<CompiledGateway>>,
+    /// For each gateway with routes that lead to gateways: the gateway of each route.
+    links: Vec<Option<Box<[Option<usize>]>>>,
+    ports: HashMap<u16, usize>,
+    hosts: Hosts,
 }
 
 impl CompiledTable {
     /// Compiles a table, or names every problem at once. Gateways whose digest is unchanged are taken over from `previous`.
-    pub fn compile(_table: &wire::Table, _previous: Option<&Self>) -> Result<Self, Vec<Problem>> {
-        todo!()
+    pub fn compile(table: &wire::Table, previous: Option<&Self>) -> Result<Self, Vec<Problem>> {
+        compile::table(table, previous)
     }
 
     /// Which table this is.
@@ -239,17 +296,27 @@ impl CompiledTable {
     }
 
     /// The gateway of this name, as an index into [`CompiledTable::gateways`].
-    pub fn find(&self, _name: &str) -> Option<usize> {
-        todo!()
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.gateways.binary_search_by(|gateway| gateway.wire.name.as_str().cmp(name)).ok()
+    }
+
+    /// The gateway that has this port for itself, as an index into [`CompiledTable::gateways`].
+    pub fn at_port(&self, port: u16) -> Option<usize> {
+        self.ports.get(&port).copied()
     }
 
     /// Decides one request: conditions in route order, then cookie, then weights; through chained gateways.
-    pub fn route<H: Head, D: Draws>(&self, _entry: Entry, _head: &H, _draws: &mut D) -> Verdict {
-        todo!()
+    pub fn route<H: Head, D: Draws>(&self, entry: Entry, head: &H, draws: &mut D) -> Verdict {
+        decide::route(self, entry, head, draws, &mut ())
     }
 
     /// What `route` would decide and why; `draws` should peek, not count.
-    pub fn explain<H: Head, D: Draws>(&self, _entry: Entry, _head: &H, _draws: &mut D) -> Explanation {
-        todo!()
+    pub fn explain<H: Head, D: Draws>(&self, entry: Entry, head: &H, draws: &mut D) -> Explanation {
+        explain::explain(self, entry, head, draws)
+    }
+
+    /// The gateway to which a route leads, if it leads to one.
+    fn link(&self, gateway: usize, route: usize) -> Option<usize> {
+        self.links.get(gateway)?.as_ref()?.get(route).copied().flatten()
     }
 }

@@ -1,0 +1,138 @@
+//! What must hold of each gateway before it can decide anything.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::{CompiledGateway, Problem};
+use crate::wire::{self, Share, Target};
+
+// LIMIT: routes of one gateway. Wheels hold a route in 16 bits; what is larger is a mistake.
+const ROUTES_MAX: usize = 10_000;
+
+/// Problems as they are found.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(super) fn add(&mut self, gateway: &str, path: &str, message: impl Into<String>) {
+        self.0.push(Problem { gateway: gateway.to_owned(), path: path.to_owned(), message: message.into() });
+    }
+
+    pub(super) fn none_or_all(mut self) -> Result<(), Vec<Problem>> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        // By gateway and place, whatever the order in which they were found.
+        self.0.sort_by(|a, b| (&a.gateway, &a.path, &a.message).cmp(&(&b.gateway, &b.path, &b.message)));
+        Err(self.0)
+    }
+}
+
+/// Names that stand twice. The gateways are sorted by name.
+pub(super) fn names(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) {
+    for (before, after) in gateways.iter().zip(gateways.iter().skip(1)) {
+        if before.wire.name == after.wire.name {
+            problems.add(&after.wire.name, "", "the gateway stands twice in the table: publish it once");
+        }
+    }
+    let mut seen = HashSet::new();
+    for gateway in gateways {
+        if !seen.insert(gateway.wire.lookup.as_str()) {
+            problems.add(&gateway.wire.name, "lookup", "another gateway has the same lookup name: rename one of them");
+        }
+    }
+}
+
+/// One gateway by itself.
+pub(super) fn gateway(wire: &wire::Gateway, problems: &mut Problems) {
+    if wire.name.is_empty() {
+        problems.add("", "name", "a gateway needs a name");
+    }
+    if wire.port == Some(0) {
+        problems.add(&wire.name, "port", "port 0 can't be listened on: choose one from 1 to 65535");
+    }
+    if wire.routes.len() > ROUTES_MAX {
+        let message = format!("{} routes are more than {ROUTES_MAX}: split the gateway", wire.routes.len());
+        problems.add(&wire.name, "routes", message);
+    }
+    weights(wire, problems);
+    let mut names = HashSet::new();
+    let mut lookups = HashSet::new();
+    for route in &wire.routes {
+        let path = format!("routes[{:?}]", route.name);
+        if !names.insert(route.name.as_str()) {
+            problems.add(&wire.name, &path, "the route stands twice: keep one of them");
+        } else if !lookups.insert(route.lookup.as_str()) {
+            problems.add(&wire.name, &path, "another route has the same lookup name: rename one of them");
+        }
+        if route.condition_strength > Share::WHOLE {
+            problems.add(&wire.name, &format!("{path}.condition_strength"), "a strength is at most 100 %");
+        }
+        endpoints(wire, route, &path, problems);
+    }
+}
+
+fn weights(wire: &wire::Gateway, problems: &mut Problems) {
+    let sum: u64 = wire.routes.iter().map(|route| u64::from(route.weight.0)).sum();
+    if sum != 0 && sum != u64::from(Share::WHOLE.0) {
+        let message =
+            format!("weights add up to {}.{:02} %: make them add up to 100 %, or all 0", sum / 100, sum % 100);
+        problems.add(&wire.name, "routes", message);
+    }
+}
+
+fn endpoints(wire: &wire::Gateway, route: &wire::Route, path: &str, problems: &mut Problems) {
+    let Target::Endpoints(endpoints) = &route.target else { return };
+    let mut lookups = HashSet::new();
+    for (index, endpoint) in endpoints.iter().enumerate() {
+        let path = format!("{path}.endpoints[{index}]");
+        if !lookups.insert(endpoint.lookup.as_str()) {
+            problems.add(&wire.name, &path, "another endpoint has the same lookup name: rename one of them");
+        }
+        if !is_address(&endpoint.address) {
+            let message =
+                format!("`{}` is no address: write `host:port`, with a port from 1 to 65535", endpoint.address);
+            problems.add(&wire.name, &format!("{path}.address"), message);
+        }
+    }
+}
+
+/// Whether a text is `host:port`, the host an IPv4 address, an IPv6 address in brackets, or a name.
+fn is_address(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0) && port.bytes().all(|byte| byte.is_ascii_digit());
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            (1..=253).contains(&host.len())
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+        }
+    };
+    is_port && is_host
+}
+
+/// A path that a request line can carry (RFC 9112, section 3.2.1).
+pub(super) fn rewritten_path(gateway: &str, path: &str, text: &str, problems: &mut Problems) {
+    let begins = text.starts_with('/') || text.starts_with("%[path]");
+    let sound = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
+    if !begins || !sound {
+        let message = "a rewritten path begins with `/` or `%[path]` and has no blanks, `?`, `#` or control characters";
+        problems.add(gateway, path, message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_address;
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for sound in ["127.0.0.1:80", "[::1]:8080", "db.example.org:65535", "my_host:1"] {
+            assert!(is_address(sound), "{sound}");
+        }
+        for wrong in ["", "host", ":80", "host:0", "host:65536", "host:+1", "[::1]", "::1:80", "a b:80", "[x]:80", "h:"]
+        {
+            assert!(!is_address(wrong), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! From the wire to a table that decides, with all problems at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::check::{self, Problems};
+use super::{
+    CompiledEndpoint, CompiledGateway, CompiledRoute, CompiledTable, Level, LevelKey, Problem, Rewrite, Weights,
+};
+use super::{hosts::Hosts, links};
+use crate::condition::Condition;
+use crate::split::{Split, Wheels, period};
+use crate::wire::{self, Share, Sticky, Target};
+
+/// Stands in a rewrite for the path that is there.
+const PATH: &str = "%[path]";
+
+/// Compiles a table; gateways that did not change are taken over from `previous`.
+pub(super) fn table(table: &wire::Table, previous: Option<&CompiledTable>) -> Result<CompiledTable, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let mut wheels = Wheels::default();
+    for level in previous.iter().flat_map(|table| table.gateways()).flat_map(|gateway| gateway.levels()) {
+        wheels.keep(&level.split);
+    }
+    let mut gateways: Vec<Arc<CompiledGateway>> = Vec::with_capacity(table.gateways.len());
+    for wire in &table.gateways {
+        let digest = wire::encode_gateway(wire).digest;
+        let same = previous.and_then(|table| {
+            let gateway = table.gateways.get(table.find(&wire.name)?)?;
+            (gateway.digest == digest).then(|| Arc::clone(gateway))
+        });
+        gateways.push(same.unwrap_or_else(|| Arc::new(gateway(wire, digest, &mut wheels, &mut problems))));
+    }
+    gateways.sort_by(|a, b| a.wire.name.cmp(&b.wire.name));
+    check::names(&gateways, &mut problems);
+    let links = links::resolve(&gateways, &mut problems);
+    let (ports, hosts) = claims(&gateways, &mut problems);
+    problems.none_or_all().map(|()| CompiledTable { generation: table.generation, gateways, links, ports, hosts })
+}
+
+/// Ports and hosts, each with one owner.
+fn claims(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) -> (HashMap<u16, usize>, Hosts) {
+    let mut ports = HashMap::new();
+    let mut hosts = Hosts::default();
+    let name = |index: usize| gateways.get(index).map_or("", |gateway| gateway.wire.name.as_str());
+    for (index, gateway) in gateways.iter().enumerate() {
+        if let Some(port) = gateway.wire.port {
+            let owner = *ports.entry(port).or_insert(index);
+            if owner != index {
+                let message = format!("port {port} belongs to gateway `{}`: choose another", name(owner));
+                problems.add(name(index), "port", message);
+            }
+        }
+        for (position, host) in gateway.wire.virtual_hosts.iter().enumerate() {
+            if let Some(owner) = hosts.claim(host, index) {
+                let message = format!("host `{host}` belongs to gateway `{}`: choose another", name(owner));
+                problems.add(name(index), &format!("virtual_hosts[{position}]"), message);
+            }
+        }
+    }
+    (ports, hosts)
+}
+
+fn gateway(
+    wire: &wire::Gateway,
+    digest: wire::Digest,
+    wheels: &mut Wheels,
+    problems: &mut Problems,
+) -> CompiledGateway {
+    check::gateway(wire, problems);
+    let mut levels = Vec::new();
+    let weights = weights(wire, wheels, &mut levels);
+    let routes = wire
+        .routes
+        .iter()
+        .enumerate()
+        .map(|(index, route)| {
+            let path = format!("routes[{:?}]", route.name);
+            let condition = route
+                .condition
+                .as_deref()
+                .and_then(|text| parse(&wire.name, &format!("{path}.condition"), text, problems));
+            let strength = condition.as_ref().and_then(|_| strength(wire, index, route, wheels, &mut levels));
+            let rewrites = rewrites(&wire.name, &path, route, problems);
+            let endpoints = match &route.target {
+                Target::Endpoints(endpoints) => {
+                    endpoints.iter().map(|endpoint| CompiledEndpoint { wire: endpoint.clone() }).collect()
+                }
+                Target::Gateway(_) => Vec::new(),
+            };
+            CompiledRoute { wire: route.clone(), endpoints, condition, strength, rewrites }
+        })
+        .collect();
+    let cookie = (wire.sticky != Sticky::None).then(|| crate::cookie::name(&wire.lookup));
+    CompiledGateway { wire: wire.clone(), digest, routes, cookie, levels, weights }
+}
+
+fn parse(gateway: &str, path: &str, text: &str, problems: &mut Problems) -> Option<Condition> {
+    Condition::parse(text).map_err(|error| problems.add(gateway, path, error.to_string())).ok()
+}
+
+/// What decides by weight; its level stands first.
+fn weights(wire: &wire::Gateway, wheels: &mut Wheels, levels: &mut Vec<Level>) -> Weights {
+    let shares: Box<[Share]> = wire.routes.iter().map(|route| route.weight).collect();
+    if let Some(split) = Split::new(&shares, wheels) {
+        levels.push(level(wire, None, shares, split));
+        return Weights::Split(0);
+    }
+    shares.iter().position(|share| share.0 > 0).map_or(Weights::None, Weights::Only)
+}
+
+/// The level of a condition's strength, where it has something to decide.
+fn strength(
+    wire: &wire::Gateway,
+    index: usize,
+    route: &wire::Route,
+    wheels: &mut Wheels,
+    levels: &mut Vec<Level>,
+) -> Option<usize> {
+    let rest = Share(Share::WHOLE.0.saturating_sub(route.condition_strength.0));
+    let shares: Box<[Share]> = [route.condition_strength, rest].into();
+    let split = Split::new(&shares, wheels)?;
+    levels.push(level(wire, Some(index), shares, split));
+    Some(levels.len() - 1)
+}
+
+fn level(wire: &wire::Gateway, strength_of: Option<usize>, shares: Box<[Share]>, split: Split) -> Level {
+    let mut identity = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        // The length first: no two lists of parts read the same.
+        identity.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        identity.update(bytes);
+    };
+    part(wire.name.as_bytes());
+    if let Some(route) = strength_of.and_then(|index| wire.routes.get(index)) {
+        part(b"strength");
+        part(route.name.as_bytes());
+    } else {
+        part(b"weights");
+        wire.routes.iter().for_each(|route| part(route.name.as_bytes()));
+    }
+    shares.iter().for_each(|share| part(&share.0.to_be_bytes()));
+    let digest: [u8; 32] = identity.finalize().into();
+    let key = digest.iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte));
+    let period = u64::try_from(period(&shares)).unwrap_or(1);
+    Level { key: LevelKey(key), period, strength_of, shares, split }
+}
+
+fn rewrites(gateway: &str, path: &str, route: &wire::Route, problems: &mut Problems) -> Vec<Rewrite> {
+    let mut compiled = Vec::with_capacity(route.rewrites.len());
+    for (index, rewrite) in route.rewrites.iter().enumerate() {
+        let path = format!("{path}.rewrites[{index}]");
+        check::rewritten_path(gateway, &format!("{path}.path"), &rewrite.path, problems);
+        let condition = parse(gateway, &format!("{path}.condition"), &rewrite.condition, problems);
+        let parts = rewrite.path.split(PATH).map(str::to_owned).collect();
+        compiled.extend(condition.map(|condition| Rewrite { condition, parts }));
+    }
+    compiled
+}
