@@ -1,0 +1,78 @@
+//! Every time-out and bound of the data path, at one place: nothing that a client, an endpoint or a table brings may
+//! take more than is written here.
+
+use std::time::Duration;
+
+/// Time-outs and bounds of the data path. `Default` is what a gateway uses unless its settings say otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first byte of a connection (or of its next request) to the end of the head: 408.
+    pub head_timeout: Duration,
+    /// Longest pause in a request's body: 408.
+    pub body_idle_timeout: Duration,
+    /// How long a client's connection is kept open between requests.
+    pub keep_alive_timeout: Duration,
+    /// Connecting to an endpoint, all its addresses together: the next endpoint, at last 504.
+    pub connect_timeout: Duration,
+    /// From a whole request to the head of its answer: 504.
+    pub response_head_timeout: Duration,
+    /// Longest pause in an answer's body: cut.
+    pub response_idle_timeout: Duration,
+    /// Longest pause in both directions of a tunnel: cut.
+    pub tunnel_idle_timeout: Duration,
+    /// How long requests under way may take once their listener goes away: then cut.
+    pub drain_timeout: Duration,
+    /// How long a connection to an endpoint is kept open without use.
+    pub idle_upstream_timeout: Duration,
+    /// Bytes of a request or answer head: 431, or 502 for an answer.
+    pub head_bytes_max: usize,
+    /// Header fields of one head: 431, or 502 for an answer.
+    pub fields_max: usize,
+    /// Bytes of a request target: 414.
+    pub target_bytes_max: usize,
+    /// Bytes of a request body: 413; `None` for no limit.
+    pub body_bytes_max: Option<u64>,
+    /// Client connections of the process. One more waits until another closes; behind it the kernel's queue fills.
+    pub connections_max: usize,
+    /// Unused connections kept for one endpoint by one thread.
+    pub idle_upstream_max: usize,
+    /// Unused connections kept by one thread for all endpoints together.
+    pub idle_upstream_total_max: usize,
+    /// Tries after the first at another (or again at the only) endpoint.
+    pub retries_max: u8,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_mins(1),
+            connect_timeout: Duration::from_secs(3),
+            response_head_timeout: Duration::from_mins(1),
+            response_idle_timeout: Duration::from_mins(1),
+            tunnel_idle_timeout: Duration::from_hours(1),
+            drain_timeout: Duration::from_secs(30),
+            // Servers close unused connections after 5 s (Node.js) to 75 s (nginx). What is found closed is passed by
+            // without cost, so this only has to keep the number of sockets down.
+            idle_upstream_timeout: Duration::from_mins(1),
+            // LIMIT: heads. 64 KiB hold the largest cookies in use; a head is buffered whole, so it is also the memory
+            // that a slow client may hold.
+            head_bytes_max: 64 * 1024,
+            // LIMIT: fields. Browsers send about 20, chains of proxies add a few each.
+            fields_max: 128,
+            // LIMIT: targets. Twice what common servers take.
+            target_bytes_max: 16 * 1024,
+            body_bytes_max: None,
+            // LIMIT: connections. Each takes a file descriptor and, when idle, about 1.5 KiB: 100 MiB in sum.
+            connections_max: 65_536,
+            // LIMIT: unused upstream connections. More than this many are of use only while more requests than this
+            // are under way on one thread at one endpoint, which then waits for the endpoint anyway.
+            idle_upstream_max: 512,
+            // LIMIT: the same over all endpoints: a file descriptor each.
+            idle_upstream_total_max: 4_096,
+            // LIMIT: tries. Each may cost a connect time-out; two find a live endpoint unless most are gone.
+            retries_max: 2,
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! What one swap swaps: a table with all that belongs to it and outlives it.
+//!
+//! A [`Serving`] is immutable and made beside the one in service. What must not start anew with a table is taken over
+//! from the one before by identity: the account of a split level by its key, an endpoint by its address, the counters
+//! of a route by the names of gateway and route.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use vamp_record::RouteLabels;
+use vamp_record::split::{GatewayCounts, LevelCounts, LevelKind, RouteCounts, ShareCount};
+use vamp_routing::wire::{Balance, Share};
+use vamp_routing::{
+    Chain, CompiledGateway, CompiledRoute, CompiledTable, DecidedBy, Draws, Entry, Head, Level, LevelRef, Verdict,
+};
+
+use crate::counters::{Count, PerThread, RouteCounters, RouteSnapshot, RouteTotals, decided_index};
+use crate::upstream::{Endpoint, Registry};
+
+/// A port on which requests come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ListenerId(pub(crate) u16);
+
+/// How far a request got, for its labels and counters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'c> {
+    /// To no gateway.
+    Nowhere,
+    /// To this gateway (index into [`CompiledTable::gateways`]), and to none of its routes.
+    Gateway(usize),
+    /// Through these gateways to a route.
+    Route(&'c Chain),
+}
+
+/// A table in service.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    /// The table.
+    pub(crate) table: CompiledTable,
+    gateways: Vec<Arc<GatewayState>>,
+    /// Index of the gateway of each port up to the highest one, [`NO_GATEWAY`] where there is none.
+    ports: Box<[u32]>,
+    virtual_hosts_port: Option<u16>,
+    nowhere: Arc<RouteLabels>,
+    nowhere_counters: Arc<RouteCounters>,
+}
+
+const NO_GATEWAY: u32 = u32::MAX;
+
+/// What belongs to one gateway of a table. Shared between tables while the gateway's value does not change.
+#[derive(Debug)]
+struct GatewayState {
+    routes: Vec<RouteState>,
+    accounts: Vec<Arc<Account>>,
+    /// Labels of requests that reached none of its routes.
+    labels: OnceLock<Arc<RouteLabels>>,
+    unrouted: Arc<RouteCounters>,
+}
+
+/// What belongs to one route.
+#[derive(Debug)]
+pub(crate) struct RouteState {
+    /// Its endpoints, in the order of the table.
+    pub(crate) endpoints: Vec<RouteEndpoint>,
+    /// How it chooses among them.
+    pub(crate) balance: Balance,
+    turn: AtomicUsize,
+    spare_turn: AtomicUsize,
+    /// Labels of requests that came to it through no other gateway, by what decided. Made when first used: a table may
+    /// have 100,000 routes.
+    labels: [OnceLock<Arc<RouteLabels>>; 4],
+    counters: Arc<RouteCounters>,
+}
+
+/// One endpoint of a route.
+#[derive(Debug)]
+pub(crate) struct RouteEndpoint {
+    /// The endpoint, shared with other routes at the same address.
+    pub(crate) endpoint: Arc<Endpoint>,
+    /// Its lookup in this route.
+    pub(crate) lookup: Arc<str>,
+}
+
+/// The account of one split level: who is next, and who had how many. It lives as long as the level's shares do.
+#[derive(Debug)]
+struct Account {
+    ticket: Ticket,
+    since_unix_ms: u64,
+    delivered: PerThread<Box<[Count]>>,
+}
+
+/// The next ticket, on cache lines of its own: all threads draw from it.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Ticket(AtomicU64);
+
+impl Serving {
+    /// The table before the first one: it has no gateway.
+    pub(crate) fn empty(virtual_hosts_port: Option<u16>, threads: usize) -> Self {
+        Self {
+            table: CompiledTable::default(),
+            gateways: Vec::new(),
+            ports: Box::default(),
+            virtual_hosts_port,
+            nowhere: Arc::default(),
+            nowhere_counters: Arc::new(RouteCounters::new(threads)),
+        }
+    }
+
+    /// Makes a table ready to serve after `self`, taking over what stays.
+    pub(crate) fn follow(&self, table: CompiledTable, registry: &mut Registry, threads: usize) -> Self {
+        let mut build = Build { registry, threads, now_unix_ms: now_unix_ms() };
+        let gateways: Vec<_> = table.gateways().iter().map(|gateway| self.gateway_state(gateway, &mut build)).collect();
+        let ports = ports(&table, self.virtual_hosts_port);
+        Self {
+            table,
+            gateways,
+            ports,
+            virtual_hosts_port: self.virtual_hosts_port,
+            nowhere: Arc::clone(&self.nowhere),
+            nowhere_counters: Arc::clone(&self.nowhere_counters),
+        }
+    }
+
+    fn gateway_state(&self, gateway: &CompiledGateway, build: &mut Build<'_>) -> Arc<GatewayState> {
+        let index = self.table.find(&gateway.wire.name);
+        let known = index.and_then(|index| self.table.gateways().get(index).zip(self.gateways.get(index)));
+        match known {
+            Some((before, state)) if before.digest == gateway.digest => Arc::clone(state),
+            Some((before, state)) => Arc::new(build.gateway(gateway, Some((before, state)))),
+            None => Arc::new(build.gateway(gateway, None)),
+        }
+    }
+
+    /// Where requests of this port enter the table; `None` when no gateway has the port (any more).
+    pub(crate) fn entry(&self, listener: ListenerId) -> Option<Entry> {
+        if self.virtual_hosts_port == Some(listener.0) {
+            return Some(Entry::VirtualHosts);
+        }
+        let gateway = self.ports.get(usize::from(listener.0)).filter(|gateway| **gateway != NO_GATEWAY)?;
+        usize::try_from(*gateway).ok().map(Entry::Gateway)
+    }
+
+    /// Decides one request, takes the tickets that it needs, and counts what came of them.
+    pub(crate) fn decide<H: Head>(&self, thread: usize, entry: Entry, head: &H) -> Verdict {
+        let mut tickets = Tickets {
+            serving: self,
+            drawn: [LevelRef { gateway: 0, level: 0 }; DRAWN_INLINE],
+            count: 0,
+            more: Vec::new(),
+        };
+        let verdict = self.table.route(entry, head, &mut tickets);
+        let chain = verdict.as_ref().ok().map(|decision| &decision.chain);
+        tickets.drawn().for_each(|at| self.count_ticket(thread, at, chain));
+        for hop in chain.map(Chain::hops).unwrap_or_default() {
+            if let Some(route) = self.route(hop.gateway, hop.route) {
+                route.counters.decided(thread, hop.decided_by);
+            }
+        }
+        verdict
+    }
+
+    /// Answers with the next ticket of each level and takes none, for `explain`.
+    pub(crate) fn peek(&self) -> impl Draws + '_ {
+        Peek { serving: self }
+    }
+
+    /// A route by its places in the table.
+    pub(crate) fn route(&self, gateway: usize, route: usize) -> Option<&RouteState> {
+        self.gateways.get(gateway)?.routes.get(route)
+    }
+
+    /// Names for the record of a request that got this far.
+    pub(crate) fn labels(&self, place: Place<'_>) -> Arc<RouteLabels> {
+        let labels = match place {
+            Place::Nowhere => None,
+            Place::Gateway(index) => self.gateway_labels(index),
+            Place::Route(chain) => self.chain_labels(chain),
+        };
+        labels.unwrap_or_else(|| Arc::clone(&self.nowhere))
+    }
+
+    fn gateway_labels(&self, index: usize) -> Option<Arc<RouteLabels>> {
+        let (gateway, state) = (self.table.gateways().get(index)?, self.gateways.get(index)?);
+        let make = || {
+            let gateways = vec![(gateway.wire.name.clone(), gateway.wire.lookup.clone(), true)];
+            Arc::new(RouteLabels { gateways, ..RouteLabels::default() })
+        };
+        Some(Arc::clone(state.labels.get_or_init(make)))
+    }
+
+    fn chain_labels(&self, chain: &Chain) -> Option<Arc<RouteLabels>> {
+        match chain.hops() {
+            [hop] => {
+                let cell = self.route(hop.gateway, hop.route)?.labels.get(decided_index(hop.decided_by))?;
+                Some(Arc::clone(cell.get_or_init(|| Arc::new(self.make_labels(chain)))))
+            }
+            _ => Some(Arc::new(self.make_labels(chain))),
+        }
+    }
+
+    fn make_labels(&self, chain: &Chain) -> RouteLabels {
+        let mut labels = RouteLabels::default();
+        for hop in chain.hops() {
+            let Some(gateway) = self.table.gateways().get(hop.gateway) else { continue };
+            // The old front end `o_…` saw all that no condition took, clients with a cookie too.
+            let by_weights = hop.decided_by != DecidedBy::Condition;
+            labels.gateways.push((gateway.wire.name.clone(), gateway.wire.lookup.clone(), by_weights));
+            let Some(route) = gateway.routes.get(hop.route) else { continue };
+            if !labels.route.is_empty() {
+                labels.via.push((std::mem::take(&mut labels.route), std::mem::take(&mut labels.route_lookup)));
+            }
+            labels.route.clone_from(&route.wire.name);
+            labels.route_lookup.clone_from(&route.wire.lookup);
+            labels.decided_by = decided_word(hop.decided_by);
+        }
+        labels
+    }
+
+    /// Counts how a request that got this far ended: at each gateway that it passed.
+    pub(crate) fn count(&self, thread: usize, place: Place<'_>, record: &vamp_record::Record) {
+        match place {
+            Place::Nowhere => self.nowhere_counters.ended(thread, record),
+            Place::Gateway(index) => {
+                if let Some(state) = self.gateways.get(index) {
+                    state.unrouted.ended(thread, record);
+                }
+            }
+            Place::Route(chain) => {
+                for hop in chain.hops() {
+                    if let Some(route) = self.route(hop.gateway, hop.route) {
+                        route.counters.ended(thread, record);
+                    }
+                }
+            }
+        }
+    }
+
+    fn account(&self, at: LevelRef) -> Option<&Account> {
+        self.gateways.get(at.gateway)?.accounts.get(at.level).map(|account| &**account)
+    }
+
+    /// Counts where a ticket went: to the route that the weights gave, or to the route (0) or the rest (1) of a strength.
+    fn count_ticket(&self, thread: usize, at: LevelRef, chain: Option<&Chain>) {
+        let Some(level) = self.table.gateways().get(at.gateway).and_then(|gateway| gateway.levels().get(at.level))
+        else {
+            return;
+        };
+        let hop = chain.and_then(|chain| chain.hops().iter().find(|hop| hop.gateway == at.gateway));
+        let side = match (level.strength_of, hop) {
+            (Some(route), Some(hop)) if hop.route == route && hop.decided_by == DecidedBy::Condition => 0,
+            (Some(_), _) => 1,
+            (None, Some(hop)) => hop.route,
+            (None, None) => return,
+        };
+        let shares = || if level.strength_of.is_some() { 2 } else { self.routes(at.gateway) };
+        let slot = self
+            .account(at)
+            .and_then(|account| account.delivered.slot(thread, || (0..shares()).map(|_| Count::default()).collect()));
+        if let Some(count) = slot.and_then(|slot| slot.get(side)) {
+            count.add(1);
+        }
+    }
+
+    fn routes(&self, gateway: usize) -> usize {
+        self.gateways.get(gateway).map_or(0, |state| state.routes.len())
+    }
+
+    /// What was counted of each split since its shares last changed.
+    pub(crate) fn split_counts(&self) -> Vec<GatewayCounts> {
+        let gateways = self.table.gateways().iter().zip(&self.gateways);
+        gateways.map(|(gateway, state)| gateway_counts(gateway, state)).collect()
+    }
+
+    /// What was counted by gateway and route, without those that had no request.
+    pub(crate) fn route_snapshots(&self) -> Vec<RouteSnapshot> {
+        let mut all = Vec::new();
+        let mut keep = |gateway: (&str, &str), route: (&str, &str), totals: Option<RouteTotals>| {
+            all.extend(totals.map(|totals| RouteSnapshot {
+                gateway: gateway.0.to_owned(),
+                gateway_lookup: gateway.1.to_owned(),
+                route: route.0.to_owned(),
+                route_lookup: route.1.to_owned(),
+                totals,
+            }));
+        };
+        keep(("", ""), ("", ""), self.nowhere_counters.totals());
+        for (gateway, state) in self.table.gateways().iter().zip(&self.gateways) {
+            let names = (gateway.wire.name.as_str(), gateway.wire.lookup.as_str());
+            keep(names, ("", ""), state.unrouted.totals());
+            for (route, state) in gateway.routes.iter().zip(&state.routes) {
+                keep(names, (&route.wire.name, &route.wire.lookup), state.counters.totals());
+            }
+        }
+        all
+    }
+}
+
+/// The gateway of each port. The port of the virtual hosts is not among them, even when a gateway wants it.
+fn ports(table: &CompiledTable, virtual_hosts_port: Option<u16>) -> Box<[u32]> {
+    let mut ports = Vec::new();
+    for (index, gateway) in table.gateways().iter().enumerate() {
+        let Some(port) = gateway.wire.port.filter(|port| Some(*port) != virtual_hosts_port) else { continue };
+        let port = usize::from(port);
+        if ports.len() <= port {
+            ports.resize(port + 1, NO_GATEWAY);
+        }
+        if let Some(place) = ports.get_mut(port) {
+            *place = u32::try_from(index).unwrap_or(NO_GATEWAY);
+        }
+    }
+    ports.into()
+}
+
+struct Build<'r> {
+    registry: &'r mut Registry,
+    threads: usize,
+    now_unix_ms: u64,
+}
+
+impl Build<'_> {
+    fn gateway(
+        &mut self,
+        gateway: &CompiledGateway,
+        before: Option<(&Arc<CompiledGateway>, &Arc<GatewayState>)>,
+    ) -> GatewayState {
+        let levels = before.into_iter().flat_map(|(gateway, state)| gateway.levels().iter().zip(&state.accounts));
+        let accounts: HashMap<_, _> = levels.map(|(level, account)| (level.key, account)).collect();
+        let routes = before.into_iter().flat_map(|(gateway, state)| gateway.routes.iter().zip(&state.routes));
+        let counters: HashMap<_, _> =
+            routes.map(|(route, state)| (route.wire.name.as_str(), &state.counters)).collect();
+        let threads = self.threads;
+        let counters = |name: &str| {
+            counters.get(name).map_or_else(|| Arc::new(RouteCounters::new(threads)), |known| Arc::clone(known))
+        };
+        let now_unix_ms = self.now_unix_ms;
+        let account = |level: &Level| {
+            let known = accounts.get(&level.key).map(|account| Arc::clone(account));
+            known.unwrap_or_else(|| Arc::new(Account::new(level, now_unix_ms, threads)))
+        };
+        GatewayState {
+            accounts: gateway.levels().iter().map(account).collect(),
+            routes: gateway.routes.iter().map(|route| self.route(route, counters(&route.wire.name))).collect(),
+            labels: OnceLock::new(),
+            unrouted: before
+                .map_or_else(|| Arc::new(RouteCounters::new(threads)), |(_, state)| Arc::clone(&state.unrouted)),
+        }
+    }
+
+    fn route(&mut self, route: &CompiledRoute, counters: Arc<RouteCounters>) -> RouteState {
+        let endpoints = route.endpoints.iter().map(|endpoint| RouteEndpoint {
+            endpoint: self.registry.endpoint(&endpoint.wire.address),
+            lookup: endpoint.wire.lookup.as_str().into(),
+        });
+        RouteState::new(route.wire.balance, endpoints.collect(), counters)
+    }
+}
+
+impl RouteState {
+    fn new(balance: Balance, endpoints: Vec<RouteEndpoint>, counters: Arc<RouteCounters>) -> Self {
+        // A random first turn: frequent edits of the route must not favour its first endpoint.
+        let turn = AtomicUsize::new(rand::random_range(0..endpoints.len().max(1)));
+        Self { endpoints, balance, turn, spare_turn: AtomicUsize::new(0), labels: Default::default(), counters }
+    }
+
+    /// The next turn among all endpoints.
+    pub(crate) fn turn(&self) -> usize {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The next turn among those that stand in for one that is down.
+    pub(crate) fn spare_turn(&self) -> usize {
+        self.spare_turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(balance: Balance, endpoints: impl Iterator<Item = Arc<Endpoint>>) -> Self {
+        let endpoints = endpoints.map(|endpoint| RouteEndpoint { lookup: Arc::clone(&endpoint.address), endpoint });
+        Self::new(balance, endpoints.collect(), Arc::new(RouteCounters::new(1)))
+    }
+}
+
+impl Account {
+    /// A new account at a random phase: if each began with the first ticket, frequent edits would starve the routes
+    /// whose turn comes late.
+    fn new(level: &Level, since_unix_ms: u64, threads: usize) -> Self {
+        let ticket = Ticket(AtomicU64::new(rand::random_range(0..level.period.max(1))));
+        Self { ticket, since_unix_ms, delivered: PerThread::new(threads) }
+    }
+
+    fn delivered(&self, shares: usize) -> Vec<u64> {
+        let mut sums = vec![0; shares];
+        for slot in self.delivered.used() {
+            slot.iter().zip(&mut sums).for_each(|(count, sum)| *sum += count.get());
+        }
+        sums
+    }
+}
+
+fn gateway_counts(gateway: &CompiledGateway, state: &GatewayState) -> GatewayCounts {
+    let levels = gateway.levels().iter().zip(&state.accounts);
+    let mut levels: Vec<_> = levels.map(|(level, account)| level_counts(gateway, level, account)).collect();
+    levels.sort_by_key(|level| level.kind != LevelKind::Weights);
+    let routes = gateway.routes.iter().zip(&state.routes).map(|(route, state)| {
+        let [condition, cookie, weight, only_route] = state.counters.decided_counts();
+        RouteCounts { route: route.wire.name.clone(), condition, cookie, weight, only_route }
+    });
+    GatewayCounts { gateway: gateway.wire.name.clone(), levels, routes: routes.collect() }
+}
+
+fn level_counts(gateway: &CompiledGateway, level: &Level, account: &Account) -> LevelCounts {
+    let strength_of = level.strength_of.and_then(|route| gateway.routes.get(route));
+    let wanted: Vec<(String, Share)> = match strength_of {
+        Some(route) => {
+            let strength = route.wire.condition_strength;
+            vec![(route.wire.name.clone(), strength), (String::new(), Share(Share::WHOLE.0.saturating_sub(strength.0)))]
+        }
+        None => gateway.routes.iter().map(|route| (route.wire.name.clone(), route.wire.weight)).collect(),
+    };
+    let delivered = account.delivered(wanted.len());
+    LevelCounts {
+        kind: if strength_of.is_some() { LevelKind::Strength } else { LevelKind::Weights },
+        route: strength_of.map(|route| route.wire.name.clone()),
+        since_unix_ms: account.since_unix_ms,
+        tickets: delivered.iter().sum(),
+        shares: wanted
+            .into_iter()
+            .zip(delivered)
+            .map(|((route, wanted), delivered)| ShareCount { route, wanted: wanted.0, delivered })
+            .collect(),
+    }
+}
+
+/// Levels that most requests draw from at most; one more costs an allocation.
+const DRAWN_INLINE: usize = 8;
+
+/// Takes tickets for one request, and remembers from where.
+struct Tickets<'s> {
+    serving: &'s Serving,
+    drawn: [LevelRef; DRAWN_INLINE],
+    count: usize,
+    more: Vec<LevelRef>,
+}
+
+impl Tickets<'_> {
+    fn drawn(&self) -> impl Iterator<Item = LevelRef> {
+        self.drawn.iter().take(self.count).chain(&self.more).copied()
+    }
+}
+
+impl Draws for Tickets<'_> {
+    fn draw(&mut self, at: LevelRef) -> u64 {
+        if let Some(place) = self.drawn.get_mut(self.count) {
+            *place = at;
+            self.count += 1;
+        } else {
+            self.more.push(at);
+        }
+        self.serving.account(at).map_or(0, |account| account.ticket.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+struct Peek<'s> {
+    serving: &'s Serving,
+}
+
+impl Draws for Peek<'_> {
+    fn draw(&mut self, at: LevelRef) -> u64 {
+        self.serving.account(at).map_or(0, |account| account.ticket.0.load(Ordering::Relaxed))
+    }
+}
+
+fn decided_word(by: DecidedBy) -> &'static str {
+    match by {
+        DecidedBy::Condition => "condition",
+        DecidedBy::Cookie => "cookie",
+        DecidedBy::Weight => "weight",
+        DecidedBy::OnlyRoute => "only_route",
+    }
+}
+
+fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

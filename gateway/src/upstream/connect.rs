@@ -1,0 +1,155 @@
+//! Connections to endpoints: made, kept, counted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::Lease;
+use crate::counters::ThreadCounters;
+use crate::worker::Worker;
+
+/// Why there is no connection to an endpoint.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// The endpoint's host refused, or has no way there.
+    #[error("endpoint `{address}` refused the connection: start it, or take it off the route")]
+    Refused {
+        /// Address of the endpoint.
+        address: Arc<str>,
+        /// What the system said of the last address tried.
+        #[source]
+        cause: io::Error,
+    },
+    /// It did not answer in time.
+    #[error("endpoint `{address}` did not accept a connection in time: see whether its host is up and reachable")]
+    TimedOut {
+        /// Address of the endpoint.
+        address: Arc<str>,
+    },
+    /// Its name has no address.
+    #[error("endpoint `{address}` does not resolve: mend its name or its DNS record")]
+    Unresolved {
+        /// Address of the endpoint.
+        address: Arc<str>,
+    },
+    /// This host has no descriptor or port left: no other endpoint would fare better.
+    #[error(
+        "this host has no socket left to connect to `{address}`: raise its limit of open files or its range of ports"
+    )]
+    Exhausted {
+        /// Address of the endpoint.
+        address: Arc<str>,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// A connection to an endpoint, counted while it is open.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The socket.
+    pub(crate) stream: TcpStream,
+    counters: Arc<ThreadCounters>,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, counters: Arc<ThreadCounters>) -> Self {
+        counters.upstreams.add(1);
+        counters.upstreams_opened.add(1);
+        Self { stream, counters }
+    }
+
+    /// Whether it is open and nothing came that nobody asked for. Costs no system call unless something came.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => true,
+            // Readiness may be left over from the read before: only a read can tell.
+            Poll::Ready(_) => {
+                matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+            }
+        }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.counters.upstreams.subtract(1);
+    }
+}
+
+impl Lease {
+    /// An open connection of this thread that no request uses.
+    pub(crate) fn idle(&self, worker: &Worker) -> Option<Connection> {
+        worker.pools.take(&self.endpoint)
+    }
+
+    /// A new connection. How it went counts for or against the endpoint.
+    pub(crate) async fn connect(&self, worker: &Worker) -> Result<Connection, ConnectError> {
+        let address = || Arc::clone(&self.endpoint.address);
+        match self.open(worker).await {
+            Ok(Some(stream)) => {
+                self.endpoint.connected();
+                // Without it a small request could wait for the acknowledgement of the one before. It can't fail on an
+                // open socket, and a connection without it still serves.
+                drop(stream.set_nodelay(true));
+                Ok(Connection::new(stream, Arc::clone(&worker.counters)))
+            }
+            Ok(None) => Err(ConnectError::Unresolved { address: address() }),
+            Err(Failure { exhausted: true, cause }) => Err(ConnectError::Exhausted { address: address(), cause }),
+            Err(Failure { cause, .. }) => {
+                self.endpoint.failed();
+                Err(if cause.kind() == io::ErrorKind::TimedOut {
+                    ConnectError::TimedOut { address: address() }
+                } else {
+                    ConnectError::Refused { address: address(), cause }
+                })
+            }
+        }
+    }
+
+    /// Keeps a connection for a later request: one on which the answer ended and that both sides leave open.
+    pub(crate) fn give_back(&self, worker: &Worker, connection: Connection) {
+        worker.pools.put(&self.endpoint, connection, Instant::now());
+    }
+
+    /// Tries the addresses in turn. Each has its part of the time, so that one that does not answer leaves some for
+    /// the next; `None` when there is no address.
+    async fn open(&self, worker: &Worker) -> Result<Option<TcpStream>, Failure> {
+        let addresses = self.endpoint.addresses();
+        let deadline = Instant::now() + worker.limits.connect_timeout;
+        let mut outcome = Ok(None);
+        for (tried, address) in addresses.iter().enumerate() {
+            let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            let time = deadline.saturating_duration_since(Instant::now()) / left;
+            outcome = match tokio::time::timeout(time, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(Some(stream)),
+                Ok(Err(cause)) => Err(Failure { exhausted: has_no_socket_left(&cause, *address), cause }),
+                Err(_) => Err(Failure { exhausted: false, cause: io::ErrorKind::TimedOut.into() }),
+            };
+        }
+        outcome
+    }
+}
+
+/// Why the last address gave no connection.
+struct Failure {
+    exhausted: bool,
+    cause: io::Error,
+}
+
+/// Whether this host, not the endpoint, is at its limits. An IPv6 address that can't be reached for want of IPv6 gives
+/// the same code as a host that has no port left.
+fn has_no_socket_left(error: &io::Error, address: SocketAddr) -> bool {
+    has_no_descriptor_left(error) || (error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && address.is_ipv4())
+}
+
+/// Whether the process or the host has no descriptor (or no memory for one) left.
+pub(crate) fn has_no_descriptor_left(error: &io::Error) -> bool {
+    let codes = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+}
