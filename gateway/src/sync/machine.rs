@@ -566,3 +566,7 @@ fn shorten(text: &mut String) {
 #[cfg(test)]
 #[path = "simulation.rs"]
 mod simulation;
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

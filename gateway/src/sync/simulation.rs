@@ -16,7 +16,7 @@ use super::super::lanes::LEASE;
 use super::super::status::SyncState;
 use super::{Action, Found, Identity, Input, LeaseFault, ReadFault, Seen, SyncMachine, TableId};
 
-const SEEDS: u64 = 400;
+const SEEDS: u64 = 500;
 const STEPS: u32 = 600;
 
 /// What comes of reading and compiling a table.
