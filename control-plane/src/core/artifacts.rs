@@ -86,10 +86,10 @@ impl Artifacts {
                 if !deleted.contains(&needed) {
                     continue;
                 }
-                let user = (artifact.kind(), artifact.name().to_owned());
+                let by = (artifact.kind(), artifact.name().to_owned());
                 let users = used.entry(needed).or_default();
-                if !users.contains(&user) {
-                    users.push(user);
+                if !users.contains(&by) {
+                    users.push(by);
                 }
             }
         }

@@ -18,7 +18,7 @@ use crate::persist::{BeginEpoch, PersistError};
 /// The store is compared whole this often, drawn from the half of it up: what no watch tells is found then.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
 /// Values that no table needs are looked for this often.
-const COLLECT_EVERY: Duration = Duration::from_secs(300);
+const COLLECT_EVERY: Duration = Duration::from_mins(5);
 /// A store that is away is asked again after this time, then less and less often.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// LIMIT: it is asked at least this often, so that a table is never later than this after the store is back.
@@ -214,7 +214,7 @@ impl Worker {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!("{deleted} values that no table needs any more are deleted from the store"),
             Err(error) => {
-                tracing::warn!("values that no table needs any more stay in the store: {}", with_causes(&error))
+                tracing::warn!("values that no table needs any more stay in the store: {}", with_causes(&error));
             }
         }
     }
