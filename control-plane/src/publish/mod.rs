@@ -6,6 +6,8 @@
 //! happens when the store is ahead of it.
 
 mod guard;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::error::Error;
