@@ -184,9 +184,9 @@ fn get(path: &str, operation: &str, summary: &str, answer: Schema, handler: Hand
 }
 
 fn health() -> Vec<Endpoint> {
-    let live = Handler::Plain(|ask| Box::pin(ready(status::live(&ask))));
+    let live = Handler::Plain(|ask| Box::pin(ready(Ok(status::live(&ask)))));
     let is_ready = Handler::Plain(|ask| Box::pin(status::ready(ask)));
-    let openapi = Handler::Plain(|ask| Box::pin(ready(status::openapi(&ask))));
+    let openapi = Handler::Plain(|ask| Box::pin(ready(Ok(status::openapi(&ask)))));
     vec![
         get("/live", "isLive", "Whether the process answers.", Schema::Health, live),
         Endpoint {
@@ -198,9 +198,9 @@ fn health() -> Vec<Endpoint> {
 }
 
 fn about() -> Vec<Endpoint> {
-    let info = Handler::Plain(|ask| Box::pin(ready(status::info(&ask))));
+    let info = Handler::Plain(|ask| Box::pin(ready(Ok(status::info(&ask)))));
     let events = Handler::Plain(|ask| Box::pin(status::events(ask)));
-    let rollout = Handler::Plain(|ask| Box::pin(ready(traffic::rollout(&ask))));
+    let rollout = Handler::Plain(|ask| Box::pin(ready(Ok(traffic::rollout(&ask)))));
     vec![
         get("/api/v1/info", "getInfo", "What runs here.", Schema::Info, info),
         Endpoint {

@@ -14,24 +14,30 @@ pub(super) fn nearest<'k>(mistyped: &str, known: impl IntoIterator<Item = &'k st
     measured.min().filter(|(edits, word)| edits * 3 <= word.len().max(3)).map(|(_, word)| word)
 }
 
-/// Insertions, deletions and replacements that make one word the other (Levenshtein).
+/// Insertions, deletions, replacements and swaps of neighbours that make one word the other (optimal string alignment).
 fn edits(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, from) in from.chars().enumerate() {
-        let mut diagonal = index;
-        let mut left = index + 1;
-        if let Some(first) = row.first_mut() {
-            *first = left;
+    // The two rows above the present one.
+    let mut above: Vec<usize> = (0..=to.len()).collect();
+    let mut over: Vec<usize> = Vec::new();
+    let mut before = None;
+    for (index, letter) in from.chars().enumerate() {
+        let mut row = vec![index + 1];
+        for (column, wanted) in to.iter().enumerate() {
+            let at = |row: &[usize], column: usize| row.get(column).copied().unwrap_or(usize::MAX - 1);
+            let replaced = at(&above, column) + usize::from(letter != *wanted);
+            let mut fewest = replaced.min(at(&above, column + 1) + 1).min(at(&row, column) + 1);
+            let former = column.checked_sub(1);
+            let is_swap = before == Some(*wanted) && former.and_then(|former| to.get(former)) == Some(&letter);
+            if let (true, Some(former)) = (is_swap, former) {
+                fewest = fewest.min(at(&over, former) + 1);
+            }
+            row.push(fewest);
         }
-        for (cell, to) in row.iter_mut().skip(1).zip(&to) {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
+        over = std::mem::replace(&mut above, row);
+        before = Some(letter);
     }
-    row.last().copied().unwrap_or_default()
+    above.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -45,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_slip_is_mended_and_nonsense_is_not() {
-        check("wiat", None);
+        check("wiat", Some("wait"));
         check("wai", Some("wait"));
         check("Wait", Some("wait"));
         check("validate-only", Some("validate_only"));
@@ -58,7 +64,7 @@ mod tests {
     #[test]
     fn edits_are_counted() {
         for (from, to, expected) in
-            [("", "", 0), ("a", "", 1), ("", "abc", 3), ("kitten", "sitting", 3), ("ab", "ba", 2)]
+            [("", "", 0), ("a", "", 1), ("", "abc", 3), ("kitten", "sitting", 3), ("ab", "ba", 1)]
         {
             assert_eq!(edits(from, to), expected, "{from} {to}");
         }

@@ -83,6 +83,9 @@ impl Tls {
         let refused = |cause| file(certificate, "a certificate chain", cause);
         let chain = CertificateDer::pem_file_iter(certificate).map_err(refused)?.collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(refused)?;
+        if chain.is_empty() {
+            return Err(refused(rustls::pki_types::pem::Error::NoItemsFound));
+        }
         let private = PrivateKeyDer::from_pem_file(key).map_err(|cause| file(key, "a private key", cause))?;
         let pair = |cause| ServerError::TlsPair { path: certificate.to_owned(), cause };
         let provider = Arc::new(rustls::crypto::ring::default_provider());

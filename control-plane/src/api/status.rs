@@ -1,6 +1,7 @@
 //! What the control plane tells of itself.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
 use serde_json::{Value, json};
 use vamp_model::Kind;
 
@@ -11,8 +12,8 @@ use super::written::answer_text;
 use super::{query, time};
 
 /// `GET /live`
-pub(super) fn live(ask: &Ask) -> Answer {
-    Ok(ask.written.answer(StatusCode::OK, &json!({"live": true})))
+pub(super) fn live(ask: &Ask) -> Response<Body> {
+    ask.written.answer(StatusCode::OK, &json!({"live": true}))
 }
 
 /// `GET /ready`
@@ -29,12 +30,12 @@ pub(super) async fn ready(ask: Ask) -> Answer {
 }
 
 /// `GET /openapi.json`
-pub(super) fn openapi(ask: &Ask) -> Answer {
-    Ok(answer_text(StatusCode::OK, "application/json", ask.api.openapi.clone()))
+pub(super) fn openapi(ask: &Ask) -> Response<Body> {
+    answer_text(StatusCode::OK, "application/json", ask.api.openapi.clone())
 }
 
 /// `GET /api/v1/info`
-pub(super) fn info(ask: &Ask) -> Answer {
+pub(super) fn info(ask: &Ask) -> Response<Body> {
     let status = ask.api.core.status();
     let about = &ask.api.about;
     let kinds: Vec<&str> = Kind::ALL.into_iter().map(Kind::plural).collect();
@@ -55,7 +56,7 @@ pub(super) fn info(ask: &Ask) -> Answer {
         "wait_seconds_max": query::WAIT_MAX.as_secs(),
         "body_bytes_max": super::BODY_BYTES_MAX,
     });
-    Ok(ask.written.answer(StatusCode::OK, &value))
+    ask.written.answer(StatusCode::OK, &value)
 }
 
 /// `GET /api/v1/events`

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use vamp_model::{Kind, Violation, step};
 use vamp_routing::PlainHead;
@@ -15,8 +16,8 @@ use super::read;
 use crate::split::SplitError;
 
 /// `GET /api/v1/rollout`
-pub(super) fn rollout(ask: &Ask) -> Answer {
-    Ok(ask.written.answer(StatusCode::OK, &json!(ask.api.core.rollout())))
+pub(super) fn rollout(ask: &Ask) -> Response<Body> {
+    ask.written.answer(StatusCode::OK, &json!(ask.api.core.rollout()))
 }
 
 /// `GET /api/v1/gateways/{name}/split`

@@ -185,7 +185,7 @@ pub(super) fn answer(ask: &Ask, made: Made, shape: Shape) -> Answer {
         documents.push(document);
     }
     let all_created = !changed.outcomes.is_empty() && changed.outcomes.iter().all(|outcome| outcome.created);
-    let status = if rollout.as_ref().is_some_and(|rollout| !rollout.is_complete()) {
+    let status = if rollout.as_ref().is_some_and(|rollout| rollout.unknown || !rollout.is_complete()) {
         StatusCode::ACCEPTED
     } else if all_created && !validate_only {
         StatusCode::CREATED
@@ -222,7 +222,7 @@ fn warnings(changed: &Changed, outcome: &Outcome, is_first: bool, rollout: Optio
     };
     let found = changed.warnings.iter().filter(|warning| concerns(warning.gateway.as_deref()));
     let mut warnings: Vec<Value> = found.map(|warning| json!(warning)).collect();
-    if is_first && rollout.is_some_and(|rollout| rollout.of == 0) {
+    if is_first && rollout.is_some_and(|rollout| rollout.of == 0 && !rollout.unknown) {
         warnings.push(json!({"message": "no gateway process is registered: start one, nothing serves this yet"}));
     }
     warnings

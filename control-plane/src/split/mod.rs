@@ -37,7 +37,8 @@ pub struct Split {
     pub of: usize,
     /// The store does not answer: the gateway processes are as last known.
     pub unknown: bool,
-    /// The weights, summed over all processes whose account is the present one.
+    /// The weights, summed over all processes whose account is the present one: `tickets`, `since_unix_ms`, `routes`.
+    #[serde(flatten)]
     pub weights: Level,
     /// The strength of each condition below 100 %, likewise.
     pub strengths: Vec<Level>,

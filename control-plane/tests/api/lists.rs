@@ -1,0 +1,53 @@
+//! Lists and their pages.
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_list_is_sorted_by_name_and_comes_in_pages() {
+    let world = World::start().await;
+    let documents: Vec<_> =
+        (0..65).rev().map(|n| json!({"name": format!("c{n:02}"), "condition": "has cookie a"})).collect();
+    world.post_json("conditions", &json!(documents)).await.expect(201);
+    let first = world.get("conditions").await;
+    assert_eq!(first.header("x-total-count"), Some("65"));
+    let first = first.expect(200);
+    assert_eq!((names(&first).len(), names(&first)[0], names(&first)[29]), (30, "c00", "c29"));
+    let second = world.get("conditions?page=2&per_page=30").await;
+    assert_eq!(
+        second.header("link"),
+        Some(
+            "</api/v1/conditions?page=1&per_page=30>; rel=\"first\", </api/v1/conditions?page=1&per_page=30>; rel=\"prev\", \
+             </api/v1/conditions?page=3&per_page=30>; rel=\"next\", </api/v1/conditions?page=3&per_page=30>; rel=\"last\""
+        )
+    );
+    assert_eq!(names(&second.expect(200))[0], "c30");
+    let third = world.get("conditions?page=3").await;
+    assert!(!third.header("link").unwrap().contains("next"));
+    assert_eq!(names(&third.expect(200)).len(), 5);
+    assert_eq!(world.get("conditions?page=9").await.expect(200), json!([]));
+    assert_eq!(names(&world.get("conditions?per_page=1000").await.expect(200)).len(), 65);
+}
+
+#[tokio::test]
+async fn an_empty_list_is_a_list() {
+    let world = World::start().await;
+    for kind in ["gateways", "routes", "conditions"] {
+        let answer = world.get(kind).await;
+        assert_eq!(answer.header("x-total-count"), Some("0"));
+        assert_eq!(answer.expect(200), json!([]));
+    }
+}
+
+#[tokio::test]
+async fn pages_that_are_none_are_refused() {
+    let world = World::start().await;
+    for query in ["page=0", "page=x", "per_page=1001", "per_page=-1", "per_page="] {
+        world.get(&format!("conditions?{query}")).await.problem(400, "bad-request");
+    }
+}

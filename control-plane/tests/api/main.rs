@@ -1,0 +1,19 @@
+//! What the REST API promises, kept by a control plane that runs in this process: on a free port, with a database file
+//! and a store of its own.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests end at what they do not expect")]
+
+mod access;
+mod artifacts;
+mod bad_input;
+mod changes;
+mod formats;
+mod frame;
+mod history;
+mod lists;
+mod openapi;
+mod preconditions;
+mod rollout;
+mod status;
+mod traffic;
+mod world;
