@@ -5,7 +5,7 @@
 //! backwards meanwhile.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use vamp_record::metric::DURATION_BOUNDS_SECONDS;
 use vamp_record::{Reason, Record};
@@ -199,8 +199,6 @@ pub(crate) struct ThreadCounters {
     pub(crate) upstreams_opened: Count,
     /// How often accepting paused because the process or the host had no descriptor left.
     pub(crate) accept_pauses: Count,
-    /// Whether accepting pauses for that reason now.
-    pub(crate) accept_paused: AtomicBool,
 }
 
 /// Counts of one histogram.

@@ -10,6 +10,8 @@ pub mod limits;
 mod listen;
 pub mod logging;
 #[allow(dead_code, unused_imports, reason = "the accept loop and the engine that use it follow")]
+pub mod plane;
+#[allow(dead_code, unused_imports, reason = "the accept loop and the engine that use it follow")]
 mod serving;
 pub mod settings_file;
 pub mod ship;

@@ -1,9 +1,12 @@
 //! One port as the connections of one thread see it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::pin::pin;
+use std::rc::Rc;
 
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use crate::serving::ListenerId;
 
@@ -12,8 +15,8 @@ use crate::serving::ListenerId;
 pub(crate) struct Listener {
     id: ListenerId,
     stage: Cell<Stage>,
-    moved_on: Notify,
-    connections: Cell<usize>,
+    left: Notify,
+    open: RefCell<Open>,
     emptied: Notify,
 }
 
@@ -24,19 +27,30 @@ enum Stage {
     Cut,
 }
 
-/// A connection of a listener, counted while it is open.
+/// The connections that are open.
+#[derive(Debug, Default)]
+struct Open {
+    /// `None` until the task is spawned.
+    connections: HashMap<u64, Option<AbortHandle>>,
+    opened: u64,
+}
+
+/// A connection of a listener, known to it while it is open.
 #[derive(Debug)]
-pub(super) struct Counted<'l>(&'l Listener);
+pub(super) struct Opened {
+    listener: Rc<Listener>,
+    number: u64,
+}
 
 impl Listener {
-    pub(super) fn new(id: ListenerId) -> Self {
-        Self {
+    pub(super) fn new(id: ListenerId) -> Rc<Self> {
+        Rc::new(Self {
             id,
             stage: Cell::new(Stage::Serving),
-            moved_on: Notify::new(),
-            connections: Cell::new(0),
+            left: Notify::new(),
+            open: RefCell::default(),
             emptied: Notify::new(),
-        }
+        })
     }
 
     /// The port, for [`crate::serving::Serving::entry`].
@@ -49,9 +63,14 @@ impl Listener {
         self.stage.get() >= Stage::Leaving
     }
 
-    /// Waits until the port goes away: a connection that waits for its next request then closes.
+    /// Waits until the port goes away: a connection that waits for a request after its first then closes. One that
+    /// waits for its first request was accepted to be answered, and is.
     pub(crate) async fn leaving(&self) {
-        self.reached(Stage::Leaving).await;
+        let mut left = pin!(self.left.notified());
+        left.as_mut().enable();
+        if !self.is_leaving() {
+            left.await;
+        }
     }
 
     /// Whether the time for leaving is over: what is dropped unfinished from now on ended as `drained`.
@@ -59,16 +78,20 @@ impl Listener {
         self.stage.get() == Stage::Cut
     }
 
-    pub(super) async fn cut(&self) {
-        self.reached(Stage::Cut).await;
-    }
-
+    /// Tells the connections to end with the request under way.
     pub(super) fn leave(&self) {
-        self.advance(Stage::Leaving);
+        if !self.is_leaving() {
+            self.stage.set(Stage::Leaving);
+            self.left.notify_waiters();
+        }
     }
 
-    pub(super) fn cut_off(&self) {
-        self.advance(Stage::Cut);
+    /// Ends all connections where they are.
+    pub(super) fn cut(&self) {
+        self.leave();
+        self.stage.set(Stage::Cut);
+        // A task that is aborted is dropped later, by the runtime, never inside this borrow.
+        self.open.borrow().connections.values().flatten().for_each(AbortHandle::abort);
     }
 
     /// Waits until no connection is open.
@@ -76,43 +99,47 @@ impl Listener {
         loop {
             let mut emptied = pin!(self.emptied.notified());
             emptied.as_mut().enable();
-            if self.connections.get() == 0 {
+            if self.open.borrow().connections.is_empty() {
                 return;
             }
             emptied.await;
         }
     }
 
-    pub(super) fn count(&self) -> Counted<'_> {
-        self.connections.set(self.connections.get() + 1);
-        Counted(self)
-    }
-
-    fn advance(&self, stage: Stage) {
-        if self.stage.get() < stage {
-            self.stage.set(stage);
-            self.moved_on.notify_waiters();
+    /// Spawns the life of one connection.
+    pub(super) fn spawn<F: Future<Output = ()> + 'static>(self: &Rc<Self>, life: impl FnOnce(Opened) -> F) {
+        let number = {
+            let mut open = self.open.borrow_mut();
+            open.opened += 1;
+            let number = open.opened;
+            open.connections.insert(number, None);
+            number
+        };
+        let task = tokio::task::spawn_local(life(Opened { listener: Rc::clone(self), number }));
+        if let Some(handle) = self.open.borrow_mut().connections.get_mut(&number) {
+            *handle = Some(task.abort_handle());
         }
     }
 
-    async fn reached(&self, stage: Stage) {
-        loop {
-            let mut moved_on = pin!(self.moved_on.notified());
-            moved_on.as_mut().enable();
-            if self.stage.get() >= stage {
-                return;
-            }
-            moved_on.await;
-        }
+    /// Connections that are open.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.open.borrow().connections.len()
     }
 }
 
-impl Drop for Counted<'_> {
+impl Opened {
+    pub(super) fn listener(&self) -> Rc<Listener> {
+        Rc::clone(&self.listener)
+    }
+}
+
+impl Drop for Opened {
     fn drop(&mut self) {
-        let connections = self.0.connections.get().saturating_sub(1);
-        self.0.connections.set(connections);
-        if connections == 0 {
-            self.0.emptied.notify_waiters();
+        let mut open = self.listener.open.borrow_mut();
+        open.connections.remove(&self.number);
+        if open.connections.is_empty() {
+            self.listener.emptied.notify_waiters();
         }
     }
 }

@@ -4,6 +4,11 @@
 //! connection; the kernel spreads the connections. It lets another process of the same user share the port if that
 //! process asks for it too, as a second gateway process with the same table does.
 
+mod accept;
+mod bind;
 mod listener;
+mod thread;
 
+pub(crate) use bind::BindAddress;
 pub(crate) use listener::Listener;
+pub(crate) use thread::{Command, Parts, Retire, Socket, start};

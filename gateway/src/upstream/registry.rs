@@ -23,6 +23,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Registry {
     endpoints: HashMap<Arc<str>, Weak<Endpoint>>,
     made: u64,
+    new_names: Vec<Arc<Endpoint>>,
 }
 
 impl Registry {
@@ -34,10 +35,18 @@ impl Registry {
         self.made += 1;
         let endpoint = Arc::new(Endpoint::new(address, self.made));
         self.endpoints.insert(Arc::clone(&endpoint.address), Arc::downgrade(&endpoint));
+        if endpoint.name.is_some() {
+            self.new_names.push(Arc::clone(&endpoint));
+        }
         endpoint
     }
 
-    /// Endpoints by name, for [`resolve`].
+    /// The named endpoints that are new since the last call, for [`resolve`].
+    pub(crate) fn take_new_names(&mut self) -> Vec<Arc<Endpoint>> {
+        std::mem::take(&mut self.new_names)
+    }
+
+    /// All named endpoints, for [`resolve`].
     pub(crate) fn named(&self) -> Vec<Arc<Endpoint>> {
         self.endpoints.values().filter_map(Weak::upgrade).filter(|endpoint| endpoint.name.is_some()).collect()
     }

@@ -1,0 +1,106 @@
+//! Listening sockets, made on the control thread.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// LIMIT: connections that the kernel has accepted and no thread has taken yet, per thread and port. The kernel lowers
+/// it to `net.core.somaxconn` (4,096 by default). At 20,000 new connections a second it bridges a fifth of a second.
+const BACKLOG: i32 = 4_096;
+
+/// Where ports are bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BindAddress {
+    /// All addresses of the host, IPv4 and IPv6.
+    All,
+    /// This one.
+    One(IpAddr),
+}
+
+impl BindAddress {
+    /// The addresses of a setting; none means all.
+    pub(crate) fn of(addresses: &[IpAddr]) -> Vec<Self> {
+        if addresses.is_empty() { vec![Self::All] } else { addresses.iter().copied().map(Self::One).collect() }
+    }
+
+    /// One socket for each thread, all or none, that take connections from now on.
+    pub(crate) fn listen(self, port: u16, threads: usize) -> io::Result<Vec<TcpListener>> {
+        match self {
+            Self::One(address) => listen(SocketAddr::new(address, port), true, threads),
+            Self::All => listen(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port), false, threads).or_else(|error| {
+                // A host (or container) without IPv6 still has IPv4.
+                let no_ipv6 = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL));
+                if no_ipv6 {
+                    listen(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port), false, threads)
+                } else {
+                    Err(error)
+                }
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for BindAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all addresses"),
+            Self::One(address) => address.fmt(f),
+        }
+    }
+}
+
+fn listen(address: SocketAddr, only_v6: bool, threads: usize) -> io::Result<Vec<TcpListener>> {
+    let socket = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(only_v6)?;
+        }
+        // A port whose last connections wait in TIME_WAIT is free.
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
+        // Accepted connections inherit it: one system call less for each.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        Ok(socket)
+    };
+    // All are bound before the first listens: a connection never waits at a socket that is closed again.
+    let sockets = (0..threads.max(1)).map(|_| socket()).collect::<io::Result<Vec<_>>>()?;
+    let listening = sockets.into_iter().map(|socket| socket.listen(BACKLOG).map(|()| socket.into()));
+    listening.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn all_addresses_are_ipv4_and_ipv6() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let sockets = BindAddress::All.listen(port, 2).unwrap();
+        assert_eq!(sockets.len(), 2);
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+        assert_eq!(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).is_ok(), has_ipv6);
+    }
+
+    #[test]
+    fn one_address_is_that_one() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let _sockets = BindAddress::One(Ipv4Addr::LOCALHOST.into()).listen(port, 1).unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        assert!(TcpStream::connect((Ipv4Addr::new(127, 0, 0, 2), port)).is_err());
+    }
+
+    #[test]
+    fn a_port_of_another_listener_is_refused() {
+        for taken in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let other = TcpListener::bind(taken).unwrap();
+            let error = BindAddress::All.listen(other.local_addr().unwrap().port(), 2).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{taken}");
+        }
+    }
+}

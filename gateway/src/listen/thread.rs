@@ -1,0 +1,195 @@
+//! One thread of the data path: its runtime, its sockets, and what it is told to do about them.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::LocalOptions;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::error;
+
+use super::Listener;
+use super::accept::Intake;
+use crate::serving::ListenerId;
+use crate::worker::{Shared, Worker};
+
+/// How often a thread closes unused connections whose time is over, and lets go of tables that were replaced.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// LIMIT: after the cut, connections end as soon as their tasks are dropped, which needs no I/O. This only keeps a
+/// fault there from holding up the end of the process.
+const CUT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A socket that listens, for one thread.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    /// Its port.
+    pub(crate) id: ListenerId,
+    /// The socket, non-blocking.
+    pub(crate) socket: std::net::TcpListener,
+}
+
+/// Ports that go away.
+#[derive(Debug)]
+pub(crate) struct Retire {
+    /// Which.
+    pub(crate) ids: Vec<ListenerId>,
+    /// Told when their sockets are closed; their connections may last longer.
+    pub(crate) closed: oneshot::Sender<()>,
+}
+
+/// What a thread is told.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Accept on these.
+    Open(Vec<Socket>),
+    /// Stop accepting on these, and let their connections end.
+    Retire(Retire),
+    /// The same for all, then end.
+    Drain,
+}
+
+/// What a thread is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// Number of the thread, from 0.
+    pub(crate) thread: usize,
+    /// What all threads share.
+    pub(crate) shared: Shared,
+    /// What it is told.
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// One permit per client connection of the process.
+    pub(crate) permits: Arc<Semaphore>,
+    /// Dropped when the thread has ended.
+    pub(crate) ended: oneshot::Sender<()>,
+}
+
+/// Starts a thread; `serve` is the life of one connection.
+pub(crate) fn start<S, F>(parts: Parts, serve: S) -> io::Result<()>
+where
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + Send + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let name = format!("traffic-{}", parts.thread);
+    let (built, outcome) = std::sync::mpsc::sync_channel(1);
+    std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => {
+                drop(built.send(Ok(())));
+                let ended = runtime.block_on(run(parts, serve));
+                drop(runtime);
+                drop(ended);
+            }
+            Err(error) => drop(built.send(Err(error))),
+        }
+    })?;
+    outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended before it began")))
+}
+
+async fn run<S, F>(parts: Parts, serve: S) -> oneshot::Sender<()>
+where
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    let Parts { thread, shared, mut commands, permits, ended } = parts;
+    let worker = Worker::new(thread, &shared);
+    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+    let mut ports =
+        Ports { intake: Intake::new(worker, serve, permits), open: HashMap::new(), retiring: JoinSet::new() };
+    loop {
+        match commands.recv().await {
+            Some(Command::Open(sockets)) => sockets.into_iter().for_each(|socket| ports.open(socket)),
+            Some(Command::Retire(Retire { ids, closed })) => ports.retire(&ids, Some(closed)),
+            Some(Command::Drain) => {
+                let all: Vec<_> = ports.open.keys().copied().collect();
+                ports.retire(&all, None);
+                break;
+            }
+            // Whoever held the data plane dropped it: nobody waits for its connections.
+            None => {
+                ports.open.values().for_each(|port| port.listener.cut());
+                ports.retiring.abort_all();
+                break;
+            }
+        }
+        while ports.retiring.try_join_next().is_some() {}
+    }
+    while ports.retiring.join_next().await.is_some() {}
+    sweeping.abort();
+    ended
+}
+
+/// The ports of one thread.
+struct Ports<S> {
+    intake: Rc<Intake<S>>,
+    open: HashMap<ListenerId, Port>,
+    retiring: JoinSet<()>,
+}
+
+struct Port {
+    listener: Rc<Listener>,
+    accepting: Vec<JoinHandle<()>>,
+}
+
+impl<S, F> Ports<S>
+where
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + 'static,
+    F: Future<Output = ()> + 'static,
+{
+    fn open(&mut self, Socket { id, socket }: Socket) {
+        let socket = match TcpListener::from_std(socket) {
+            Ok(socket) => socket,
+            Err(cause) => {
+                // Only a lack of memory for the runtime's own tables does this; the port's other threads go on.
+                error!(port = id.0, error = %cause, "one thread does not accept on port {}", id.0);
+                return;
+            }
+        };
+        let port = self.open.entry(id).or_insert_with(|| Port { listener: Listener::new(id), accepting: Vec::new() });
+        let accepting = Rc::clone(&self.intake).accept_all(socket, Rc::clone(&port.listener));
+        port.accepting.push(tokio::task::spawn_local(accepting));
+    }
+
+    /// Stops accepting, lets connections end within the time for that, then cuts them.
+    fn retire(&mut self, ids: &[ListenerId], closed: Option<oneshot::Sender<()>>) {
+        let ports: Vec<_> = ids.iter().filter_map(|id| self.open.remove(id)).collect();
+        let drain_timeout = self.intake.worker.limits.drain_timeout;
+        ports.iter().for_each(|port| port.listener.leave());
+        self.retiring.spawn_local(async move {
+            let deadline = Instant::now() + drain_timeout;
+            let mut listeners = Vec::new();
+            for Port { listener, accepting } in ports {
+                for accepting in accepting {
+                    // An accept loop that ended by a fault has closed its socket as well.
+                    drop(tokio::time::timeout_at(deadline, accepting).await);
+                }
+                listeners.push(listener);
+            }
+            drop(closed);
+            for listener in listeners {
+                if tokio::time::timeout_at(deadline, listener.empty()).await.is_err() {
+                    listener.cut();
+                    drop(tokio::time::timeout(CUT_TIMEOUT, listener.empty()).await);
+                }
+            }
+        });
+    }
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // Lets go of a table that was replaced, even if no request comes.
+        drop(worker.serving());
+        worker.pools.sweep(Instant::now(), worker.limits.idle_upstream_timeout);
+    }
+}

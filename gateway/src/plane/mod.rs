@@ -1,0 +1,215 @@
+//! The data plane of one process: threads that serve, and one that puts tables into service.
+//!
+//! A change binds new ports first, makes endpoints known, swaps once, and then lets go of what is gone. A request
+//! never waits for any of it.
+
+mod control;
+mod ports;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use vamp_record::split::GatewayCounts;
+use vamp_routing::wire::{Degradation, Table};
+use vamp_routing::{CompiledTable, Entry, Explanation, PlainHead, Problem};
+
+use self::control::{Control, Request};
+use crate::counters::{Snapshot, ThreadCounters};
+use crate::limits::Limits;
+use crate::listen::{self, Listener, Parts};
+use crate::serving::Serving;
+use crate::ship::Recorder;
+use crate::worker::{Shared, Worker};
+
+/// LIMIT: commands that a thread has not taken yet. There are two per table, and the next table waits for them.
+const COMMANDS_MAX: usize = 16;
+
+/// LIMIT: requests to the control thread that wait. Its users (one for tables, one for the end) wait for answers.
+const REQUESTS_MAX: usize = 16;
+
+/// What a data plane is to do.
+#[derive(Debug, Clone)]
+pub struct PlaneSettings {
+    /// Addresses on which gateways listen; none means all, IPv4 and IPv6.
+    pub bind: Vec<IpAddr>,
+    /// Port that the gateways' virtual hosts share; without it they are not served.
+    pub virtual_hosts_port: Option<u16>,
+    /// Threads that serve requests, at least 1.
+    pub threads: usize,
+    /// Proxies whose word on the client's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Time-outs and bounds.
+    pub limits: Limits,
+}
+
+/// Why there is no data plane.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaneError {
+    /// The system gives no thread, or no descriptors for its event queue.
+    #[error(
+        "thread {thread} of the data path could not be started: raise the limits of processes and open files, or lower --threads"
+    )]
+    Thread {
+        /// Which thread, from 0.
+        thread: usize,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The system gives no thread for the tables.
+    #[error("the thread that puts tables into service could not be started: raise the limit of processes")]
+    Control {
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The data plane of one process. Dropping it ends its connections where they are; [`DataPlane::drain`] lets them end.
+#[derive(Debug)]
+pub struct DataPlane {
+    shared: Shared,
+    requests: mpsc::Sender<Request>,
+    degradations: watch::Receiver<Vec<Degradation>>,
+    listeners: Arc<Listeners>,
+}
+
+/// How many listening addresses there are; written by the control thread.
+#[derive(Debug, Default)]
+struct Listeners {
+    bound: AtomicUsize,
+    failing: AtomicUsize,
+}
+
+impl DataPlane {
+    /// Starts the threads, with a table that has no gateway. `recorder` gets one record per request.
+    pub fn start(settings: PlaneSettings, recorder: Arc<Recorder>) -> Result<Arc<Self>, PlaneError> {
+        Self::start_with(settings, recorder, async |_, stream, _, _, _| drop::<TcpStream>(stream))
+    }
+
+    /// The same with another life of a connection.
+    pub(crate) fn start_with<S, F>(
+        settings: PlaneSettings,
+        recorder: Arc<Recorder>,
+        serve: S,
+    ) -> Result<Arc<Self>, PlaneError>
+    where
+        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let threads = settings.threads.max(1);
+        let permits = Arc::new(Semaphore::new(settings.limits.connections_max.min(Semaphore::MAX_PERMITS)));
+        let shared = Shared {
+            serving: Arc::new(ArcSwap::from_pointee(Serving::empty(settings.virtual_hosts_port, threads))),
+            limits: Arc::new(settings.limits),
+            trusted_proxies: settings.trusted_proxies.into(),
+            recorder,
+            counters: (0..threads).map(|_| Arc::new(ThreadCounters::default())).collect(),
+        };
+        let mut commands = Vec::new();
+        let mut ended = Vec::new();
+        for thread in 0..threads {
+            let (to_thread, from_control) = mpsc::channel(COMMANDS_MAX);
+            let (has_ended, when_ended) = oneshot::channel();
+            let parts = Parts {
+                thread,
+                shared: shared.clone(),
+                commands: from_control,
+                permits: Arc::clone(&permits),
+                ended: has_ended,
+            };
+            listen::start(parts, serve.clone()).map_err(|cause| PlaneError::Thread { thread, cause })?;
+            commands.push(to_thread);
+            ended.push(when_ended);
+        }
+        let (requests, from_users) = mpsc::channel(REQUESTS_MAX);
+        let (problems, degradations) = watch::channel(Vec::new());
+        let listeners = Arc::new(Listeners::default());
+        let control = Control::new(
+            &settings.bind,
+            settings.virtual_hosts_port,
+            shared.clone(),
+            commands,
+            ended,
+            problems,
+            Arc::clone(&listeners),
+        );
+        control.start(from_users).map_err(|cause| PlaneError::Control { cause })?;
+        Ok(Arc::new(Self { shared, requests, degradations, listeners }))
+    }
+
+    /// Puts a table into service, and says what does not work about it: ports that can't be bound, which are tried
+    /// again until they can. Tables are put into service one after the other. After [`DataPlane::drain`] it does nothing.
+    pub async fn apply(&self, table: CompiledTable) -> Vec<Degradation> {
+        let (applied, answer) = oneshot::channel();
+        if self.requests.send(Request::Apply { table: Box::new(table), applied }).await.is_ok()
+            && let Ok(degradations) = answer.await
+        {
+            return degradations;
+        }
+        self.degradations.borrow().clone()
+    }
+
+    /// Compiles a table beside the one in service, taking over what has not changed.
+    pub fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>> {
+        CompiledTable::compile(table, Some(&self.serving().table))
+    }
+
+    /// The table in service, with its accounts.
+    pub(crate) fn serving(&self) -> Arc<Serving> {
+        self.shared.serving.load_full()
+    }
+
+    /// What does not work about the table in service, as it comes and goes.
+    pub fn degradations(&self) -> watch::Receiver<Vec<Degradation>> {
+        self.degradations.clone()
+    }
+
+    /// What was counted up to now.
+    pub(crate) fn counters(&self) -> Snapshot {
+        let mut snapshot = Snapshot {
+            routes: self.serving().route_snapshots(),
+            listeners_bound: self.listeners.bound.load(Ordering::Relaxed),
+            listeners_failing: self.listeners.failing.load(Ordering::Relaxed),
+            ..Snapshot::default()
+        };
+        for thread in self.shared.counters.iter() {
+            snapshot.clients += thread.clients.get();
+            snapshot.clients_opened += thread.clients_opened.get();
+            snapshot.upstreams += thread.upstreams.get();
+            snapshot.upstreams_opened += thread.upstreams_opened.get();
+            snapshot.accept_pauses += thread.accept_pauses.get();
+        }
+        snapshot
+    }
+
+    /// What was counted of each split since its shares last changed.
+    pub fn split_counts(&self) -> Vec<GatewayCounts> {
+        self.serving().split_counts()
+    }
+
+    /// What the table would decide about such a request at a gateway's entry, and why. Takes no ticket. `None`: there
+    /// is no such gateway.
+    pub fn explain(&self, gateway: &str, head: &PlainHead) -> Option<Explanation> {
+        let serving = self.serving();
+        let entry = Entry::Gateway(serving.table.find(gateway)?);
+        let mut tickets = serving.peek();
+        Some(serving.table.explain(entry, head, &mut tickets))
+    }
+
+    /// Stops accepting, lets connections end after the request under way, and cuts what has not ended within the drain
+    /// time-out. Returns when all threads have ended.
+    pub async fn drain(&self) {
+        let (drained, when_drained) = oneshot::channel();
+        if self.requests.send(Request::Drain { drained }).await.is_ok() {
+            drop(when_drained.await);
+        }
+    }
+}
