@@ -1,0 +1,352 @@
+//! One client connection, request after request.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use vamp_record::Reason;
+
+use super::answer::Answer;
+use super::exchange::{Arrival, Exchange, blank_record, micros};
+use super::flow::{Backlog, poll_read};
+use super::hear::{Heard, Hearing};
+use super::relay::Ended;
+use super::scratch;
+use super::timer::Timer;
+use super::tunnel;
+use crate::http1::{Fault, PeerText, is_trusted};
+use crate::listen::Listener;
+use crate::serving::Place;
+use crate::upstream::{self, ConnectError};
+use crate::worker::Worker;
+
+/// LIMIT: how long, and how much, a client is listened to after its last answer, so that it can read that answer before
+/// the kernel resets the connection because of what it still sends.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The client's side of a connection.
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
+    /// Makes the coming close a reset: for an answer whose end only the close tells, so that a cut does not look like
+    /// the end.
+    fn reset_on_close(&self);
+}
+
+impl ClientStream for TcpStream {
+    fn reset_on_close(&self) {
+        if let Err(error) = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO)) {
+            tracing::debug!("a cut answer could not be marked by a reset: {error}");
+        }
+    }
+}
+
+/// One client connection.
+pub(super) struct Connection<C> {
+    pub(super) worker: Rc<Worker>,
+    pub(super) client: C,
+    pub(super) listener: Rc<Listener>,
+    pub(super) peer: SocketAddr,
+    pub(super) peer_text: PeerText,
+    /// The address that the client connected to.
+    pub(super) local_text: String,
+    /// Whether the peer may say for whom it speaks.
+    pub(super) trusted: bool,
+    /// Whether the client came over TLS.
+    pub(super) secure: bool,
+    /// Bytes of the client that wait: a part of a head, or what came behind a request.
+    pub(super) saved: Vec<u8>,
+    /// Bytes that the client has not taken yet.
+    pub(super) to_client: Backlog,
+    pub(super) timer: Timer,
+    /// Whether a request was answered.
+    pub(super) served: bool,
+    /// When the connection was opened, or the last answer ended.
+    pub(super) free_since: Instant,
+    leaving: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// What becomes of the connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// The next request.
+    Listen,
+    /// It is closed.
+    Close,
+    /// It is closed, but the client may still be sending.
+    Linger,
+}
+
+/// Serves one client connection to its end.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    listener: Rc<Listener>,
+) {
+    let now = Instant::now();
+    let leaving = {
+        let listener = Rc::clone(&listener);
+        Box::pin(async move { listener.leaving().await })
+    };
+    let mut connection = Connection {
+        client: stream,
+        listener,
+        peer,
+        peer_text: PeerText::new(peer.ip()),
+        local_text: SocketAddr::new(local.ip().to_canonical(), local.port()).to_string(),
+        trusted: is_trusted(peer.ip().to_canonical(), &worker.trusted_proxies),
+        saved: Vec::new(),
+        to_client: Backlog::default(),
+        timer: Timer::new(now + worker.limits.head_timeout),
+        served: false,
+        free_since: now,
+        leaving,
+        secure: false,
+        worker,
+    };
+    connection.run().await;
+}
+
+impl<C: ClientStream> Connection<C> {
+    async fn run(&mut self) {
+        loop {
+            let mut hearing = Hearing::default();
+            let heard =
+                poll_fn(|context| scratch::with(|scratch| self.poll_hear(context, scratch, &mut hearing))).await;
+            let next = match heard {
+                Heard::Gone => return,
+                Heard::TooSlow(arrival) => self.refuse_head(None, arrival).await,
+                Heard::Refused(fault, arrival) => self.refuse_head(Some(fault), arrival).await,
+                Heard::Request(mut exchange) => {
+                    let next = self.answer(&mut exchange).await;
+                    scratch::with(|scratch| scratch.give_spare(std::mem::take(&mut exchange.upload.replay)));
+                    next
+                }
+            };
+            self.served = true;
+            match next {
+                Next::Listen => (),
+                Next::Close => return,
+                Next::Linger => return self.linger().await,
+            }
+        }
+    }
+
+    /// Whether the port goes away; if not, the task is woken when it does.
+    pub(super) fn is_leaving(&mut self, context: &mut Context<'_>) -> bool {
+        self.listener.is_leaving() || self.leaving.as_mut().poll(context).is_ready()
+    }
+
+    /// Brings one request to its end.
+    async fn answer(&mut self, exchange: &mut Exchange) -> Next {
+        loop {
+            if let Some(reason) = exchange.refused {
+                return self.end_without_answer(exchange, reason).await;
+            }
+            let mut upstream = match exchange.upstream.take() {
+                Some(upstream) => upstream,
+                None => match self.connect(exchange).await {
+                    Ok(upstream) => upstream,
+                    Err(reason) => return self.end_without_answer(exchange, reason).await,
+                },
+            };
+            let ended = poll_fn(|context| {
+                scratch::with(|scratch| self.poll_relay(context, scratch, exchange, &mut upstream.stream))
+            })
+            .await;
+            match ended {
+                Ended::Answered => return self.answered(exchange, upstream),
+                Ended::Upgraded => return self.tunnel(exchange, upstream).await,
+                // Once: the next connection is a new one.
+                Ended::Stale => exchange.retries(),
+                Ended::Failed(reason) => {
+                    drop(upstream);
+                    return self.end_without_answer(exchange, reason).await;
+                }
+            }
+        }
+    }
+
+    fn answered(&mut self, exchange: &mut Exchange, upstream: upstream::Connection) -> Next {
+        let sent_whole = exchange.upload.complete && !exchange.upload.broken && exchange.upload.backlog.is_empty();
+        if sent_whole
+            && exchange.download.keeps_upstream
+            && let Some(lease) = &exchange.lease
+        {
+            lease.give_back(&self.worker, upstream);
+        }
+        self.free_since = Instant::now();
+        exchange.finish(Reason::Completed, self.free_since);
+        match (exchange.download.keeps_client, sent_whole && self.saved.is_empty()) {
+            (true, _) => Next::Listen,
+            (false, true) => Next::Close,
+            (false, false) => Next::Linger,
+        }
+    }
+
+    /// Opens a connection to the leased endpoint, or to others when it does not accept one, and sends what is there of
+    /// the request.
+    async fn connect(&mut self, exchange: &mut Exchange) -> Result<upstream::Connection, Reason> {
+        let worker = Rc::clone(&self.worker);
+        let mut tries_left = worker.limits.retries_max;
+        loop {
+            let Some(lease) = exchange.lease.as_ref() else { return Err(Reason::NoEndpoint) };
+            let began = Instant::now();
+            let connected = self.unless_client_leaves(exchange, lease.connect(&worker)).await;
+            let error = match connected {
+                None => return Err(Reason::ClientClosed),
+                Some(Ok(upstream)) => {
+                    exchange.connected(began);
+                    return Ok(upstream);
+                }
+                Some(Err(error)) => error,
+            };
+            tracing::debug!("a request is not sent: {error}");
+            let reason = match error {
+                ConnectError::TimedOut { .. } => Reason::ConnectTimeout,
+                _ => Reason::ConnectFailed,
+            };
+            exchange.tried.push(lease.index);
+            if tries_left == 0 || matches!(error, ConnectError::Exhausted { .. }) {
+                return Err(reason);
+            }
+            tries_left -= 1;
+            let decision = exchange.decision.as_ref();
+            let other = decision.and_then(|decision| upstream::pick(&exchange.serving, decision, &exchange.tried));
+            exchange.asks(other.ok_or(reason)?);
+            exchange.retries();
+        }
+    }
+
+    /// Waits for a connection; `None` when the client leaves before.
+    async fn unless_client_leaves<T>(&mut self, exchange: &Exchange, connecting: impl Future<Output = T>) -> Option<T> {
+        let mut connecting = pin!(connecting);
+        poll_fn(|context| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(context) {
+                return Poll::Ready(Some(connected));
+            }
+            let left = scratch::with(|scratch| self.watch_client(context, scratch, exchange)).is_err();
+            if left { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Ends a request that no upstream answered whole.
+    async fn end_without_answer(&mut self, exchange: &mut Exchange, reason: Reason) -> Next {
+        let answer = if exchange.download.head_sent { None } else { Answer::of(reason) };
+        let Some(answer) = answer else {
+            if exchange.download.close_delimited {
+                self.client.reset_on_close();
+            }
+            exchange.finish(reason, Instant::now());
+            return Next::Close;
+        };
+        let whole = exchange.upload.complete;
+        let persistent = whole && exchange.asked.persistent && !self.listener.is_leaving();
+        let mut bytes = Vec::new();
+        answer.write(persistent, exchange.asked.to_head, exchange.request_id(), &mut bytes);
+        exchange.note(|record| {
+            record.status = answer.status;
+            record.bytes_out += bytes.len() as u64;
+        });
+        let taken = self.send_whole(bytes).await;
+        self.free_since = Instant::now();
+        exchange.finish(if taken { reason } else { Reason::ClientClosed }, self.free_since);
+        match (taken, persistent) {
+            (false, _) => Next::Close,
+            (true, true) => Next::Listen,
+            (true, false) => Next::Linger,
+        }
+    }
+
+    /// Answers a head that could not be taken, or did not come in time.
+    async fn refuse_head(&mut self, fault: Option<Fault>, arrival: Arrival) -> Next {
+        let (reason, answer) = match fault {
+            None => (Reason::HeadTimeout, Answer::of(Reason::HeadTimeout)),
+            Some(fault) => {
+                let reason = match fault {
+                    Fault::TargetTooLong => Reason::TargetTooLong,
+                    Fault::HeadTooLarge | Fault::TooManyFields => Reason::HeadTooLarge,
+                    Fault::Malformed(_) | Fault::NotImplemented(_) | Fault::Version => Reason::BadRequest,
+                };
+                (reason, Some(Answer { status: fault.status(), text: fault.to_string() }))
+            }
+        };
+        let Some(answer) = answer else { return Next::Close };
+        let serving = self.worker.serving();
+        let mut record = blank_record(&self.worker, &serving, arrival);
+        let mut bytes = Vec::new();
+        answer.write(false, false, "", &mut bytes);
+        record.status = answer.status;
+        record.bytes_out = bytes.len() as u64;
+        let taken = self.send_whole(bytes).await;
+        record.reason = if taken { reason } else { Reason::ClientClosed };
+        record.duration_us = micros(Instant::now().saturating_duration_since(arrival.heard));
+        self.worker.finish(&serving, Place::Nowhere, record);
+        if taken { Next::Linger } else { Next::Close }
+    }
+
+    /// Sends the gateway's own answer; tells whether the client took it.
+    async fn send_whole(&mut self, bytes: Vec<u8>) -> bool {
+        let deadline = Instant::now() + self.worker.limits.response_idle_timeout;
+        let mut bytes = Some(bytes);
+        poll_fn(|context| {
+            if let Some(bytes) = bytes.take()
+                && self.to_client.send(context, &mut self.client, &bytes).is_err()
+            {
+                return Poll::Ready(false);
+            }
+            match self.to_client.poll_flush(context, &mut self.client) {
+                Poll::Ready(result) => Poll::Ready(result.is_ok()),
+                Poll::Pending if self.timer.is_over(context, deadline) => Poll::Ready(false),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Carries whatever the client and the upstream agreed to speak.
+    async fn tunnel(&mut self, exchange: &mut Exchange, mut upstream: upstream::Connection) -> Next {
+        let idle = self.worker.limits.tunnel_idle_timeout;
+        let early = std::mem::take(&mut self.saved);
+        let queued = std::mem::take(&mut self.to_client);
+        let carried = tunnel::run(&mut self.client, &mut upstream.stream, (early, queued), idle, &mut self.timer).await;
+        exchange.note(|record| {
+            record.bytes_in += carried.up;
+            record.bytes_out += carried.down;
+        });
+        exchange.finish(Reason::TunnelClosed, Instant::now());
+        Next::Close
+    }
+
+    /// Lets the client read its last answer although it still sends: what it sends is dropped.
+    async fn linger(&mut self) {
+        let deadline = Instant::now() + LINGER_TIMEOUT;
+        let mut shut = false;
+        let mut bytes_left = LINGER_BYTES_MAX;
+        poll_fn(|context| {
+            if !shut {
+                match Pin::new(&mut self.client).poll_shutdown(context) {
+                    Poll::Ready(Ok(())) => shut = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => (),
+                }
+            }
+            loop {
+                match scratch::with(|scratch| poll_read(context, &mut self.client, scratch.room())) {
+                    Poll::Ready(Ok(bytes @ 1..)) if bytes < bytes_left => bytes_left -= bytes,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                    Poll::Pending => break,
+                }
+            }
+            if self.timer.is_over(context, deadline) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,404 @@
+//! One request and its answer: what was decided, how far both bodies have come, and the record of how it ends.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use vamp_record::{Reason, Record, Text};
+use vamp_routing::wire::Sticky;
+use vamp_routing::{CookiePlan, Decision, Head, Refusal};
+
+use super::flow::Backlog;
+use crate::http1::{Body, Relay, RequestHead};
+use crate::limits::Limits;
+use crate::serving::{Place, Serving};
+use crate::upstream::{Connection, Lease};
+use crate::worker::{Served, Worker};
+
+/// A request head with the client's address, as a routing decision may look at it.
+pub(super) struct RoutedHead<'a, 'b, 'f> {
+    pub(super) head: &'a RequestHead<'b, 'f>,
+    pub(super) source: IpAddr,
+}
+
+impl Head for RoutedHead<'_, '_, '_> {
+    fn method(&self) -> &[u8] {
+        self.head.method
+    }
+
+    fn path(&self) -> &[u8] {
+        self.head.path()
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        self.head.query()
+    }
+
+    fn host(&self) -> &[u8] {
+        self.head.host.unwrap_or_default()
+    }
+
+    fn source(&self) -> IpAddr {
+        self.source
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.head.fields()
+    }
+}
+
+/// What stays of a request head when its bytes are gone.
+#[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one request")]
+pub(super) struct Asked {
+    pub(super) minor: u8,
+    pub(super) persistent: bool,
+    pub(super) to_head: bool,
+    pub(super) idempotent: bool,
+    pub(super) upgrade: bool,
+}
+
+impl Asked {
+    pub(super) fn of(head: &RequestHead<'_, '_>) -> Self {
+        Self {
+            minor: head.minor,
+            persistent: head.persistent,
+            to_head: head.method == b"HEAD",
+            idempotent: head.is_idempotent(),
+            upgrade: head.upgrade,
+        }
+    }
+}
+
+/// The way of the request to the upstream.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one transfer")]
+pub(super) struct Upload {
+    /// The client's body.
+    pub(super) body: Body,
+    /// Whether all of it was read.
+    pub(super) complete: bool,
+    /// Whether the upstream takes no more: it may still answer.
+    pub(super) broken: bool,
+    /// Whether the client waits for `100 Continue` before it sends.
+    pub(super) awaits_continue: bool,
+    /// What the upstream has not taken yet.
+    pub(super) backlog: Backlog,
+    /// The whole request as far as it was read, while it may have to be sent again.
+    pub(super) replay: Vec<u8>,
+    /// Whether `replay` is whole.
+    pub(super) replayable: bool,
+}
+
+/// The way of the answer to the client.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one transfer")]
+pub(super) struct Download {
+    /// A part of a head, until the rest comes.
+    pub(super) saved: Vec<u8>,
+    /// Whether the head went to the client: from then on the answer can only be cut.
+    pub(super) head_sent: bool,
+    /// The upstream's body.
+    pub(super) body: Body,
+    /// How it goes on.
+    pub(super) relay: Relay,
+    /// Whether all of it was read.
+    pub(super) complete: bool,
+    /// Whether the client's connection stays open after it.
+    pub(super) keeps_client: bool,
+    /// Whether the upstream's connection can be used again after it.
+    pub(super) keeps_upstream: bool,
+    /// Whether only the end of the client's connection ends the answer.
+    pub(super) close_delimited: bool,
+    /// Interim answers passed on.
+    pub(super) interims: u8,
+    /// Status of the final head, 0 before it.
+    pub(super) status: u16,
+}
+
+impl Download {
+    /// Whether the final head was read.
+    pub(super) fn head_written(&self) -> bool {
+        self.status != 0
+    }
+
+    /// Notes whether the body is over, and whether the upstream sent more than that.
+    pub(super) fn ended(&mut self, complete: bool, surplus: bool) {
+        self.complete = complete;
+        self.keeps_upstream &= !surplus;
+    }
+}
+
+/// One request and its answer.
+pub(super) struct Exchange {
+    worker: Rc<Worker>,
+    pub(super) serving: Served,
+    pub(super) decision: Option<Decision>,
+    /// The gateway at which it ended, when no route took it.
+    stranded: Option<usize>,
+    /// Taken once, at the end.
+    record: Option<Record>,
+    pub(super) asked: Asked,
+    /// When the whole head was read.
+    started: Instant,
+    /// When the request was sent upstream.
+    pub(super) sent: Instant,
+    /// When a byte moved last.
+    pub(super) progress: Instant,
+    /// Why the request goes no further, before any upstream was asked.
+    pub(super) refused: Option<Reason>,
+    pub(super) lease: Option<Lease>,
+    /// A pooled connection that has the request already.
+    pub(super) upstream: Option<Connection>,
+    /// Whether the upstream's connection served before: it may have been closed meanwhile.
+    pub(super) pooled: bool,
+    /// Endpoints of the route, by index, that did not accept a connection.
+    pub(super) tried: Vec<usize>,
+    pub(super) upload: Upload,
+    pub(super) download: Download,
+}
+
+/// When a request came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrival {
+    /// Its first byte.
+    pub(super) began: Instant,
+    /// The end of its head.
+    pub(super) heard: Instant,
+    /// The peer.
+    pub(super) peer: SocketAddr,
+}
+
+impl Exchange {
+    /// A request whose head was read.
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        serving: Served,
+        head: &RequestHead<'_, '_>,
+        client: IpAddr,
+        arrival: Arrival,
+        request_id: &[u8],
+    ) -> Self {
+        let blank = blank_record(&worker, &serving, arrival);
+        let record = Record {
+            client: SocketAddr::new(client, arrival.peer.port()),
+            method: Text::bounded(head.method, Text::METHOD_BYTES_MAX),
+            host: Text::bounded(head.host.unwrap_or_default(), Text::HOST_BYTES_MAX),
+            path: Text::bounded(head.path(), Text::PATH_BYTES_MAX),
+            http_minor: head.minor,
+            request_id: Text::bounded(request_id, Text::REQUEST_ID_BYTES_MAX),
+            ..blank
+        };
+        Self {
+            worker,
+            serving,
+            decision: None,
+            stranded: None,
+            record: Some(record),
+            asked: Asked::of(head),
+            started: arrival.heard,
+            sent: arrival.heard,
+            progress: arrival.heard,
+            refused: None,
+            lease: None,
+            upstream: None,
+            pooled: false,
+            tried: Vec::new(),
+            upload: Upload {
+                body: head.body,
+                complete: head.body.is_empty(),
+                broken: false,
+                awaits_continue: head.expects_continue,
+                backlog: Backlog::default(),
+                replay: Vec::new(),
+                replayable: false,
+            },
+            download: Download {
+                saved: Vec::new(),
+                head_sent: false,
+                body: Body::None,
+                relay: Relay::AsIs,
+                complete: false,
+                keeps_client: false,
+                keeps_upstream: false,
+                close_delimited: false,
+                interims: 0,
+                status: 0,
+            },
+        }
+    }
+
+    /// Notes what was decided.
+    pub(super) fn decided(&mut self, verdict: Result<Decision, Refusal>) {
+        match verdict {
+            Ok(decision) => self.decision = Some(decision),
+            Err(Refusal::UnknownHost) => self.refused = Some(Reason::UnknownHost),
+            Err(Refusal::NoWeight { gateway }) => {
+                self.stranded = Some(gateway);
+                self.refused = Some(Reason::NoWeight);
+            }
+        }
+        let labels = self.serving.labels(self.place());
+        self.note(|record| record.labels = labels);
+    }
+
+    /// How far it got.
+    fn place(&self) -> Place<'_> {
+        match (&self.decision, self.stranded) {
+            (Some(decision), _) => Place::Route(&decision.chain),
+            (None, Some(gateway)) => Place::Gateway(gateway),
+            (None, None) => Place::Nowhere,
+        }
+    }
+
+    /// Changes the record, while the request has not ended.
+    #[inline]
+    pub(super) fn note(&mut self, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            change(record);
+        }
+    }
+
+    /// The request's id.
+    pub(super) fn request_id(&self) -> &str {
+        self.record.as_ref().map_or("", |record| record.request_id.kept.as_str())
+    }
+
+    /// Notes which endpoint is asked.
+    pub(super) fn asks(&mut self, lease: Lease) {
+        self.note(|record| {
+            record.endpoint = Some(Arc::clone(&lease.endpoint.address));
+            record.endpoint_lookup = Some(Arc::clone(&lease.lookup));
+        });
+        self.lease = Some(lease);
+    }
+
+    /// Notes that the request is tried once more.
+    pub(super) fn retries(&mut self) {
+        self.note(|record| record.retries = record.retries.saturating_add(1));
+    }
+
+    /// Queues the request, as far as it was read, for a connection that was just opened.
+    pub(super) fn connected(&mut self, began: Instant) {
+        let now = Instant::now();
+        self.note(|record| record.connect_us = Some(micros(now.saturating_duration_since(began))));
+        self.pooled = false;
+        self.progress = now;
+        self.sent = now;
+        self.upload.broken = false;
+        self.upload.replayable = false;
+        self.upload.backlog = Backlog::holding(std::mem::take(&mut self.upload.replay));
+    }
+
+    /// Keeps these bytes of the request to be sent again, as long as that may be needed and there is room.
+    pub(super) fn keep_for_replay(&mut self, bytes: &[u8], limit_bytes: usize) {
+        let upload = &mut self.upload;
+        if !upload.replayable {
+            return;
+        }
+        if upload.replay.len() + bytes.len() <= limit_bytes {
+            upload.replay.extend_from_slice(bytes);
+        } else {
+            upload.replayable = false;
+            upload.replay = Vec::new();
+        }
+    }
+
+    /// Ends the request: its record is counted and handed on, once.
+    pub(super) fn finish(&mut self, reason: Reason, ended: Instant) {
+        if let Some(mut record) = self.record.take() {
+            record.reason = reason;
+            record.duration_us = micros(ended.saturating_duration_since(self.started));
+            self.worker.finish(&self.serving, self.place(), record);
+        }
+    }
+
+    /// How long the present wait may take, and what it means when it takes longer.
+    pub(super) fn patience(&self, client_blocked: bool, limits: &Limits) -> (Duration, Reason) {
+        if client_blocked {
+            (limits.response_idle_timeout, Reason::ClientClosed)
+        } else if self.download.head_sent {
+            (limits.response_idle_timeout, Reason::ResponseIdle)
+        } else if self.upload.complete
+            || self.upload.broken
+            || self.upload.awaits_continue
+            || !self.upload.backlog.is_empty()
+        {
+            (limits.response_head_timeout, Reason::ResponseTimeout)
+        } else {
+            (limits.body_idle_timeout, Reason::BodyTimeout)
+        }
+    }
+
+    /// Lines that tell the client the cookies of the sticky gateways it passed; nearly always none.
+    pub(super) fn cookie_lines(&self, secure: bool) -> Vec<u8> {
+        let mut lines = Vec::new();
+        let Some(decision) = &self.decision else { return lines };
+        let hops = decision.chain.hops();
+        for (index, hop) in hops.iter().enumerate() {
+            let Some(gateway) = self.serving.table.gateways().get(hop.gateway) else { continue };
+            let Some(name) = &gateway.cookie else { continue };
+            // Only the last gateway of a chain has endpoints.
+            let endpoint = (gateway.wire.sticky == Sticky::Instance && index + 1 == hops.len())
+                .then(|| self.lease.as_ref().map(|lease| lease.index))
+                .flatten();
+            // A cookie that names an endpoint which was passed by is replaced.
+            if hop.cookie == CookiePlan::None || (hop.cookie == CookiePlan::Keep && endpoint == hop.instance) {
+                continue;
+            }
+            lines.extend_from_slice(b"Set-Cookie: ");
+            lines.extend_from_slice(name.as_bytes());
+            lines.push(b'=');
+            lines.extend_from_slice(gateway.cookie_value(hop.route, endpoint).as_bytes());
+            lines.extend_from_slice(b"; Path=/; HttpOnly; SameSite=Lax");
+            if secure {
+                lines.extend_from_slice(b"; Secure");
+            }
+            lines.extend_from_slice(b"\r\n");
+        }
+        lines
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // Only when the connection's task is dropped in the middle of a request: the drain limit has passed.
+        self.finish(Reason::Drained, Instant::now());
+    }
+}
+
+/// A record that says nothing yet but when, where and under which table.
+pub(super) fn blank_record(worker: &Worker, serving: &Serving, arrival: Arrival) -> Record {
+    let generation = serving.table.generation();
+    let took = arrival.heard.saturating_duration_since(arrival.began);
+    let head_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+    Record {
+        started_unix_ns: worker.unix_ns().saturating_sub(head_ns),
+        labels: serving.labels(Place::Nowhere),
+        epoch: generation.epoch,
+        revision: generation.revision,
+        reason: Reason::Completed,
+        status: 0,
+        upstream_status: 0,
+        client: SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port()),
+        method: Text::default(),
+        host: Text::default(),
+        path: Text::default(),
+        http_minor: 1,
+        endpoint: None,
+        endpoint_lookup: None,
+        request_id: Text::default(),
+        retries: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        head_us: micros(took),
+        connect_us: None,
+        upstream_us: None,
+        duration_us: 0,
+    }
+}
+
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

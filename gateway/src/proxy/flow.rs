@@ -1,0 +1,88 @@
+//! Bytes between sockets without a buffer per connection: what a peer does not take at once is kept, nothing else.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that a peer has not taken yet. Empty, and without memory, nearly always.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Backlog {
+    /// Whether the peer has taken everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// These bytes, to be written.
+    pub(super) fn holding(bytes: Vec<u8>) -> Self {
+        Self { bytes, start: 0 }
+    }
+
+    /// Writes what the peer takes now and keeps the rest. An error means that it took nothing of them.
+    pub(super) fn send<W: AsyncWrite + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        writer: &mut W,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let mut rest = bytes;
+        while self.is_empty() && !rest.is_empty() {
+            match Pin::new(&mut *writer).poll_write(context, rest) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => rest = rest.get(written..).unwrap_or_default(),
+                // The next write tells the error again; that something went before must not be forgotten.
+                Poll::Ready(Err(_)) if rest.len() < bytes.len() => break,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        self.bytes.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// Writes what was kept. Ready when the peer has taken everything.
+    pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
+        &mut self,
+        context: &mut Context<'_>,
+        writer: &mut W,
+    ) -> Poll<io::Result<()>> {
+        while let Some(rest @ [_, ..]) = self.bytes.get(self.start..) {
+            match Pin::new(&mut *writer).poll_write(context, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.start += written,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        // Frees the memory: a connection holds none between two blocked writes.
+        *self = Self::default();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Forgets what was kept.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Reads what is there. The room must be larger than what is expected: a read that does not fill it tells the runtime
+/// that nothing is left, which saves the next system call.
+#[inline]
+pub(super) fn poll_read<R: AsyncRead + Unpin>(
+    context: &mut Context<'_>,
+    reader: &mut R,
+    room: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut room = ReadBuf::new(room);
+    match Pin::new(reader).poll_read(context, &mut room) {
+        Poll::Ready(Ok(())) => Poll::Ready(Ok(room.filled().len())),
+        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+        Poll::Pending => Poll::Pending,
+    }
+}

@@ -1,0 +1,305 @@
+//! The first half of a request: wait for its head, decide, and send it on, all in one step when it comes whole.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "hot path over the scratch buffer: each range ends where the read or the parsed head before it says"
+)]
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use vamp_record::Reason;
+use vamp_routing::{Chain, Refusal};
+
+use super::connection::{ClientStream, Connection};
+use super::exchange::{Arrival, Exchange, RoutedHead};
+use super::flow::poll_read;
+use super::scratch::Scratch;
+use crate::http1::{Body, Fault, HeadLimits, Onward, RequestHead, Storage, client_address, may_be_complete};
+use crate::upstream;
+
+/// What came of waiting for a request.
+pub(super) enum Heard {
+    /// The client left or was idle for too long, or the port goes away: nothing is owed.
+    Gone,
+    /// A head began and did not end in time.
+    TooSlow(Arrival),
+    /// A head that can't be taken.
+    Refused(Fault, Arrival),
+    /// A request.
+    Request(Box<Exchange>),
+}
+
+/// How far the waiting for one request is.
+#[derive(Debug, Default)]
+pub(super) struct Hearing {
+    /// When the first byte came.
+    began: Option<Instant>,
+    /// Whether bytes that came behind the request before were looked at.
+    resumed: bool,
+    /// Bytes of an incomplete head at which it is looked at again even without an empty line: it may be over a limit.
+    look_again_at: usize,
+}
+
+impl<C: ClientStream> Connection<C> {
+    pub(super) fn poll_hear(
+        &mut self,
+        context: &mut Context<'_>,
+        scratch: &mut Scratch,
+        hearing: &mut Hearing,
+    ) -> Poll<Heard> {
+        if !hearing.resumed {
+            hearing.resumed = true;
+            if !self.saved.is_empty()
+                && let Some(heard) = self.look_at_saved(context, scratch, hearing, Instant::now())
+            {
+                return Poll::Ready(heard);
+            }
+        }
+        loop {
+            match poll_read(context, &mut self.client, scratch.room()) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Heard::Gone),
+                Poll::Ready(Ok(bytes)) => {
+                    if let Some(heard) = self.look_at_read(context, scratch, hearing, bytes) {
+                        return Poll::Ready(heard);
+                    }
+                }
+                Poll::Pending => break,
+            }
+        }
+        if hearing.began.is_none() && self.is_leaving(context) {
+            return Poll::Ready(Heard::Gone);
+        }
+        let limits = &self.worker.limits;
+        let deadline = match hearing.began {
+            Some(began) => began + limits.head_timeout,
+            None if self.served => self.free_since + limits.keep_alive_timeout,
+            None => self.free_since + limits.head_timeout,
+        };
+        if !self.timer.is_over(context, deadline) {
+            return Poll::Pending;
+        }
+        Poll::Ready(hearing.began.map_or(Heard::Gone, |began| Heard::TooSlow(self.arrival(began, Instant::now()))))
+    }
+
+    #[inline]
+    fn look_at_read(
+        &mut self,
+        context: &mut Context<'_>,
+        scratch: &mut Scratch,
+        hearing: &mut Hearing,
+        bytes: usize,
+    ) -> Option<Heard> {
+        let now = Instant::now();
+        let end = Scratch::START + bytes;
+        if self.saved.is_empty() {
+            let began = *hearing.began.get_or_insert(now);
+            let heard = self.look(context, scratch, end, self.arrival(began, now));
+            if heard.is_none() {
+                self.saved.extend_from_slice(&scratch.buffer[Scratch::START..end]);
+                hearing.look_again_at = 2 * bytes;
+            }
+            return heard;
+        }
+        let before = self.saved.len();
+        self.saved.extend_from_slice(&scratch.buffer[Scratch::START..end]);
+        let look = may_be_complete(&self.saved, before) || self.saved.len() >= hearing.look_again_at;
+        if look { self.look_at_saved(context, scratch, hearing, now) } else { None }
+    }
+
+    #[cold]
+    fn look_at_saved(
+        &mut self,
+        context: &mut Context<'_>,
+        scratch: &mut Scratch,
+        hearing: &mut Hearing,
+        now: Instant,
+    ) -> Option<Heard> {
+        let began = *hearing.began.get_or_insert(now);
+        let saved = std::mem::take(&mut self.saved);
+        let end = scratch.load(&saved);
+        let heard = self.look(context, scratch, end, self.arrival(began, now));
+        if heard.is_none() {
+            hearing.look_again_at = (2 * saved.len()).min(self.worker.limits.head_bytes_max.max(saved.len() + 1));
+            self.saved = saved;
+        }
+        heard
+    }
+
+    fn arrival(&self, began: Instant, heard: Instant) -> Arrival {
+        Arrival { began, heard, peer: self.peer }
+    }
+
+    /// Looks at the bytes from the scratch buffer's start to `end`; `None` when the head is incomplete.
+    fn look(
+        &mut self,
+        context: &mut Context<'_>,
+        scratch: &mut Scratch,
+        end: usize,
+        arrival: Arrival,
+    ) -> Option<Heard> {
+        let fresh_id = scratch.next_request_id();
+        let Scratch { buffer, head: out, .. } = &mut *scratch;
+        let mut storage = Storage::new();
+        let limits = self.head_limits();
+        let head = match RequestHead::parse(&buffer[Scratch::START..end], &mut storage, &limits) {
+            Ok(Some(head)) => head,
+            Ok(None) => return None,
+            Err(fault) => return Some(Heard::Refused(fault, arrival)),
+        };
+        let body_start = Scratch::START + head.bytes;
+        let mut exchange = self.admit(&head, &fresh_id, arrival, out);
+        self.take_body(scratch, &mut exchange, body_start, end, context);
+        Some(Heard::Request(exchange))
+    }
+
+    /// Decides where the request goes and writes the head that goes there.
+    fn admit(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        fresh_id: &[u8],
+        arrival: Arrival,
+        out: &mut Vec<u8>,
+    ) -> Box<Exchange> {
+        // The one place where a request gets its table.
+        let serving = self.worker.serving();
+        let client = client_address(self.peer.ip(), &self.worker.trusted_proxies, head);
+        let id = head.request_id().unwrap_or(fresh_id);
+        let mut exchange = Box::new(Exchange::new(Rc::clone(&self.worker), serving, head, client, arrival, id));
+        let routed = RoutedHead { head, source: client };
+        let verdict = match exchange.serving.entry(self.listener.id()) {
+            Some(entry) => self.worker.decide(&exchange.serving, entry, &routed),
+            None => Err(Refusal::UnknownHost),
+        };
+        exchange.decided(verdict);
+        let Some(decision) = &exchange.decision else { return exchange };
+        let mut cookies: [&[u8]; Chain::MAX] = [b""; Chain::MAX];
+        let mut count = 0;
+        for hop in decision.chain.hops() {
+            let gateway = exchange.serving.table.gateways().get(hop.gateway);
+            if let Some(name) = gateway.and_then(|gateway| gateway.cookie.as_deref()) {
+                cookies[count] = name.as_bytes();
+                count += 1;
+            }
+        }
+        out.clear();
+        let onward = Onward {
+            path: decision.rewritten_path.as_deref().map(str::as_bytes),
+            peer: &self.peer_text,
+            trusted: self.trusted,
+            secure: self.secure,
+            host: self.local_text.as_bytes(),
+            request_id: fresh_id,
+            cookies: &cookies[..count],
+        };
+        head.write_onward(&onward, out);
+        exchange
+    }
+
+    /// Takes what came of the body with the head, keeps what came behind it, and sends the request on if it can.
+    fn take_body(
+        &mut self,
+        scratch: &mut Scratch,
+        exchange: &mut Exchange,
+        body_start: usize,
+        end: usize,
+        context: &mut Context<'_>,
+    ) {
+        let mut body_end = body_start;
+        if !exchange.upload.complete {
+            match self.take_upload(exchange, &scratch.buffer[body_start..end]) {
+                Ok(bytes) => body_end += bytes,
+                Err(reason) => exchange.refused = exchange.refused.or(Some(reason)),
+            }
+        }
+        if body_end < end {
+            self.saved.extend_from_slice(&scratch.buffer[body_end..end]);
+        }
+        if exchange.refused.is_none() {
+            self.send_first(scratch, exchange, body_start, body_end, context);
+        }
+    }
+
+    /// How many of these bytes belong to the request's body; counts them.
+    pub(super) fn take_upload(&self, exchange: &mut Exchange, bytes: &[u8]) -> Result<usize, Reason> {
+        let taken = exchange.upload.body.advance(bytes).map_err(|_| Reason::BadRequest)?;
+        exchange.upload.complete = taken.complete;
+        let mut total = 0;
+        exchange.note(|record| {
+            record.bytes_in += taken.bytes as u64;
+            total = record.bytes_in;
+        });
+        let announced = match exchange.upload.body {
+            Body::Length(left) => total.saturating_add(left),
+            _ => total,
+        };
+        match self.worker.limits.body_bytes_max {
+            Some(limit) if announced > limit => Err(Reason::BodyTooLarge),
+            _ => Ok(taken.bytes),
+        }
+    }
+
+    /// Leases an endpoint and sends it the request over a pooled connection, or keeps the request until one is open.
+    fn send_first(
+        &mut self,
+        scratch: &mut Scratch,
+        exchange: &mut Exchange,
+        body_start: usize,
+        body_end: usize,
+        context: &mut Context<'_>,
+    ) {
+        let Some(decision) = &exchange.decision else { return };
+        let Some(lease) = upstream::pick(&exchange.serving, decision, &exchange.tried) else {
+            exchange.refused = Some(Reason::NoEndpoint);
+            return;
+        };
+        let with_head = if body_start < body_end { scratch.place_head(body_start) } else { None };
+        let sent = loop {
+            let Some(mut connection) = lease.idle(&self.worker) else { break false };
+            if !exchange.asked.idempotent && !is_silent(&connection.stream) {
+                continue;
+            }
+            let backlog = &mut exchange.upload.backlog;
+            let result = match with_head {
+                Some(start) => backlog.send(context, &mut connection.stream, &scratch.buffer[start..body_end]),
+                None => backlog.send(context, &mut connection.stream, &scratch.head).and_then(|()| {
+                    backlog.send(context, &mut connection.stream, &scratch.buffer[body_start..body_end])
+                }),
+            };
+            if result.is_ok() {
+                exchange.upstream = Some(connection);
+                exchange.pooled = true;
+                break true;
+            }
+            // It was closed, and took nothing: the next one.
+            backlog.clear();
+        };
+        if !sent || exchange.asked.idempotent {
+            let mut replay = scratch.take_spare();
+            replay.extend_from_slice(&scratch.head);
+            replay.extend_from_slice(&scratch.buffer[body_start..body_end]);
+            exchange.upload.replay = replay;
+            exchange.upload.replayable = true;
+        }
+        exchange.asks(lease);
+    }
+
+    pub(super) fn head_limits(&self) -> HeadLimits {
+        let limits = &self.worker.limits;
+        HeadLimits {
+            head_bytes_max: limits.head_bytes_max,
+            target_bytes_max: limits.target_bytes_max,
+            fields_max: limits.fields_max,
+        }
+    }
+}
+
+/// Whether nothing was received on a pooled connection, not even its end, asked from the kernel: for requests that
+/// must not be sent twice, the runtime's knowledge may be one turn old.
+fn is_silent(stream: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    let peeked = socket2::SockRef::from(stream).peek(&mut byte);
+    peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
