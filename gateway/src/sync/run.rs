@@ -72,10 +72,11 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 async fn next_degradations(degradations: &mut watch::Receiver<Vec<Degradation>>, known: &[Degradation]) -> Input {
-    match degradations.wait_for(|degradations| degradations != known).await {
-        Ok(changed) => Input::Degraded(changed.clone()),
+    let changed = degradations.wait_for(|degradations| degradations != known).await.ok().map(|changed| changed.clone());
+    match changed {
+        Some(changed) => Input::Degraded(changed),
         // Whoever serves is gone; so are its reports.
-        Err(_) => std::future::pending().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -296,10 +297,10 @@ impl Driver {
             Done::Read(Err(fault)) => Input::Read(Err(fault)),
             Done::Applied(manifest, answer) => {
                 if answer.is_ok() {
-                    self.stock.keep_only(&[&manifest]);
+                    self.stock.keep_only(&manifest);
                     self.current = Some(manifest);
                 } else if let Some(current) = &self.current {
-                    self.stock.keep_only(&[current]);
+                    self.stock.keep_only(current);
                 }
                 Input::Applied(answer)
             }
@@ -505,3 +506,7 @@ fn lease_fault(error: &StoreError) -> LeaseFault {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "run_tests.rs"]
+mod tests;

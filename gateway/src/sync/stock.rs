@@ -49,14 +49,10 @@ impl Stock {
         self.lock().gateways.insert(digest, Value { bytes, gateway: Some(gateway) });
     }
 
-    /// Throws away what these tables do not need.
-    pub(crate) fn keep_only(&self, manifests: &[&Manifest]) {
-        let entries = manifests.iter().flat_map(|manifest| &manifest.entries);
-        let needed: HashSet<Digest> = entries.map(|entry| entry.digest).collect();
-        let pages: HashSet<Digest> = manifests.iter().flat_map(|manifest| &manifest.pages).copied().collect();
-        let mut values = self.lock();
-        values.gateways.retain(|digest, _| needed.contains(digest));
-        values.pages.retain(|digest, _| pages.contains(digest));
+    /// Throws away the gateways that this table does not need.
+    pub(crate) fn keep_only(&self, manifest: &Manifest) {
+        let needed: HashSet<Digest> = manifest.entries.iter().map(|entry| entry.digest).collect();
+        self.lock().gateways.retain(|digest, _| needed.contains(digest));
     }
 
     /// Puts a table together. The gateways are lent, not copied: [`Stock::take_back`] returns them.
@@ -113,6 +109,7 @@ impl Stock {
             let page = self.page(store, namespace, *digest);
             pages.push(patiently(page).await?.map_err(|error| fault(&error))?);
         }
+        self.lock().pages.retain(|digest, _| manifest.pages.contains(digest));
         if !pages.is_empty() {
             manifest.complete(pages).map_err(|error| fault(&error.into()))?;
         }
