@@ -90,7 +90,7 @@ pub struct RestoreRequest {
 /// The half of the control plane without HTTP.
 #[derive(Debug)]
 pub struct Core {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// The core's work in the background; ends when it is dropped.

@@ -13,7 +13,8 @@ pub fn lint(plan: &Plan, previous: Option<&CompiledTable>) -> Result<CompiledTab
 }
 
 fn finding(problem: Problem) -> Finding {
-    Finding::gateway(&problem.gateway, pointer(&problem.path), problem.message, "")
+    let message = format!("gateway `{}`: {}", problem.gateway, problem.message);
+    Finding::gateway(&problem.gateway, pointer(&problem.path), message, "")
 }
 
 /// `routes["[127.0.0.1:80]"].condition` as a JSON pointer; a path of another form points at the gateway.

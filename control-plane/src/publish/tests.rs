@@ -237,3 +237,87 @@ async fn the_last_gateway_gone_is_a_table_too() {
     world.is_published(empty.generation).await;
     assert!(entry_names(&world.store).await.is_empty());
 }
+
+/// The same on a real etcd, with what happens to one.
+mod real {
+    use std::sync::Arc;
+
+    use vamp_store::testing::Etcd;
+
+    use super::*;
+    use crate::core::Tasks;
+    use crate::core::tests::start;
+
+    struct Real {
+        etcd: Etcd,
+        directory: tempfile::TempDir,
+        store: SharedStore,
+        core: Arc<Core>,
+        tasks: Option<Tasks>,
+    }
+
+    impl Real {
+        async fn new() -> Self {
+            let etcd = Etcd::start().await;
+            let directory = tempfile::tempdir().unwrap();
+            let store = etcd.store();
+            let (core, tasks) = start(&directory, "vamp.db", &store).await;
+            Self { etcd, directory, store, core, tasks: Some(tasks) }
+        }
+
+        async fn put_and_publish(&self, text: &str) -> Generation {
+            let generation = put(&self.core, text).await.unwrap().generation;
+            self.is_published(generation).await;
+            generation
+        }
+
+        async fn is_published(&self, generation: Generation) {
+            eventually("the table is in etcd", DEADLINE, async || {
+                let found = tables::read_manifest(self.store.as_ref(), "default").await;
+                found.is_ok_and(|stored| stored.is_some_and(|stored| stored.manifest.generation == generation))
+            })
+            .await;
+            eventually("it is reported", DEADLINE, async || self.core.rollout().published).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_kill_between_persist_and_publish_and_an_etcd_that_was_away() {
+        let mut real = Real::new().await;
+        let first = real.put_and_publish(SHOP).await;
+        real.etcd.kill().await;
+        let second = put(&real.core, OTHER).await.unwrap().generation;
+        is_in(&real.core, StoreState::Unreachable).await;
+        drop(real.tasks.take());
+        real.etcd.restart().await;
+        assert_eq!(published(&real.store).await, Some(first));
+        let (core, tasks) = start(&real.directory, "vamp.db", &real.store).await;
+        (real.core, real.tasks) = (core, Some(tasks));
+        real.is_published(second).await;
+        real.etcd.kill().await;
+        let third = put(&real.core, THIRD).await.unwrap().generation;
+        real.etcd.restart().await;
+        real.is_published(third).await;
+        real.etcd.compact().await;
+        real.etcd.pause().await;
+        let fourth = put(&real.core, "{kind: gateways, name: fourth, routes: {}}").await.unwrap().generation;
+        real.etcd.go_on().await;
+        real.is_published(fourth).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_etcd_that_was_restored_from_an_old_copy_or_wiped_by_hand() {
+        let mut real = Real::new().await;
+        real.put_and_publish(SHOP).await;
+        let backup = real.etcd.save().await;
+        let second = real.put_and_publish(OTHER).await;
+        real.etcd.restore(&backup).await;
+        real.is_published(second).await;
+        assert_eq!(entry_names(&real.store).await, ["other", "shop"]);
+        real.etcd.ctl(&["del", "--prefix", "/"]).await;
+        real.is_published(second).await;
+        let stored = tables::read_manifest(real.store.as_ref(), "default").await.unwrap().unwrap();
+        let digests = stored.manifest.entries.iter().map(|entry| entry.digest);
+        assert_eq!(tables::read_gateways(real.store.as_ref(), "default", digests).await.unwrap().len(), 2);
+    }
+}

@@ -4,6 +4,8 @@
 mod ask;
 mod counts;
 mod sum;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
