@@ -9,10 +9,10 @@ pub mod limits;
 #[allow(dead_code, unused_imports, reason = "the accept loop and the engine that use it follow")]
 mod listen;
 pub mod logging;
-#[allow(dead_code, unused_imports, reason = "the accept loop that uses it follows")]
-mod proxy;
 #[allow(dead_code, unused_imports, reason = "the accept loop and the engine that use it follow")]
 pub mod plane;
+#[allow(dead_code, unused_imports, reason = "the accept loop that uses it follows")]
+mod proxy;
 #[allow(dead_code, unused_imports, reason = "the accept loop and the engine that use it follow")]
 mod serving;
 pub mod settings_file;

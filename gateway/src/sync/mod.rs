@@ -19,6 +19,8 @@ use vamp_routing::wire::{Degradation, Table};
 use vamp_routing::{CompiledTable, Problem};
 use vamp_store::SharedStore;
 
+use crate::plane::DataPlane;
+
 pub use run::run;
 pub use status::{Outcomes, SyncState, SyncStatus};
 
@@ -32,6 +34,21 @@ pub trait Serve: Send + Sync {
     async fn apply(&self, table: CompiledTable) -> Vec<Degradation>;
     /// What does not work about the table in service, as it comes and goes.
     fn degradations(&self) -> watch::Receiver<Vec<Degradation>>;
+}
+
+#[async_trait::async_trait]
+impl Serve for DataPlane {
+    fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>> {
+        self.compile(table)
+    }
+
+    async fn apply(&self, table: CompiledTable) -> Vec<Degradation> {
+        self.apply(table).await
+    }
+
+    fn degradations(&self) -> watch::Receiver<Vec<Degradation>> {
+        self.degradations()
+    }
 }
 
 /// Whose tables are followed, and as whom.

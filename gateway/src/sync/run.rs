@@ -359,19 +359,16 @@ impl Driver {
 }
 
 fn log_changes(before: &SyncStatus, now: &SyncStatus) {
-    if let Some(table) = now.applied.filter(|_| now.applied != before.applied) {
-        tracing::info!(%table, "a table is in service");
-    }
     if let Some(refused) = now.refused.as_ref().filter(|_| now.refused != before.refused) {
         tracing::warn!(table = %refused.generation, "a table is refused: {}", refused.reason);
     }
-    for problem in now.problems.iter().filter(|problem| !before.problems.contains(problem)) {
-        let gateway = problem.gateway.as_deref().unwrap_or_default();
-        tracing::warn!(gateway.name = gateway, "{}", problem.message);
+    // The data plane tells of its gateways itself.
+    let own = |status: &SyncStatus| status.problems.iter().filter(|problem| problem.gateway.is_none()).cloned();
+    for problem in own(now).filter(|problem| !before.problems.contains(problem)) {
+        tracing::warn!("{}", problem.message);
     }
-    for problem in before.problems.iter().filter(|problem| !now.problems.contains(problem)) {
-        let gateway = problem.gateway.as_deref().unwrap_or_default();
-        tracing::info!(gateway.name = gateway, "no longer so: {}", problem.message);
+    for problem in own(before).filter(|problem| !now.problems.contains(problem)) {
+        tracing::info!("no longer so: {}", problem.message);
     }
     match (&before.fault, &now.fault) {
         (None, Some(fault)) => tracing::warn!("the store can't be read, what is served stays: {fault}"),

@@ -12,6 +12,8 @@ use vamp_store::testing::Etcd;
 use vamp_store::values;
 
 use super::*;
+use crate::limits::Limits;
+use crate::plane::{DataPlane, PlaneSettings};
 
 /// Longer than anything waits for; on the store in process this is made-up time.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -61,15 +63,7 @@ impl Process {
             applied: Mutex::default(),
             degradations: watch::Sender::new(Vec::new()),
         });
-        let settings = SyncSettings {
-            store: Arc::clone(store),
-            namespace: namespace.to_owned(),
-            gateway_id: "g1".to_owned(),
-            boot: rand::random::<u64>().to_string(),
-            admin_url: "http://127.0.0.1:1988".to_owned(),
-            data_dir: directory.path().join("data"),
-            version: "0.1.0".to_owned(),
-        };
+        let settings = settings_for(store, directory, namespace);
         let (sender, status) = watch::channel(SyncStatus::default());
         let (stop, stopped) = watch::channel(false);
         let served: Arc<dyn Serve> = plane.clone();
@@ -102,6 +96,18 @@ impl Process {
     async fn kill(self) {
         self.task.abort();
         drop(self.task.await);
+    }
+}
+
+fn settings_for(store: &SharedStore, directory: &TempDir, namespace: &str) -> SyncSettings {
+    SyncSettings {
+        store: Arc::clone(store),
+        namespace: namespace.to_owned(),
+        gateway_id: "g1".to_owned(),
+        boot: rand::random::<u64>().to_string(),
+        admin_url: "http://127.0.0.1:1988".to_owned(),
+        data_dir: directory.path().join("data"),
+        version: "0.1.0".to_owned(),
     }
 }
 
@@ -569,6 +575,39 @@ async fn a_store_that_falls_silent_blocks_neither_a_start_nor_a_stop() {
     is_silent.send_replace(false);
     process.serves(1).await;
     process.stop().await;
+}
+
+#[tokio::test]
+async fn a_taken_port_of_the_real_data_plane_is_acknowledged_until_it_is_free() {
+    let (store, _handle, directory) = world();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let settings = PlaneSettings {
+        bind: vec![std::net::Ipv4Addr::LOCALHOST.into()],
+        virtual_hosts_port: None,
+        threads: 1,
+        trusted_proxies: Vec::new(),
+        limits: Limits::default(),
+    };
+    let plane = DataPlane::start(settings, crate::ship::Recorder::new(1, 16)).unwrap();
+    let (sender, status) = watch::channel(SyncStatus::default());
+    let (stop, stopped) = watch::channel(false);
+    let task = tokio::spawn(run(settings_for(&store, &directory, "default"), plane.clone(), sender, stopped));
+    publish(&store, 1, &[gateway("shop", port)]).await;
+    let told = async |problems: usize| {
+        vamp_store::testing::eventually("the control plane knows", DEADLINE, async || {
+            let told = registration(&store).await;
+            told.is_some_and(|told| told.applied == Some(generation(1)) && told.problems.len() == problems)
+        })
+        .await;
+    };
+    told(1).await;
+    assert_eq!(status.borrow().problems[0].gateway.as_deref(), Some("shop"));
+    drop(taken);
+    told(0).await;
+    stop.send_replace(true);
+    task.await.unwrap();
+    plane.drain().await;
 }
 
 #[tokio::test]
