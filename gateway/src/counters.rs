@@ -286,7 +286,9 @@ mod tests {
     #[test]
     fn a_value_on_a_bound_belongs_to_the_bound() {
         let histogram = Histogram::default();
-        [0, 500, 501, 60_000_000, 60_000_001, u64::MAX / 2].into_iter().for_each(|us| histogram.add(us));
+        for us in [0, 500, 501, 60_000_000, 60_000_001, u64::MAX / 2] {
+            histogram.add(us);
+        }
         let mut sum = Distribution::default();
         histogram.add_to(&mut sum);
         let mut wanted = [0; BUCKETS];

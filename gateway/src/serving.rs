@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use vamp_record::RouteLabels;
 use vamp_record::split::{GatewayCounts, LevelCounts, LevelKind, RouteCounts, ShareCount};
-use vamp_routing::wire::{Balance, Share};
+use vamp_routing::wire::Balance;
 use vamp_routing::{
     Chain, CompiledGateway, CompiledRoute, CompiledTable, DecidedBy, Draws, Entry, Head, Level, LevelRef, Verdict,
 };
@@ -40,14 +40,10 @@ pub(crate) struct Serving {
     /// The table.
     pub(crate) table: CompiledTable,
     gateways: Vec<Arc<GatewayState>>,
-    /// Index of the gateway of each port up to the highest one, [`NO_GATEWAY`] where there is none.
-    ports: Box<[u32]>,
     virtual_hosts_port: Option<u16>,
     nowhere: Arc<RouteLabels>,
     nowhere_counters: Arc<RouteCounters>,
 }
-
-const NO_GATEWAY: u32 = u32::MAX;
 
 /// What belongs to one gateway of a table. Shared between tables while the gateway's value does not change.
 #[derive(Debug)]
@@ -102,7 +98,6 @@ impl Serving {
         Self {
             table: CompiledTable::default(),
             gateways: Vec::new(),
-            ports: Box::default(),
             virtual_hosts_port,
             nowhere: Arc::default(),
             nowhere_counters: Arc::new(RouteCounters::new(threads)),
@@ -113,11 +108,9 @@ impl Serving {
     pub(crate) fn follow(&self, table: CompiledTable, registry: &mut Registry, threads: usize) -> Self {
         let mut build = Build { registry, threads, now_unix_ms: now_unix_ms() };
         let gateways: Vec<_> = table.gateways().iter().map(|gateway| self.gateway_state(gateway, &mut build)).collect();
-        let ports = ports(&table, self.virtual_hosts_port);
         Self {
             table,
             gateways,
-            ports,
             virtual_hosts_port: self.virtual_hosts_port,
             nowhere: Arc::clone(&self.nowhere),
             nowhere_counters: Arc::clone(&self.nowhere_counters),
@@ -139,21 +132,13 @@ impl Serving {
         if self.virtual_hosts_port == Some(listener.0) {
             return Some(Entry::VirtualHosts);
         }
-        let gateway = self.ports.get(usize::from(listener.0)).filter(|gateway| **gateway != NO_GATEWAY)?;
-        usize::try_from(*gateway).ok().map(Entry::Gateway)
+        self.table.at_port(listener.0).map(Entry::Gateway)
     }
 
     /// Decides one request, takes the tickets that it needs, and counts what came of them.
     pub(crate) fn decide<H: Head>(&self, thread: usize, entry: Entry, head: &H) -> Verdict {
-        let mut tickets = Tickets {
-            serving: self,
-            drawn: [LevelRef { gateway: 0, level: 0 }; DRAWN_INLINE],
-            count: 0,
-            more: Vec::new(),
-        };
-        let verdict = self.table.route(entry, head, &mut tickets);
+        let verdict = self.table.route(entry, head, &mut Tickets { serving: self, thread });
         let chain = verdict.as_ref().ok().map(|decision| &decision.chain);
-        tickets.drawn().for_each(|at| self.count_ticket(thread, at, chain));
         for hop in chain.map(Chain::hops).unwrap_or_default() {
             if let Some(route) = self.route(hop.gateway, hop.route) {
                 route.counters.decided(thread, hop.decided_by);
@@ -238,34 +223,9 @@ impl Serving {
         }
     }
 
-    fn account(&self, at: LevelRef) -> Option<&Account> {
-        self.gateways.get(at.gateway)?.accounts.get(at.level).map(|account| &**account)
-    }
-
-    /// Counts where a ticket went: to the route that the weights gave, or to the route (0) or the rest (1) of a strength.
-    fn count_ticket(&self, thread: usize, at: LevelRef, chain: Option<&Chain>) {
-        let Some(level) = self.table.gateways().get(at.gateway).and_then(|gateway| gateway.levels().get(at.level))
-        else {
-            return;
-        };
-        let hop = chain.and_then(|chain| chain.hops().iter().find(|hop| hop.gateway == at.gateway));
-        let side = match (level.strength_of, hop) {
-            (Some(route), Some(hop)) if hop.route == route && hop.decided_by == DecidedBy::Condition => 0,
-            (Some(_), _) => 1,
-            (None, Some(hop)) => hop.route,
-            (None, None) => return,
-        };
-        let shares = || if level.strength_of.is_some() { 2 } else { self.routes(at.gateway) };
-        let slot = self
-            .account(at)
-            .and_then(|account| account.delivered.slot(thread, || (0..shares()).map(|_| Count::default()).collect()));
-        if let Some(count) = slot.and_then(|slot| slot.get(side)) {
-            count.add(1);
-        }
-    }
-
-    fn routes(&self, gateway: usize) -> usize {
-        self.gateways.get(gateway).map_or(0, |state| state.routes.len())
+    fn account(&self, at: LevelRef) -> Option<(&Level, &Account)> {
+        let level = self.table.gateways().get(at.gateway)?.levels().get(at.level)?;
+        Some((level, self.gateways.get(at.gateway)?.accounts.get(at.level)?))
     }
 
     /// What was counted of each split since its shares last changed.
@@ -296,22 +256,6 @@ impl Serving {
         }
         all
     }
-}
-
-/// The gateway of each port. The port of the virtual hosts is not among them, even when a gateway wants it.
-fn ports(table: &CompiledTable, virtual_hosts_port: Option<u16>) -> Box<[u32]> {
-    let mut ports = Vec::new();
-    for (index, gateway) in table.gateways().iter().enumerate() {
-        let Some(port) = gateway.wire.port.filter(|port| Some(*port) != virtual_hosts_port) else { continue };
-        let port = usize::from(port);
-        if ports.len() <= port {
-            ports.resize(port + 1, NO_GATEWAY);
-        }
-        if let Some(place) = ports.get_mut(port) {
-            *place = u32::try_from(index).unwrap_or(NO_GATEWAY);
-        }
-    }
-    ports.into()
 }
 
 struct Build<'r> {
@@ -390,6 +334,15 @@ impl Account {
         Self { ticket, since_unix_ms, delivered: PerThread::new(threads) }
     }
 
+    fn take(&self, level: &Level, thread: usize) -> u64 {
+        let ticket = self.ticket.0.fetch_add(1, Ordering::Relaxed);
+        let slot = self.delivered.slot(thread, || level.shares.iter().map(|_| Count::default()).collect());
+        if let Some(count) = slot.and_then(|slot| slot.get(level.pick(ticket))) {
+            count.add(1);
+        }
+        ticket
+    }
+
     fn delivered(&self, shares: usize) -> Vec<u64> {
         let mut sums = vec![0; shares];
         for slot in self.delivered.used() {
@@ -412,63 +365,45 @@ fn gateway_counts(gateway: &CompiledGateway, state: &GatewayState) -> GatewayCou
 
 fn level_counts(gateway: &CompiledGateway, level: &Level, account: &Account) -> LevelCounts {
     let strength_of = level.strength_of.and_then(|route| gateway.routes.get(route));
-    let wanted: Vec<(String, Share)> = match strength_of {
-        Some(route) => {
-            let strength = route.wire.condition_strength;
-            vec![(route.wire.name.clone(), strength), (String::new(), Share(Share::WHOLE.0.saturating_sub(strength.0)))]
-        }
-        None => gateway.routes.iter().map(|route| (route.wire.name.clone(), route.wire.weight)).collect(),
+    let names: Vec<&str> = match strength_of {
+        Some(route) => vec![&route.wire.name, ""],
+        None => gateway.routes.iter().map(|route| route.wire.name.as_str()).collect(),
     };
-    let delivered = account.delivered(wanted.len());
+    let delivered = account.delivered(level.shares.len());
+    let shares = names.into_iter().zip(&level.shares).zip(&delivered).map(|((name, wanted), delivered)| ShareCount {
+        route: name.to_owned(),
+        wanted: wanted.0,
+        delivered: *delivered,
+    });
     LevelCounts {
         kind: if strength_of.is_some() { LevelKind::Strength } else { LevelKind::Weights },
         route: strength_of.map(|route| route.wire.name.clone()),
         since_unix_ms: account.since_unix_ms,
         tickets: delivered.iter().sum(),
-        shares: wanted
-            .into_iter()
-            .zip(delivered)
-            .map(|((route, wanted), delivered)| ShareCount { route, wanted: wanted.0, delivered })
-            .collect(),
+        shares: shares.collect(),
     }
 }
 
-/// Levels that most requests draw from at most; one more costs an allocation.
-const DRAWN_INLINE: usize = 8;
-
-/// Takes tickets for one request, and remembers from where.
+/// Takes tickets for one request, and counts where they fall.
 struct Tickets<'s> {
     serving: &'s Serving,
-    drawn: [LevelRef; DRAWN_INLINE],
-    count: usize,
-    more: Vec<LevelRef>,
-}
-
-impl Tickets<'_> {
-    fn drawn(&self) -> impl Iterator<Item = LevelRef> {
-        self.drawn.iter().take(self.count).chain(&self.more).copied()
-    }
+    thread: usize,
 }
 
 impl Draws for Tickets<'_> {
     fn draw(&mut self, at: LevelRef) -> u64 {
-        if let Some(place) = self.drawn.get_mut(self.count) {
-            *place = at;
-            self.count += 1;
-        } else {
-            self.more.push(at);
-        }
-        self.serving.account(at).map_or(0, |account| account.ticket.0.fetch_add(1, Ordering::Relaxed))
+        self.serving.account(at).map_or(0, |(level, account)| account.take(level, self.thread))
     }
 }
 
+/// Tells the next ticket of each level and takes none.
 struct Peek<'s> {
     serving: &'s Serving,
 }
 
 impl Draws for Peek<'_> {
     fn draw(&mut self, at: LevelRef) -> u64 {
-        self.serving.account(at).map_or(0, |account| account.ticket.0.load(Ordering::Relaxed))
+        self.serving.account(at).map_or(0, |(_, account)| account.ticket.0.load(Ordering::Relaxed))
     }
 }
 

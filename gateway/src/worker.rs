@@ -44,6 +44,7 @@ struct Newest {
 
 /// The table that serves one request from its first byte to its last. A clone touches no other thread.
 #[derive(Debug, Clone)]
+#[expect(clippy::redundant_allocation, reason = "the outer count is this thread's own, the inner one is shared")]
 pub(crate) struct Served(Rc<Arc<Serving>>);
 
 impl Deref for Served {

@@ -77,28 +77,30 @@ where
     F: Future<Output = ()> + 'static,
 {
     let name = format!("traffic-{}", parts.thread);
-    let (built, outcome) = std::sync::mpsc::sync_channel(1);
+    let (started, outcome) = std::sync::mpsc::sync_channel(1);
     std::thread::Builder::new().name(name).spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         match runtime {
             Ok(runtime) => {
-                drop(built.send(Ok(())));
+                drop(started.send(Ok(())));
                 let ended = runtime.block_on(run(parts, serve));
                 drop(runtime);
                 drop(ended);
             }
-            Err(error) => drop(built.send(Err(error))),
+            Err(error) => drop(started.send(Err(error))),
         }
     })?;
     outcome.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended before it began")))
 }
 
-async fn run<S, F>(parts: Parts, serve: S) -> oneshot::Sender<()>
+async fn run<S, F>(
+    Parts { thread, shared, mut commands, permits, ended: has_ended }: Parts,
+    serve: S,
+) -> oneshot::Sender<()>
 where
     S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
-    let Parts { thread, shared, mut commands, permits, ended } = parts;
     let worker = Worker::new(thread, &shared);
     let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
     let mut ports =
@@ -123,7 +125,7 @@ where
     }
     while ports.retiring.join_next().await.is_some() {}
     sweeping.abort();
-    ended
+    has_ended
 }
 
 /// The ports of one thread.
@@ -161,7 +163,9 @@ where
     fn retire(&mut self, ids: &[ListenerId], closed: Option<oneshot::Sender<()>>) {
         let ports: Vec<_> = ids.iter().filter_map(|id| self.open.remove(id)).collect();
         let drain_timeout = self.intake.worker.limits.drain_timeout;
-        ports.iter().for_each(|port| port.listener.leave());
+        for port in &ports {
+            port.listener.leave();
+        }
         self.retiring.spawn_local(async move {
             let deadline = Instant::now() + drain_timeout;
             let mut listeners = Vec::new();

@@ -91,7 +91,7 @@ struct Listeners {
 impl DataPlane {
     /// Starts the threads, with a table that has no gateway. `recorder` gets one record per request.
     pub fn start(settings: PlaneSettings, recorder: Arc<Recorder>) -> Result<Arc<Self>, PlaneError> {
-        Self::start_with(settings, recorder, async |_, stream, _, _, _| drop::<TcpStream>(stream))
+        Self::start_with(settings, recorder, crate::proxy::serve)
     }
 
     /// The same with another life of a connection.
