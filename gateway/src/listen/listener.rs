@@ -10,21 +10,14 @@ use tokio::task::AbortHandle;
 
 use crate::serving::ListenerId;
 
-/// One port as the connections of one thread see it: in service, then leaving, then cut.
+/// One port as the connections of one thread see it: in service, then leaving.
 #[derive(Debug)]
 pub(crate) struct Listener {
     id: ListenerId,
-    stage: Cell<Stage>,
+    is_leaving: Cell<bool>,
     left: Notify,
     open: RefCell<Open>,
     emptied: Notify,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Serving,
-    Leaving,
-    Cut,
 }
 
 /// The connections that are open.
@@ -46,7 +39,7 @@ impl Listener {
     pub(super) fn new(id: ListenerId) -> Rc<Self> {
         Rc::new(Self {
             id,
-            stage: Cell::new(Stage::Serving),
+            is_leaving: Cell::new(false),
             left: Notify::new(),
             open: RefCell::default(),
             emptied: Notify::new(),
@@ -60,7 +53,7 @@ impl Listener {
 
     /// Whether the port goes away, or the whole process: the answer under way is the connection's last.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.stage.get() >= Stage::Leaving
+        self.is_leaving.get()
     }
 
     /// Waits until the port goes away: a connection that waits for a request after its first then closes. One that
@@ -73,23 +66,15 @@ impl Listener {
         }
     }
 
-    /// Whether the time for leaving is over: what is dropped unfinished from now on ended as `drained`.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.stage.get() == Stage::Cut
-    }
-
     /// Tells the connections to end with the request under way.
     pub(super) fn leave(&self) {
-        if !self.is_leaving() {
-            self.stage.set(Stage::Leaving);
-            self.left.notify_waiters();
-        }
+        self.is_leaving.set(true);
+        self.left.notify_waiters();
     }
 
     /// Ends all connections where they are.
     pub(super) fn cut(&self) {
         self.leave();
-        self.stage.set(Stage::Cut);
         // A task that is aborted is dropped later, by the runtime, never inside this borrow.
         self.open.borrow().connections.values().flatten().for_each(AbortHandle::abort);
     }
