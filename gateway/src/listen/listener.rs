@@ -105,12 +105,6 @@ impl Listener {
             *handle = Some(task.abort_handle());
         }
     }
-
-    /// Connections that are open.
-    #[cfg(test)]
-    pub(super) fn open(&self) -> usize {
-        self.open.borrow().connections.len()
-    }
 }
 
 impl Opened {

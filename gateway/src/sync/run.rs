@@ -358,16 +358,19 @@ impl Driver {
     }
 }
 
+/// What is wrong here; the data plane tells of its gateways itself.
+fn own(status: &SyncStatus) -> impl Iterator<Item = &Degradation> {
+    status.problems.iter().filter(|problem| problem.gateway.is_none())
+}
+
 fn log_changes(before: &SyncStatus, now: &SyncStatus) {
     if let Some(refused) = now.refused.as_ref().filter(|_| now.refused != before.refused) {
         tracing::warn!(table = %refused.generation, "a table is refused: {}", refused.reason);
     }
-    // The data plane tells of its gateways itself.
-    let own = |status: &SyncStatus| status.problems.iter().filter(|problem| problem.gateway.is_none()).cloned();
-    for problem in own(now).filter(|problem| !before.problems.contains(problem)) {
+    for problem in own(now).filter(|problem| !before.problems.contains(*problem)) {
         tracing::warn!("{}", problem.message);
     }
-    for problem in own(before).filter(|problem| !now.problems.contains(problem)) {
+    for problem in own(before).filter(|problem| !now.problems.contains(*problem)) {
         tracing::info!("no longer so: {}", problem.message);
     }
     match (&before.fault, &now.fault) {
