@@ -1,7 +1,9 @@
-//! The sticky cookie: its name, its value, reading it back and taking it out.
+//! The sticky cookie: its name, its value, and reading it back.
 //!
 //! One cookie per sticky gateway. The value names the route and, for instance-sticky gateways, the endpoint behind it,
 //! by their lookup names; clients are not meant to read it.
+
+use crate::Head;
 
 /// Name of the cookie of a sticky gateway: `vamp_<gateway lookup>`.
 pub fn name(gateway_lookup: &str) -> String {
@@ -49,56 +51,24 @@ pub(crate) fn pairs(field: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
-/// What the application is to see of a `Cookie` field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stripped {
-    /// None of the cookies is ours: the field as it came.
-    Unchanged,
-    /// The field without ours; what is left is as it came, pairs joined by `; `.
-    Changed(Vec<u8>),
-    /// All of it was ours: no field.
-    Gone,
+/// The values of the cookies of this name, in the order in which the client sent them. There can be several: of other
+/// paths or domains, or of another port of the same host.
+pub(crate) fn values<'head, H: Head>(head: &'head H, name: &str) -> impl Iterator<Item = &'head [u8]> {
+    let fields = head.fields().filter(|(field, _)| field.eq_ignore_ascii_case(b"cookie"));
+    fields
+        .flat_map(|(_, value)| pairs(value))
+        .filter(move |(found, _)| *found == name.as_bytes())
+        .map(|(_, value)| value)
 }
 
-/// Takes the cookies of sticky gateways out of a `Cookie` field; those of other names stay, byte for byte.
-pub fn strip(field: &[u8]) -> Stripped {
-    // The common case: nothing of ours, one search.
-    if memchr::memmem::find(field, PREFIX.as_bytes()).is_none() {
-        return Stripped::Unchanged;
-    }
-    let is_ours = |pair: &&[u8]| pair.trim_ascii().starts_with(PREFIX.as_bytes());
-    let all = || field.split(|byte| *byte == b';');
-    if !all().any(|pair| is_ours(&pair)) {
-        return Stripped::Unchanged;
-    }
-    let kept: Vec<&[u8]> = all().filter(|pair| !is_ours(pair)).map(<[u8]>::trim_ascii).collect();
-    if kept.iter().all(|pair| pair.is_empty()) { Stripped::Gone } else { Stripped::Changed(kept.join(&b"; "[..])) }
+/// Whether a lookup name can stand in a cookie's name and value as it is, and be told from the separator.
+pub(crate) fn is_plain(lookup: &str) -> bool {
+    !lookup.is_empty() && lookup.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn check(field: &str, left: Option<&str>) {
-        let expected = match left {
-            Some(left) if left == field => Stripped::Unchanged,
-            Some(left) => Stripped::Changed(left.as_bytes().to_vec()),
-            None => Stripped::Gone,
-        };
-        assert_eq!(strip(field.as_bytes()), expected, "{field}");
-    }
-
-    #[test]
-    fn only_our_cookies_are_taken_out() {
-        check("a=b; c=d", Some("a=b; c=d"));
-        check("a=b;c=vamp_1", Some("a=b;c=vamp_1"));
-        check("vamp_1=x", None);
-        check(" vamp_1=x ; vamp_2=y;", None);
-        check("a=b; vamp_1=x; c=\"d e\"", Some("a=b; c=\"d e\""));
-        check("o_1=x; im_2=y", Some("o_1=x; im_2=y"));
-        check("", Some(""));
-    }
 
     #[test]
     fn pairs_are_read_as_clients_write_them() {

@@ -8,7 +8,7 @@
 pub mod condition;
 pub mod cookie;
 mod head;
-pub mod split;
+mod split;
 mod table;
 pub mod wire;
 

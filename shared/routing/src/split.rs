@@ -3,12 +3,14 @@
 //! Pure: the caller brings the ticket. The same ticket lands on the same side, so that a split seen in production can be
 //! replayed in a test.
 
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, OnceLock};
 
 use crate::wire::Share;
 
 /// All of a split, in hundredths of a percent.
-const WHOLE: i64 = 10_000;
+const WHOLE: u64 = 10_000;
 
 /// The turns of the sides of one split.
 ///
@@ -26,8 +28,9 @@ pub(crate) enum Split {
 #[derive(Debug)]
 pub(crate) struct Wheel {
     shares: Box<[Share]>,
-    // LIMIT: 10,000 slots of 2 bytes. It is built lazily and shared by all splits of the same shares: a table of
-    // thousands of gateways has few distinct vectors that see traffic.
+    // LIMIT: 10,000 slots of 2 bytes, built lazily and shared by all splits of the same shares. The worst case, 10,000
+    // gateways of which each has other shares in hundredths of a percent, and traffic, takes 200 MB; wheels of shares in
+    // whole percents have at most 100 slots.
     slots: OnceLock<Box<[u16]>>,
 }
 
@@ -49,10 +52,8 @@ impl Split {
         match self {
             Self::Two { first, second, first_share } => {
                 // The first side has had `share · n` of n tickets, rounded: it gets this ticket if that number rises.
-                let whole = WHOLE.unsigned_abs();
-                let n = ticket % whole;
-                let had = |n: u64| (first_share * n + whole / 2) / whole;
-                if had(n + 1) > had(n) { *first } else { *second }
+                let owed = (first_share * (ticket % WHOLE) + WHOLE / 2) % WHOLE;
+                if owed + first_share >= WHOLE { *first } else { *second }
             }
             Self::Many(wheel) => wheel.pick(ticket),
         }
@@ -60,66 +61,61 @@ impl Split {
 }
 
 impl Wheel {
-    /// Slots after which the turns repeat.
-    fn period(&self) -> i64 {
-        period(&self.shares)
-    }
-
     fn pick(&self, ticket: u64) -> usize {
         let slots = self.slots.get_or_init(|| self.build());
         let slot = ticket % u64::try_from(slots.len()).unwrap_or(1).max(1);
         usize::try_from(slot).ok().and_then(|slot| slots.get(slot)).copied().map(usize::from).unwrap_or_default()
     }
 
+    /// Tijdeman's rule over one period, in whole numbers so that the turns never depend on rounding.
+    ///
+    /// With `k` sides of shares `w` of the whole `d`, and `s = 2k - 2`, the turn of a side that had `x` turns may be
+    /// given at slot `n` (from 1) once `w n / d - x >= 1/s`, and its deadline is `d (s - 1 + x s) / (w s)`. Of the turns
+    /// that may be given, the one of the earliest deadline is; of equal ones, the first side's. Both depend on `x` alone,
+    /// so that two heaps do it in `d log k`: no request waits long for the wheel that it is the first to turn.
     fn build(&self) -> Box<[u16]> {
-        let sides: Vec<(usize, i64)> = self
-            .shares
-            .iter()
-            .enumerate()
-            .filter(|(_, share)| share.0 > 0)
-            .map(|(side, share)| (side, i64::from(share.0)))
-            .collect();
-        let mut turns = vec![0_i64; sides.len()];
-        (1..=self.period()).map(|slot| next_turn(&sides, &mut turns, slot)).collect()
-    }
-}
-
-/// The side that takes `slot` (counted from 1) by the deadline rule, among `sides` of index and share.
-fn next_turn(sides: &[(usize, i64)], turns: &mut [i64], slot: i64) -> u16 {
-    let slack = i64::try_from(sides.len()).unwrap_or(i64::MAX / 2) * 2 - 2;
-    let mut best: Option<(usize, i64, i64)> = None;
-    for (position, ((_, share), turns)) in sides.iter().zip(turns.iter()).enumerate() {
-        let owed = share * slot - turns * WHOLE;
-        // A side that is owed little could be served one turn early and end above its share.
-        if owed * slack < WHOLE {
-            continue;
+        let sides =
+            || (0_u16..).zip(self.shares.iter().map(|share| u64::from(share.0))).filter(|(_, share)| *share > 0);
+        let slack = 2 * u64::try_from(sides().count()).unwrap_or_default().max(2) - 2;
+        let release = |share: u64, had: u64| (WHOLE * (1 + had * slack)).div_ceil(share * slack);
+        // In these units two different deadlines differ by at least 1 / WHOLE²: scaled by it, their whole parts differ.
+        let deadline = |share: u64, had: u64| (slack - 1 + had * slack) * WHOLE * WHOLE / share;
+        let mut waiting: BinaryHeap<_> =
+            sides().map(|(side, share)| Reverse((release(share, 0), side, share, 0_u64))).collect();
+        let mut ready = BinaryHeap::with_capacity(waiting.len());
+        let period = period(&self.shares);
+        let mut slots = Vec::with_capacity(usize::try_from(period).unwrap_or_default());
+        for slot in 1..=period {
+            while let Some(Reverse((released, side, share, had))) = waiting.peek().copied()
+                && released <= slot
+            {
+                waiting.pop();
+                ready.push(Reverse((deadline(share, had), side, share, had)));
+            }
+            let next = ready.pop();
+            debug_assert!(next.is_some(), "Tijdeman: at each slot there is a turn that may be given");
+            if let Some(Reverse((_, side, share, had))) = next {
+                slots.push(side);
+                waiting.push(Reverse((release(share, had + 1), side, share, had + 1)));
+            }
         }
-        // Deadlines are fractions `numerator / share`, compared in whole numbers: the wheel must not depend on rounding.
-        let numerator = WHOLE * (slack - 1) - owed * slack;
-        if best.is_none_or(|(_, least, its_share)| numerator * its_share < least * share) {
-            best = Some((position, numerator, *share));
-        }
+        slots.into()
     }
-    let position = best.map_or(0, |(position, ..)| position);
-    if let Some(turns) = turns.get_mut(position) {
-        *turns += 1;
-    }
-    sides.get(position).and_then(|(side, _)| u16::try_from(*side).ok()).unwrap_or_default()
 }
 
 /// Tickets after which a split of these shares repeats: the whole by the greatest common divisor of the shares.
-pub(crate) fn period(shares: &[Share]) -> i64 {
-    let common = shares.iter().fold(0, |common, share| greatest_common_divisor(common, i64::from(share.0)));
-    if common == 0 { 1 } else { WHOLE / common }
+pub(crate) fn period(shares: &[Share]) -> u64 {
+    let common = shares.iter().fold(0, |common, share| greatest_common_divisor(common, u64::from(share.0)));
+    WHOLE.checked_div(common).unwrap_or(1)
 }
 
-fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// The wheels of a table, one for each distinct vector.
 #[derive(Debug, Default)]
-pub(crate) struct Wheels(std::collections::HashMap<Box<[Share]>, Arc<Wheel>>);
+pub(crate) struct Wheels(HashMap<Box<[Share]>, Arc<Wheel>>);
 
 impl Wheels {
     fn get(&mut self, shares: &[Share]) -> Arc<Wheel> {
@@ -194,7 +190,7 @@ mod tests {
         for shares in [&[9_000, 1_000][..], &[5_000, 3_000, 2_000], &[1, 4_993, 13, 4_993], &[2_500; 4]] {
             let split = split(shares);
             let shares_of: Vec<_> = shares.iter().copied().map(Share).collect();
-            let period = u64::try_from(period(&shares_of)).unwrap();
+            let period = period(&shares_of);
             for phase in [0, 1, 7, 4_999] {
                 let mut given = vec![0_u64; shares.len()];
                 (0..period).for_each(|ticket| given[split.pick(phase + ticket)] += 1);

@@ -9,6 +9,7 @@ mod decide;
 mod explain;
 mod hosts;
 mod links;
+mod rewrite;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use crate::condition::Condition;
 use crate::head::Head;
 use crate::split::Split;
 use crate::wire;
-use hosts::Hosts;
+
+use self::hosts::Hosts;
+use self::rewrite::Rewrite;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +40,16 @@ pub struct LevelRef {
     pub level: usize,
 }
 
-/// Gives the next ticket of a split level. The gateway counts; `explain` and `simulate` peek.
+/// What a decision asks of the process around it.
 pub trait Draws {
-    /// The ticket that decides this request at this level.
+    /// The ticket that decides this request at this level. The gateway counts; `explain` and `simulate` peek.
     fn draw(&mut self, at: LevelRef) -> u64;
+
+    /// Whether a client's cookie may keep it on this route, or on this endpoint of it. A cookie that names what is down
+    /// counts as none: the client is drawn again, and told.
+    fn is_up(&self, _gateway: usize, _route: usize, _endpoint: Option<usize>) -> bool {
+        true
+    }
 }
 
 /// Identity of a split level: gateway, kind of level, ordered route keys with weights. While it stays, the account stays.
@@ -84,9 +93,9 @@ pub enum DecidedBy {
 /// What to do about the sticky cookie of one gateway of the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CookiePlan {
-    /// The gateway is not sticky.
+    /// Leave it alone: the gateway is not sticky, or a condition at 100 % took the request, which needs no cookie.
     None,
-    /// The client already holds the right route.
+    /// The client holds the right route; only another endpoint would be news.
     Keep,
     /// The client must be told its route.
     Set,
@@ -157,14 +166,14 @@ pub type Verdict = Result<Decision, Refusal>;
 /// One rule that was tried, for `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Rule {
-    /// The gateway at which it was tried.
+    /// The gateway at which it was tried; empty for a host that no gateway claims.
     pub gateway: String,
     /// The route that it could have chosen, where it concerns one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// The rule in words: `condition "…"`, `strength 10 %`, `cookie`, `weights 90/10`.
+    /// The rule in words: `host "…"`, `condition "…"`, `strength 10 %`, `cookie`, `weights 90/10`, `rewrite "…"`.
     pub rule: String,
-    /// What came of it: `matched`, `did not match`, `taken`, `passed by`.
+    /// What came of it: `matched`, `did not match`, `taken`, `passed by`; with the reason where there can be several.
     pub result: String,
 }
 
@@ -212,17 +221,32 @@ pub struct CompiledRoute {
     pub wire: wire::Route,
     /// Its endpoints; empty when it leads to another gateway.
     pub endpoints: Vec<CompiledEndpoint>,
-    condition: Option<Condition>,
-    /// The level that decides the condition's strength, where it is below the whole.
-    strength: Option<usize>,
-    rewrites: Vec<Rewrite>,
+    rewrites: Box<[Rewrite]>,
 }
 
-/// A rewrite, ready to apply: the new path around the places of the old one.
+impl CompiledRoute {
+    fn is_link(&self) -> bool {
+        matches!(self.wire.target, wire::Target::Gateway(_))
+    }
+}
+
+/// The condition of a route.
 #[derive(Debug)]
-struct Rewrite {
+struct Guard {
+    route: usize,
     condition: Condition,
-    parts: Vec<String>,
+    strength: Strength,
+}
+
+/// How many of the requests that match a condition it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strength {
+    /// None.
+    Nothing,
+    /// All.
+    Everything,
+    /// Those whose ticket at this level says so.
+    Ticket(usize),
 }
 
 /// What decides where no condition and no cookie does.
@@ -249,10 +273,14 @@ pub struct CompiledGateway {
     pub cookie: Option<String>,
     levels: Vec<Level>,
     weights: Weights,
+    /// Those of its routes that have one, in route order.
+    guards: Box<[Guard]>,
+    /// Of a sticky gateway: its routes, sorted by lookup.
+    by_lookup: Box<[usize]>,
 }
 
 impl CompiledGateway {
-    /// Its split levels; [`LevelRef::level`] counts in them.
+    /// Its split levels, the weights first: those where a ticket decides something. [`LevelRef::level`] counts in them.
     pub fn levels(&self) -> &[Level] {
         &self.levels
     }
@@ -265,6 +293,12 @@ impl CompiledGateway {
             wire::Sticky::None | wire::Sticky::Route => None,
         };
         crate::cookie::value(&route.wire.lookup, endpoint.map(|endpoint| endpoint.wire.lookup.as_str()))
+    }
+
+    fn route_of_lookup(&self, lookup: &[u8]) -> Option<usize> {
+        let lookup_of = |route: &usize| self.routes.get(*route).map_or("", |route| route.wire.lookup.as_str());
+        let place = self.by_lookup.binary_search_by(|route| lookup_of(route).as_bytes().cmp(lookup)).ok()?;
+        self.by_lookup.get(place).copied()
     }
 }
 
@@ -280,7 +314,7 @@ pub struct CompiledTable {
 }
 
 impl CompiledTable {
-    /// Compiles a table, or names every problem at once. Gateways whose digest is unchanged are taken over from `previous`.
+    /// Compiles a table, or names every problem at once. Gateways whose value is unchanged are taken over from `previous`.
     pub fn compile(table: &wire::Table, previous: Option<&Self>) -> Result<Self, Vec<Problem>> {
         compile::table(table, previous)
     }
@@ -307,7 +341,7 @@ impl CompiledTable {
 
     /// Decides one request: conditions in route order, then cookie, then weights; through chained gateways.
     pub fn route<H: Head, D: Draws>(&self, entry: Entry, head: &H, draws: &mut D) -> Verdict {
-        decide::route(self, entry, head, draws, &mut ())
+        decide::decide(self, entry, head, draws, &mut decide::Unseen)
     }
 
     /// What `route` would decide and why; `draws` should peek, not count.

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{CompiledGateway, Problem};
-use crate::wire::{self, Share, Target};
+use crate::cookie;
+use crate::wire::{self, Share, Sticky, Target};
 
 // LIMIT: routes of one gateway. Wheels hold a route in 16 bits; what is larger is a mistake.
 const ROUTES_MAX: usize = 10_000;
@@ -70,6 +71,9 @@ pub(super) fn gateway(wire: &wire::Gateway, problems: &mut Problems) {
         }
         endpoints(wire, route, &path, problems);
     }
+    if wire.sticky != Sticky::None {
+        cookies(wire, problems);
+    }
 }
 
 fn weights(wire: &wire::Gateway, problems: &mut Problems) {
@@ -111,19 +115,40 @@ fn is_address(text: &str) -> bool {
     is_port && is_host
 }
 
-/// A path that a request line can carry (RFC 9112, section 3.2.1).
-pub(super) fn rewritten_path(gateway: &str, path: &str, text: &str, problems: &mut Problems) {
-    let begins = text.starts_with('/') || text.starts_with("%[path]");
-    let sound = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#'));
-    if !begins || !sound {
-        let message = "a rewritten path begins with `/` or `%[path]` and has no blanks, `?`, `#` or control characters";
-        problems.add(gateway, path, message);
+/// Whether a request could ask for it: a name or an address in brackets, without port; or `*.` and a name.
+pub(super) fn is_virtual_host(text: &str) -> bool {
+    if let Some(inner) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        return inner.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_odd = |found: char| found.is_whitespace() || found.is_control() || matches!(found, ':' | '/' | '*');
+    name.len() <= 253 && !name.contains(is_odd) && name.split('.').all(|label| !label.is_empty())
+}
+
+/// Lookup names that a sticky gateway writes into its cookies.
+fn cookies(wire: &wire::Gateway, problems: &mut Problems) {
+    let mut check = |path: &str, lookup: &str| {
+        if !cookie::is_plain(lookup) {
+            let message =
+                format!("the lookup name `{}` can't stand in a cookie: publish it anew", lookup.escape_debug());
+            problems.add(&wire.name, path, message);
+        }
+    };
+    check("lookup", &wire.lookup);
+    for route in &wire.routes {
+        let path = format!("routes[{:?}]", route.name);
+        check(&path, &route.lookup);
+        if let (Sticky::Instance, Target::Endpoints(endpoints)) = (wire.sticky, &route.target) {
+            for endpoint in endpoints {
+                check(&path, &endpoint.lookup);
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_address;
+    use super::{is_address, is_virtual_host};
 
     #[test]
     fn addresses_have_a_host_and_a_port() {
@@ -133,6 +158,16 @@ mod tests {
         for wrong in ["", "host", ":80", "host:0", "host:65536", "host:+1", "[::1]", "::1:80", "a b:80", "[x]:80", "h:"]
         {
             assert!(!is_address(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn virtual_hosts_are_names_without_port() {
+        for sound in ["localhost", "shop.example.org", "*.example.org", "[::1]", "_.shop.vamp"] {
+            assert!(is_virtual_host(sound), "{sound}");
+        }
+        for wrong in ["", "*", "*.", "a.*.b", "a:80", "[::1]:80", "[x]", "a b", "a..b", ".a", "a/b"] {
+            assert!(!is_virtual_host(wrong), "{wrong}");
         }
     }
 }

@@ -6,16 +6,14 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 
 use super::check::{self, Problems};
+use super::rewrite::{Rewrite, Template};
 use super::{
-    CompiledEndpoint, CompiledGateway, CompiledRoute, CompiledTable, Level, LevelKey, Problem, Rewrite, Weights,
+    CompiledEndpoint, CompiledGateway, CompiledRoute, CompiledTable, Guard, Level, LevelKey, Problem, Strength, Weights,
 };
 use super::{hosts::Hosts, links};
 use crate::condition::Condition;
 use crate::split::{Split, Wheels, period};
 use crate::wire::{self, Share, Sticky, Target};
-
-/// Stands in a rewrite for the path that is there.
-const PATH: &str = "%[path]";
 
 /// Compiles a table; gateways that did not change are taken over from `previous`.
 pub(super) fn table(table: &wire::Table, previous: Option<&CompiledTable>) -> Result<CompiledTable, Vec<Problem>> {
@@ -26,18 +24,21 @@ pub(super) fn table(table: &wire::Table, previous: Option<&CompiledTable>) -> Re
     }
     let mut gateways: Vec<Arc<CompiledGateway>> = Vec::with_capacity(table.gateways.len());
     for wire in &table.gateways {
-        let digest = wire::encode_gateway(wire).digest;
-        let same = previous.and_then(|table| {
-            let gateway = table.gateways.get(table.find(&wire.name)?)?;
-            (gateway.digest == digest).then(|| Arc::clone(gateway))
-        });
-        gateways.push(same.unwrap_or_else(|| Arc::new(gateway(wire, digest, &mut wheels, &mut problems))));
+        let same = previous.and_then(|table| taken_over(wire, table));
+        gateways.push(same.unwrap_or_else(|| Arc::new(gateway(wire, &mut wheels, &mut problems))));
     }
     gateways.sort_by(|a, b| a.wire.name.cmp(&b.wire.name));
     check::names(&gateways, &mut problems);
     let links = links::resolve(&gateways, &mut problems);
     let (ports, hosts) = claims(&gateways, &mut problems);
     problems.none_or_all().map(|()| CompiledTable { generation: table.generation, gateways, links, ports, hosts })
+}
+
+/// The gateway as it is compiled already. The values are compared whole: that says the same as their digests do, which
+/// would have to be computed for it.
+fn taken_over(wire: &wire::Gateway, previous: &CompiledTable) -> Option<Arc<CompiledGateway>> {
+    let gateway = previous.gateways.get(previous.find(&wire.name)?)?;
+    (gateway.wire == *wire).then(|| Arc::clone(gateway))
 }
 
 /// Ports and hosts, each with one owner.
@@ -54,7 +55,10 @@ fn claims(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) -> (HashMa
             }
         }
         for (position, host) in gateway.wire.virtual_hosts.iter().enumerate() {
-            if let Some(owner) = hosts.claim(host, index) {
+            if !check::is_virtual_host(host) {
+                let message = format!("`{host}` is no host name: write a name, or `*.` and a name, without port");
+                problems.add(name(index), &format!("virtual_hosts[{position}]"), message);
+            } else if let Some(owner) = hosts.claim(host, index) {
                 let message = format!("host `{host}` belongs to gateway `{}`: choose another", name(owner));
                 problems.add(name(index), &format!("virtual_hosts[{position}]"), message);
             }
@@ -63,38 +67,42 @@ fn claims(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) -> (HashMa
     (ports, hosts)
 }
 
-fn gateway(
-    wire: &wire::Gateway,
-    digest: wire::Digest,
-    wheels: &mut Wheels,
-    problems: &mut Problems,
-) -> CompiledGateway {
+fn gateway(wire: &wire::Gateway, wheels: &mut Wheels, problems: &mut Problems) -> CompiledGateway {
     check::gateway(wire, problems);
     let mut levels = Vec::new();
     let weights = weights(wire, wheels, &mut levels);
-    let routes = wire
-        .routes
-        .iter()
-        .enumerate()
-        .map(|(index, route)| {
-            let path = format!("routes[{:?}]", route.name);
-            let condition = route
-                .condition
-                .as_deref()
-                .and_then(|text| parse(&wire.name, &format!("{path}.condition"), text, problems));
-            let strength = condition.as_ref().and_then(|_| strength(wire, index, route, wheels, &mut levels));
-            let rewrites = rewrites(&wire.name, &path, route, problems);
-            let endpoints = match &route.target {
-                Target::Endpoints(endpoints) => {
-                    endpoints.iter().map(|endpoint| CompiledEndpoint { wire: endpoint.clone() }).collect()
-                }
-                Target::Gateway(_) => Vec::new(),
-            };
-            CompiledRoute { wire: route.clone(), endpoints, condition, strength, rewrites }
-        })
-        .collect();
-    let cookie = (wire.sticky != Sticky::None).then(|| crate::cookie::name(&wire.lookup));
-    CompiledGateway { wire: wire.clone(), digest, routes, cookie, levels, weights }
+    let mut guards = Vec::new();
+    let mut routes = Vec::with_capacity(wire.routes.len());
+    for (index, route) in wire.routes.iter().enumerate() {
+        let path = format!("routes[{:?}]", route.name);
+        if let Some(text) = &route.condition
+            && let Some(condition) = parse(&wire.name, &format!("{path}.condition"), text, problems)
+        {
+            let strength = strength(wire, index, route.condition_strength, wheels, &mut levels);
+            guards.push(Guard { route: index, condition, strength });
+        }
+        let rewrites = rewrites(&wire.name, &path, route, problems);
+        let endpoints = match &route.target {
+            Target::Endpoints(endpoints) => {
+                endpoints.iter().map(|endpoint| CompiledEndpoint { wire: endpoint.clone() }).collect()
+            }
+            Target::Gateway(_) => Vec::new(),
+        };
+        routes.push(CompiledRoute { wire: route.clone(), endpoints, rewrites });
+    }
+    let is_sticky = wire.sticky != Sticky::None;
+    let mut by_lookup: Vec<usize> = if is_sticky { (0..routes.len()).collect() } else { Vec::new() };
+    by_lookup.sort_by_key(|index| routes.get(*index).map(|route| route.wire.lookup.as_str()));
+    CompiledGateway {
+        wire: wire.clone(),
+        digest: wire::digest_of_gateway(wire),
+        routes,
+        cookie: is_sticky.then(|| crate::cookie::name(&wire.lookup)),
+        levels,
+        weights,
+        guards: guards.into(),
+        by_lookup: by_lookup.into(),
+    }
 }
 
 fn parse(gateway: &str, path: &str, text: &str, problems: &mut Problems) -> Option<Condition> {
@@ -111,19 +119,21 @@ fn weights(wire: &wire::Gateway, wheels: &mut Wheels, levels: &mut Vec<Level>) -
     shares.iter().position(|share| share.0 > 0).map_or(Weights::None, Weights::Only)
 }
 
-/// The level of a condition's strength, where it has something to decide.
+/// How a condition's strength is kept: by a level where it has something to decide.
 fn strength(
     wire: &wire::Gateway,
     index: usize,
-    route: &wire::Route,
+    strength: Share,
     wheels: &mut Wheels,
     levels: &mut Vec<Level>,
-) -> Option<usize> {
-    let rest = Share(Share::WHOLE.0.saturating_sub(route.condition_strength.0));
-    let shares: Box<[Share]> = [route.condition_strength, rest].into();
-    let split = Split::new(&shares, wheels)?;
+) -> Strength {
+    let rest = Share(Share::WHOLE.0.saturating_sub(strength.0));
+    let shares: Box<[Share]> = [strength, rest].into();
+    let Some(split) = Split::new(&shares, wheels) else {
+        return if strength == Share::NONE { Strength::Nothing } else { Strength::Everything };
+    };
     levels.push(level(wire, Some(index), shares, split));
-    Some(levels.len() - 1)
+    Strength::Ticket(levels.len() - 1)
 }
 
 fn level(wire: &wire::Gateway, strength_of: Option<usize>, shares: Box<[Share]>, split: Split) -> Level {
@@ -144,18 +154,18 @@ fn level(wire: &wire::Gateway, strength_of: Option<usize>, shares: Box<[Share]>,
     shares.iter().for_each(|share| part(&share.0.to_be_bytes()));
     let digest: [u8; 32] = identity.finalize().into();
     let key = digest.iter().take(16).fold(0, |key, byte| key << 8 | u128::from(*byte));
-    let period = u64::try_from(period(&shares)).unwrap_or(1);
+    let period = period(&shares);
     Level { key: LevelKey(key), period, strength_of, shares, split }
 }
 
-fn rewrites(gateway: &str, path: &str, route: &wire::Route, problems: &mut Problems) -> Vec<Rewrite> {
+fn rewrites(gateway: &str, path: &str, route: &wire::Route, problems: &mut Problems) -> Box<[Rewrite]> {
     let mut compiled = Vec::with_capacity(route.rewrites.len());
     for (index, rewrite) in route.rewrites.iter().enumerate() {
         let path = format!("{path}.rewrites[{index}]");
-        check::rewritten_path(gateway, &format!("{path}.path"), &rewrite.path, problems);
+        let template = Template::parse(&rewrite.path);
+        let template = template.map_err(|message| problems.add(gateway, &format!("{path}.path"), message)).ok();
         let condition = parse(gateway, &format!("{path}.condition"), &rewrite.condition, problems);
-        let parts = rewrite.path.split(PATH).map(str::to_owned).collect();
-        compiled.extend(condition.map(|condition| Rewrite { condition, parts }));
+        compiled.extend(template.zip(condition).map(|(template, condition)| Rewrite::new(template, condition)));
     }
-    compiled
+    compiled.into()
 }

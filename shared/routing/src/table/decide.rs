@@ -1,284 +1,278 @@
-//! The decision: one pass over the gateways that a request comes through. `route` and `explain` share it; the only
-//! difference is who watches.
+//! One decision: conditions in route order, then cookie, then weights; at each gateway of the chain.
+//!
+//! `route` and `explain` both run [`decide`]; what `explain` wants to know it sees through an [`Observer`], which for
+//! `route` compiles to nothing.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
-
-use super::{Chain, CompiledGateway, CompiledRoute, CompiledTable, CookiePlan, DecidedBy, Decision, Draws, Entry, Hop};
-use super::{LevelRef, Refusal, Verdict, Weights};
+use super::rewrite::{Onward, Rewritten};
+use super::{
+    Chain, CompiledGateway, CompiledTable, CookiePlan, DecidedBy, Decision, Draws, Entry, Guard, Hop, LevelRef,
+    Refusal, Strength, Verdict, Weights,
+};
 use crate::cookie;
 use crate::head::Head;
 use crate::wire::{Share, Sticky};
 
-/// Hears of each rule as it is tried. For a request nobody listens, and the calls compile to nothing.
+/// Sees each rule that is tried, in order.
 pub(super) trait Observer {
-    fn condition(&mut self, gateway: usize, route: usize, matched: bool);
-    fn strength(&mut self, gateway: usize, route: usize, outcome: StrengthOutcome);
-    fn cookie(&mut self, gateway: usize, outcome: CookieOutcome);
-    fn weights(&mut self, gateway: usize, taken: Option<usize>);
-    fn rewrite(&mut self, gateway: usize, route: usize, index: usize, matched: bool);
+    fn see(&mut self, step: Step<'_>);
 }
 
-/// What came of a strength below 100 %.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StrengthOutcome {
-    /// The client's cookie names the route.
-    KeptByCookie,
-    /// The client's cookie names another route.
-    PassedByCookie,
-    /// The ticket fell on the condition's side.
-    Taken,
-    /// The ticket fell on the other side.
-    PassedBy,
+/// Nobody looks.
+pub(super) struct Unseen;
+
+impl Observer for Unseen {
+    fn see(&mut self, _step: Step<'_>) {}
 }
 
-/// What came of the cookie.
+/// A rule that was tried, and what came of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step<'step> {
+    /// The host on the shared port.
+    Host { found: bool },
+    /// The request reached this gateway.
+    Enter { gateway: usize },
+    /// The condition of a route.
+    Condition { route: usize, matched: bool },
+    /// The strength of the condition that matched.
+    Strength { route: usize, outcome: ByStrength },
+    /// The cookie of a sticky gateway.
+    Cookie { claim: Claim, kept: bool },
+    /// The weights.
+    Weights { route: Option<usize>, decided_by: DecidedBy },
+    /// A rewrite of the route.
+    Rewrite { route: usize, rewrite: usize, outcome: Rewritten, path: Option<&'step str> },
+}
+
+/// What the strength of a condition made of a request that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CookieOutcome {
-    /// The client has none.
-    Absent,
-    /// It names no route of today.
+pub(super) enum ByStrength {
+    /// 100 %: taken.
+    Everything,
+    /// 0 %: passed by.
+    Nothing,
+    /// The cookie names this route: taken.
+    Kept,
+    /// The cookie names another route: passed by.
+    HeldElsewhere,
+    /// The ticket says: taken.
+    DrawnIn,
+    /// The ticket says: passed by.
+    DrawnOut,
+}
+
+/// What the client's cookie claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It has none, or the gateway is not sticky.
+    Nothing,
+    /// It names nothing that the gateway has.
     Unknown,
-    /// It names a route of weight 0.
-    WithoutWeight(usize),
-    /// It names this route.
-    Taken(usize),
+    /// It names a route that has no endpoint that lives.
+    Down { route: usize },
+    /// It names this route and, for an instance-sticky gateway, this live endpoint.
+    At { route: usize, instance: Option<usize> },
 }
 
-impl Observer for () {
-    fn condition(&mut self, _: usize, _: usize, _: bool) {}
-    fn strength(&mut self, _: usize, _: usize, _: StrengthOutcome) {}
-    fn cookie(&mut self, _: usize, _: CookieOutcome) {}
-    fn weights(&mut self, _: usize, _: Option<usize>) {}
-    fn rewrite(&mut self, _: usize, _: usize, _: usize, _: bool) {}
-}
-
-/// The head as the gateways behind a rewrite see it.
-struct Rewritten<'head, H> {
-    head: &'head H,
-    path: Option<String>,
-}
-
-impl<H: Head> Head for Rewritten<'_, H> {
-    fn method(&self) -> &[u8] {
-        self.head.method()
-    }
-
-    fn path(&self) -> &[u8] {
-        self.path.as_ref().map_or_else(|| self.head.path(), |path| path.as_bytes())
-    }
-
-    fn query(&self) -> Option<&[u8]> {
-        self.head.query()
-    }
-
-    fn host(&self) -> &[u8] {
-        self.head.host()
-    }
-
-    fn source(&self) -> IpAddr {
-        self.head.source()
-    }
-
-    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.head.fields()
-    }
-}
-
-/// Decides one request.
-pub(super) fn route<H: Head, D: Draws, O: Observer>(
+/// Decides one request and shows each rule to `observer`.
+pub(super) fn decide<H: Head, D: Draws, O: Observer>(
     table: &CompiledTable,
     entry: Entry,
     head: &H,
     draws: &mut D,
     observer: &mut O,
 ) -> Verdict {
-    let mut next = match entry {
+    let mut at = match entry {
         Entry::Gateway(gateway) => gateway,
-        Entry::VirtualHosts => table.hosts.find(head.host()).ok_or(Refusal::UnknownHost)?,
+        Entry::VirtualHosts => {
+            let found = table.hosts.find(head.host());
+            observer.see(Step::Host { found: found.is_some() });
+            found.ok_or(Refusal::UnknownHost)?
+        }
     };
-    let mut head = Rewritten { head, path: None };
+    let mut path: Option<String> = None;
     let nowhere =
-        Hop { gateway: 0, route: 0, decided_by: DecidedBy::OnlyRoute, cookie: CookiePlan::None, instance: None };
+        Hop { gateway: at, route: 0, decided_by: DecidedBy::OnlyRoute, cookie: CookiePlan::None, instance: None };
     let mut chain = Chain { hops: [nowhere; Chain::MAX], length: 0 };
-    // Compile refuses chains that are longer, so this ends at a route with endpoints.
     for place in &mut chain.hops {
-        let gateway = table.gateways.get(next).ok_or(Refusal::UnknownHost)?;
-        let hop = at_gateway(gateway, next, &head, draws, observer)?;
+        let gateway = table.gateways.get(at).ok_or(Refusal::UnknownHost)?;
+        observer.see(Step::Enter { gateway: at });
+        let hop = Turn { index: at, gateway, draws, observer }.hop(&Onward { head, path: path.as_deref() })?;
+        rewrite(gateway, &hop, head, &mut path, observer);
         *place = hop;
         chain.length += 1;
-        if let Some(route) = gateway.routes.get(hop.route) {
-            rewrite(route, &hop, &mut head, observer);
-        }
-        match table.link(next, hop.route) {
-            Some(gateway) => next = gateway,
-            None => return Ok(Decision { chain, rewritten_path: head.path }),
+        match table.link(at, hop.route) {
+            Some(next) => at = next,
+            None => return Ok(Decision { chain, rewritten_path: path }),
         }
     }
-    Err(Refusal::NoWeight { gateway: next })
+    debug_assert!(false, "compile refuses chains that are longer than `Chain::MAX`");
+    Err(Refusal::NoWeight { gateway: at })
 }
 
-/// What the client's cookie names at one gateway.
-#[derive(Debug, Clone, Copy)]
-struct Remembered {
-    route: usize,
-    /// The endpoint, where the gateway is sticky by instance and it is still there.
-    instance: Option<usize>,
-    /// The gateway is sticky by instance, and the endpoint is gone.
-    has_lost_instance: bool,
-}
-
-fn at_gateway<H: Head, D: Draws, O: Observer>(
+fn rewrite<H: Head, O: Observer>(
     gateway: &CompiledGateway,
-    index: usize,
+    hop: &Hop,
     head: &H,
-    draws: &mut D,
+    path: &mut Option<String>,
     observer: &mut O,
-) -> Result<Hop, Refusal> {
-    let cookie = gateway.cookie.as_deref().and_then(|name| cookie_of(head, name.as_bytes()));
-    let remembered = cookie.and_then(|value| remembered(gateway, value));
-    for (number, route) in gateway.routes.iter().enumerate() {
-        let Some(condition) = &route.condition else { continue };
-        let matched = condition.matches(head);
-        observer.condition(index, number, matched);
-        if !matched || route.wire.condition_strength == Share::NONE {
-            continue;
-        }
-        let Some(level) = route.strength else {
-            return Ok(hop(gateway, index, number, DecidedBy::Condition, remembered));
-        };
-        let (decided_by, outcome) = match remembered {
-            Some(remembered) if remembered.route == number => (Some(DecidedBy::Cookie), StrengthOutcome::KeptByCookie),
-            Some(_) => (None, StrengthOutcome::PassedByCookie),
-            None => {
-                let ticket = draws.draw(LevelRef { gateway: index, level });
-                match gateway.levels.get(level).map(|level| level.pick(ticket)) {
-                    Some(0) => (Some(DecidedBy::Condition), StrengthOutcome::Taken),
-                    _ => (None, StrengthOutcome::PassedBy),
-                }
-            }
-        };
-        observer.strength(index, number, outcome);
-        if let Some(decided_by) = decided_by {
-            return Ok(hop(gateway, index, number, decided_by, remembered));
-        }
+) {
+    let rewrites = gateway.routes.get(hop.route).map_or([].as_slice(), |route| &route.rewrites);
+    for (place, rewrite) in rewrites.iter().enumerate() {
+        let outcome = rewrite.apply(head, path);
+        observer.see(Step::Rewrite { route: hop.route, rewrite: place, outcome, path: path.as_deref() });
     }
-    if gateway.cookie.is_some() {
-        let has_weight =
-            |remembered: &Remembered| gateway.routes.get(remembered.route).is_some_and(|route| route.wire.weight.0 > 0);
-        let outcome = match (cookie, remembered) {
-            (None, _) => CookieOutcome::Absent,
-            (Some(_), None) => CookieOutcome::Unknown,
-            (Some(_), Some(remembered)) if has_weight(&remembered) => CookieOutcome::Taken(remembered.route),
-            (Some(_), Some(remembered)) => CookieOutcome::WithoutWeight(remembered.route),
-        };
-        observer.cookie(index, outcome);
-        if let CookieOutcome::Taken(route) = outcome {
-            return Ok(hop(gateway, index, route, DecidedBy::Cookie, remembered));
-        }
-    }
-    let (taken, decided_by) = match gateway.weights {
-        Weights::None => (None, DecidedBy::Weight),
-        Weights::Only(route) => (Some(route), DecidedBy::OnlyRoute),
-        Weights::Split(level) => {
-            let ticket = draws.draw(LevelRef { gateway: index, level });
-            (gateway.levels.get(level).map(|level| level.pick(ticket)), DecidedBy::Weight)
-        }
-    };
-    observer.weights(index, taken);
-    let route = taken.ok_or(Refusal::NoWeight { gateway: index })?;
-    Ok(hop(gateway, index, route, decided_by, remembered))
 }
 
-fn hop(
-    gateway: &CompiledGateway,
+/// The decision at one gateway.
+struct Turn<'turn, D, O> {
     index: usize,
-    route: usize,
-    decided_by: DecidedBy,
-    remembered: Option<Remembered>,
-) -> Hop {
-    let stays = remembered.filter(|remembered| remembered.route == route);
-    let cookie = match (gateway.wire.sticky, remembered) {
-        (Sticky::None, _) => CookiePlan::None,
-        (_, Some(remembered)) if remembered.route == route && !remembered.has_lost_instance => CookiePlan::Keep,
-        // A condition at 100 % takes its requests without the cookie's help: a client that belongs elsewhere otherwise
-        // goes back there with the requests that the condition leaves alone.
-        (_, Some(remembered)) if remembered.route != route && decided_by == DecidedBy::Condition => CookiePlan::Keep,
-        _ => CookiePlan::Set,
-    };
-    Hop { gateway: index, route, decided_by, cookie, instance: stays.and_then(|remembered| remembered.instance) }
+    gateway: &'turn CompiledGateway,
+    draws: &'turn mut D,
+    observer: &'turn mut O,
 }
 
-/// The value of a cookie; the first, where a client sends several.
-fn cookie_of<'head, H: Head>(head: &'head H, name: &[u8]) -> Option<&'head [u8]> {
-    let fields = head.fields().filter(|(field, _)| field.eq_ignore_ascii_case(b"cookie"));
-    fields.flat_map(|(_, value)| cookie::pairs(value)).find(|(found, _)| *found == name).map(|(_, value)| value)
-}
-
-/// What a cookie value names, if that route is still there.
-fn remembered(gateway: &CompiledGateway, value: &[u8]) -> Option<Remembered> {
-    let (route_lookup, instance_lookup) = cookie::parse(value);
-    let named = |route: &CompiledRoute| route.wire.lookup.as_bytes() == route_lookup;
-    let (number, route) = gateway.routes.iter().enumerate().find(|(_, route)| named(route))?;
-    if gateway.wire.sticky != Sticky::Instance || route.endpoints.is_empty() {
-        return Some(Remembered { route: number, instance: None, has_lost_instance: false });
+impl<D: Draws, O: Observer> Turn<'_, D, O> {
+    fn hop<H: Head>(&mut self, head: &H) -> Result<Hop, Refusal> {
+        let claim = self.gateway.cookie.as_ref().map_or(Claim::Nothing, |name| self.claim(name, head));
+        if let Some(hop) = self.by_condition(head, claim) {
+            return Ok(hop);
+        }
+        if let Some(hop) = self.by_cookie(claim) {
+            return Ok(hop);
+        }
+        self.by_weights()
     }
-    let instance = instance_lookup
-        .and_then(|lookup| route.endpoints.iter().position(|endpoint| endpoint.wire.lookup.as_bytes() == lookup));
-    Some(Remembered { route: number, instance, has_lost_instance: instance.is_none() })
-}
 
-/// Applies the rewrites of the route that was taken, each to the result of the one before.
-fn rewrite<H: Head, O: Observer>(route: &CompiledRoute, hop: &Hop, head: &mut Rewritten<'_, H>, observer: &mut O) {
-    for (number, rewrite) in route.rewrites.iter().enumerate() {
-        let matched = rewrite.condition.matches(head);
-        observer.rewrite(hop.gateway, hop.route, number, matched);
-        if !matched {
-            continue;
+    /// What the first of the client's cookies says that names a live route; else what the last one says.
+    fn claim<H: Head>(&self, name: &str, head: &H) -> Claim {
+        let mut claim = Claim::Nothing;
+        for value in cookie::values(head, name) {
+            claim = self.named(value);
+            if matches!(claim, Claim::At { .. }) {
+                break;
+            }
         }
-        let before = Cow::into_owned(String::from_utf8_lossy(head.path()));
-        let path = rewrite.parts.join(&before);
-        // LIMIT: what a request line may carry anyway; rewrites that double the path at each gateway end here.
-        if path.len() <= 64 * 1024 {
-            head.path = Some(path);
-        }
+        claim
     }
-}
 
-/// The chance of each route of one gateway for such a request, as a part of one, given that tickets are drawn.
-pub(super) fn chances<H: Head>(gateway: &CompiledGateway, head: &H) -> Vec<f64> {
-    let part = |share: Share| f64::from(share.0) / f64::from(Share::WHOLE.0);
-    let mut chances = vec![0.0; gateway.routes.len()];
-    let mut left = 1.0;
-    let mut give = |route: usize, of_left: f64, left: &mut f64| {
-        if let Some(chance) = chances.get_mut(route) {
-            *chance += *left * of_left;
-        }
-        *left *= 1.0 - of_left;
-    };
-    let cookie = gateway.cookie.as_deref().and_then(|name| cookie_of(head, name.as_bytes()));
-    let remembered = cookie.and_then(|value| remembered(gateway, value));
-    for (number, route) in gateway.routes.iter().enumerate() {
-        if !route.condition.as_ref().is_some_and(|condition| condition.matches(head)) {
-            continue;
-        }
-        let of_left = match (route.strength, remembered) {
-            (Some(_), Some(remembered)) if remembered.route == number => 1.0,
-            (Some(_), Some(_)) => 0.0,
-            _ => part(route.wire.condition_strength),
+    fn named(&self, value: &[u8]) -> Claim {
+        let (route, instance) = cookie::parse(value);
+        let Some((index, route)) =
+            self.gateway.route_of_lookup(route).and_then(|index| Some((index, self.gateway.routes.get(index)?)))
+        else {
+            return Claim::Unknown;
         };
-        give(number, of_left, &mut left);
+        let is_empty = route.endpoints.is_empty() && !route.is_link();
+        if is_empty || !self.draws.is_up(self.index, index, None) {
+            return Claim::Down { route: index };
+        }
+        let instance = instance
+            .filter(|_| self.gateway.wire.sticky == Sticky::Instance)
+            .and_then(|lookup| route.endpoints.iter().position(|known| known.wire.lookup.as_bytes() == lookup))
+            .filter(|endpoint| self.draws.is_up(self.index, index, Some(*endpoint)));
+        Claim::At { route: index, instance }
     }
-    let by_cookie = remembered
-        .filter(|remembered| gateway.routes.get(remembered.route).is_some_and(|route| route.wire.weight.0 > 0));
-    if let Some(remembered) = by_cookie {
-        give(remembered.route, 1.0, &mut left);
-    } else {
-        let all = left;
-        for (number, route) in gateway.routes.iter().enumerate() {
-            left = all;
-            give(number, part(route.wire.weight), &mut left);
+
+    /// The first condition that matches takes the request or passes it by; later ones are not tried (the original's
+    /// rule, which its users count on).
+    fn by_condition<H: Head>(&mut self, head: &H, claim: Claim) -> Option<Hop> {
+        for guard in &self.gateway.guards {
+            let matched = guard.condition.matches(head);
+            self.observer.see(Step::Condition { route: guard.route, matched });
+            if matched {
+                return self.by_strength(guard, claim);
+            }
+        }
+        None
+    }
+
+    fn by_strength(&mut self, guard: &Guard, claim: Claim) -> Option<Hop> {
+        let outcome = match (guard.strength, claim) {
+            (Strength::Everything, _) => ByStrength::Everything,
+            (Strength::Nothing, _) => ByStrength::Nothing,
+            (Strength::Ticket(_), Claim::At { route, .. }) if route == guard.route => ByStrength::Kept,
+            (Strength::Ticket(_), Claim::At { .. }) => ByStrength::HeldElsewhere,
+            (Strength::Ticket(level), _) if self.draw(level) == Some(0) => ByStrength::DrawnIn,
+            (Strength::Ticket(_), _) => ByStrength::DrawnOut,
+        };
+        self.observer.see(Step::Strength { route: guard.route, outcome });
+        match outcome {
+            ByStrength::Everything => Some(self.always(guard.route, claim)),
+            ByStrength::Kept => Some(self.kept(guard.route, claim)),
+            ByStrength::DrawnIn => Some(self.told(guard.route, DecidedBy::Condition)),
+            ByStrength::Nothing | ByStrength::HeldElsewhere | ByStrength::DrawnOut => None,
         }
     }
-    chances
+
+    fn by_cookie(&mut self, claim: Claim) -> Option<Hop> {
+        self.gateway.cookie.as_ref()?;
+        let kept = match claim {
+            Claim::At { route, .. } => self.has_weight(route).then_some(route),
+            _ => None,
+        };
+        self.observer.see(Step::Cookie { claim, kept: kept.is_some() });
+        kept.map(|route| self.kept(route, claim))
+    }
+
+    fn by_weights(&mut self) -> Result<Hop, Refusal> {
+        let (route, decided_by) = match self.gateway.weights {
+            Weights::None => (None, DecidedBy::Weight),
+            Weights::Only(route) => (Some(route), DecidedBy::OnlyRoute),
+            Weights::Split(level) => (self.draw(level), DecidedBy::Weight),
+        };
+        self.observer.see(Step::Weights { route, decided_by });
+        route.map(|route| self.told(route, decided_by)).ok_or(Refusal::NoWeight { gateway: self.index })
+    }
+
+    /// The share whose turn it is.
+    fn draw(&mut self, level: usize) -> Option<usize> {
+        let at = LevelRef { gateway: self.index, level };
+        self.gateway.levels.get(level).map(|level| level.pick(self.draws.draw(at)))
+    }
+
+    fn has_weight(&self, route: usize) -> bool {
+        self.gateway.routes.get(route).is_some_and(|route| route.wire.weight > Share::NONE)
+    }
+
+    /// Newly decided: the client is told.
+    fn told(&self, route: usize, decided_by: DecidedBy) -> Hop {
+        let cookie = if self.gateway.cookie.is_some() { CookiePlan::Set } else { CookiePlan::None };
+        Hop { gateway: self.index, route, decided_by, cookie, instance: None }
+    }
+
+    /// On the route that the cookie names. Its instance may be gone; then the client is told the new one.
+    fn kept(&self, route: usize, claim: Claim) -> Hop {
+        let instance = instance_of(route, claim);
+        let cookie = if self.is_told(route, instance) { CookiePlan::Keep } else { CookiePlan::Set };
+        Hop { gateway: self.index, route, decided_by: DecidedBy::Cookie, cookie, instance }
+    }
+
+    /// Taken by a condition at 100 %. That needs no cookie, and a cookie would move the client from where the weights
+    /// put it, for the requests that the condition does not match. Only an instance must be remembered, and only where
+    /// the cookie has nothing better to remember.
+    fn always(&self, route: usize, claim: Claim) -> Hop {
+        let instance = instance_of(route, claim);
+        let is_held_by_weights =
+            matches!(claim, Claim::At { route: other, .. } if other != route && self.has_weight(other));
+        let cookie = match self.gateway.wire.sticky {
+            Sticky::None | Sticky::Route => CookiePlan::None,
+            Sticky::Instance if is_held_by_weights => CookiePlan::None,
+            Sticky::Instance if self.is_told(route, instance) => CookiePlan::Keep,
+            Sticky::Instance => CookiePlan::Set,
+        };
+        Hop { gateway: self.index, route, decided_by: DecidedBy::Condition, cookie, instance }
+    }
+
+    /// Whether a cookie that names the route and this instance says all that is to be said.
+    fn is_told(&self, route: usize, instance: Option<usize>) -> bool {
+        let has_instances = || self.gateway.routes.get(route).is_some_and(|route| !route.endpoints.is_empty());
+        instance.is_some() || self.gateway.wire.sticky != Sticky::Instance || !has_instances()
+    }
+}
+
+fn instance_of(route: usize, claim: Claim) -> Option<usize> {
+    match claim {
+        Claim::At { route: named, instance } if named == route => instance,
+        _ => None,
+    }
 }

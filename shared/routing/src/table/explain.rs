@@ -1,24 +1,30 @@
-//! Which rules a request meets, and what comes of each: the decision itself, watched.
+//! The decision in words: each rule that was tried and what came of it.
 
-use super::decide::{self, CookieOutcome, Observer, StrengthOutcome};
-use super::{CompiledGateway, CompiledTable, DecidedBy, Draws, Entry, Explanation, Refusal, Rule, Verdict, Weights};
+use super::decide::{ByStrength, Claim, Observer, Step, decide};
+use super::rewrite::Rewritten;
+use super::{CompiledGateway, CompiledRoute, CompiledTable, DecidedBy, Draws, Entry, Explanation, Refusal, Rule};
 use crate::head::Head;
 use crate::wire::Share;
 
-/// What `route` would decide and why.
+/// Runs the decision and writes down what it tried.
 pub(super) fn explain<H: Head, D: Draws>(table: &CompiledTable, entry: Entry, head: &H, draws: &mut D) -> Explanation {
-    let mut listener = Listener { table, rules: Vec::new() };
-    let verdict = decide::route(table, entry, head, draws, &mut listener);
-    let rules = listener.rules;
-    let shares = shares(table, entry, head);
-    let (chain, route) = passed(table, &verdict);
-    let decided_by = match &verdict {
-        Ok(decision) => word(decision.chain.last().decided_by).to_owned(),
-        Err(Refusal::UnknownHost) => "unknown host".to_owned(),
-        Err(Refusal::NoWeight { .. }) => "no weight".to_owned(),
+    let host = String::from_utf8_lossy(head.host()).into_owned();
+    let mut notes = Notes { table, host, passed: Vec::new(), rules: Vec::new(), chance: Chance::Weights };
+    let verdict = decide(table, entry, head, draws, &mut notes);
+    let (route, decided_by, rewritten_path) = match verdict {
+        Ok(decision) => {
+            let last = decision.chain.last();
+            let route = notes.route(last.route).map(|route| route.wire.name.clone());
+            (route, word(last.decided_by).to_owned(), decision.rewritten_path)
+        }
+        Err(Refusal::UnknownHost) => (None, "no gateway claims the host".to_owned(), None),
+        Err(Refusal::NoWeight { gateway }) => {
+            let name = table.gateways.get(gateway).map_or("", |gateway| gateway.wire.name.as_str());
+            (None, format!("all weights of gateway `{name}` are 0"), None)
+        }
     };
-    let rewritten_path = verdict.ok().and_then(|decision| decision.rewritten_path);
-    Explanation { rules, chain, route, decided_by, rewritten_path, shares }
+    let chain = notes.passed.iter().map(|gateway| gateway.wire.name.clone()).collect();
+    Explanation { chain, route, decided_by, rewritten_path, shares: notes.shares(), rules: notes.rules }
 }
 
 fn word(decided_by: DecidedBy) -> &'static str {
@@ -30,125 +36,166 @@ fn word(decided_by: DecidedBy) -> &'static str {
     }
 }
 
-/// The chances of the routes of the first gateway, in percent.
-fn shares<H: Head>(table: &CompiledTable, entry: Entry, head: &H) -> Vec<(String, f64)> {
-    let first = match entry {
-        Entry::Gateway(gateway) => Some(gateway),
-        Entry::VirtualHosts => table.hosts.find(head.host()),
-    };
-    let Some(gateway) = first.and_then(|first| table.gateways.get(first)) else { return Vec::new() };
-    let names = gateway.routes.iter().map(|route| route.wire.name.clone());
-    names.zip(decide::chances(gateway, head).into_iter().map(|chance| chance * 100.0)).collect()
-}
-
-/// Names of the gateways passed, and of the route taken at the last.
-fn passed(table: &CompiledTable, verdict: &Verdict) -> (Vec<String>, Option<String>) {
-    let name = |gateway: usize| table.gateways.get(gateway).map(|gateway| gateway.wire.name.clone());
-    match verdict {
-        Ok(decision) => {
-            let chain = decision.chain.hops().iter().filter_map(|hop| name(hop.gateway)).collect();
-            let last = decision.chain.last();
-            let route = table.gateways.get(last.gateway).and_then(|gateway| gateway.routes.get(last.route));
-            (chain, route.map(|route| route.wire.name.clone()))
-        }
-        Err(Refusal::NoWeight { gateway }) => (name(*gateway).into_iter().collect(), None),
-        Err(Refusal::UnknownHost) => (Vec::new(), None),
-    }
-}
-
-/// Writes the rules down.
-struct Listener<'table> {
+struct Notes<'table> {
     table: &'table CompiledTable,
+    host: String,
+    passed: Vec<&'table CompiledGateway>,
     rules: Vec<Rule>,
+    chance: Chance,
 }
 
-impl Listener<'_> {
-    fn gateway(&self, gateway: usize) -> Option<&CompiledGateway> {
-        self.table.gateways.get(gateway).map(AsRef::as_ref)
-    }
+/// How the entry gateway shares out requests like this one.
+#[derive(Clone, Copy)]
+enum Chance {
+    /// By its weights.
+    Weights,
+    /// All to this route.
+    Only(usize),
+    /// By the strength of this route's condition, the rest by the weights.
+    Strength(usize),
+}
 
-    fn route_name(&self, gateway: usize, route: usize) -> Option<String> {
-        Some(self.gateway(gateway)?.routes.get(route)?.wire.name.clone())
-    }
-
-    fn rule(&mut self, gateway: usize, route: Option<usize>, rule: String, result: &str) {
-        let name = self.gateway(gateway).map(|gateway| gateway.wire.name.clone()).unwrap_or_default();
-        let route = route.and_then(|route| self.route_name(gateway, route));
-        self.rules.push(Rule { gateway: name, route, rule, result: result.to_owned() });
-    }
-
-    fn condition_text(&self, gateway: usize, route: usize) -> String {
-        let condition = self.gateway(gateway).and_then(|gateway| gateway.routes.get(route)?.wire.condition.clone());
-        format!("condition \"{}\"", condition.unwrap_or_default())
-    }
-
-    fn strength_of(&self, gateway: usize, route: usize) -> Share {
-        let strength = self.gateway(gateway).and_then(|gateway| gateway.routes.get(route));
-        strength.map_or(Share::WHOLE, |route| route.wire.condition_strength)
+impl Observer for Notes<'_> {
+    fn see(&mut self, step: Step<'_>) {
+        if let Step::Enter { gateway } = step {
+            self.passed.extend(self.table.gateways.get(gateway).map(|gateway| &**gateway));
+            return;
+        }
+        if self.passed.len() <= 1 {
+            self.chance = chance_after(step, self.chance);
+        }
+        let (route, rule, result) = match step {
+            Step::Enter { .. } => return,
+            Step::Host { found } => (None, format!("host \"{}\"", self.host), matched(found).to_owned()),
+            Step::Condition { route, matched: found } => {
+                (Some(route), self.condition(route), matched(found).to_owned())
+            }
+            Step::Strength { route, outcome } => (Some(route), self.strength(route), by_strength(outcome).to_owned()),
+            Step::Cookie { claim, kept } => (named(claim), "cookie".to_owned(), by_cookie(claim, kept).to_owned()),
+            Step::Weights { route, decided_by } => (route, self.weights(), by_weights(route, decided_by).to_owned()),
+            Step::Rewrite { route, rewrite, outcome, path } => {
+                (Some(route), self.rewrite(route, rewrite), by_rewrite(outcome, path))
+            }
+        };
+        let gateway = self.passed.last().map_or_else(String::new, |gateway| gateway.wire.name.clone());
+        let route = route.and_then(|route| self.route(route)).map(|route| route.wire.name.clone());
+        self.rules.push(Rule { gateway, route, rule, result });
     }
 }
 
-/// A share in percent, without needless decimals.
+impl Notes<'_> {
+    /// A route of the gateway at hand.
+    fn route(&self, route: usize) -> Option<&CompiledRoute> {
+        self.passed.last()?.routes.get(route)
+    }
+
+    fn condition(&self, route: usize) -> String {
+        let text = self.route(route).and_then(|route| route.wire.condition.as_deref());
+        format!("condition \"{}\"", text.unwrap_or_default())
+    }
+
+    fn strength(&self, route: usize) -> String {
+        let strength = self.route(route).map_or(Share::WHOLE, |route| route.wire.condition_strength);
+        format!("strength {} %", percent(strength))
+    }
+
+    fn weights(&self) -> String {
+        let routes = self.passed.last().map_or([].as_slice(), |gateway| &gateway.routes);
+        let weights: Vec<_> = routes.iter().map(|route| percent(route.wire.weight)).collect();
+        format!("weights {}", weights.join("/"))
+    }
+
+    fn rewrite(&self, route: usize, rewrite: usize) -> String {
+        let rewrite = self.route(route).and_then(|route| route.wire.rewrites.get(rewrite));
+        rewrite.map_or_else(String::new, |rewrite| format!("rewrite \"{} if {}\"", rewrite.path, rewrite.condition))
+    }
+
+    fn shares(&self) -> Vec<(String, f64)> {
+        let routes = self.passed.first().map_or([].as_slice(), |gateway| &gateway.routes);
+        let chance = |(index, route): (usize, &CompiledRoute)| {
+            let weight = in_percent(route.wire.weight);
+            let share = match self.chance {
+                Chance::Weights => weight,
+                Chance::Only(to) => {
+                    if to == index {
+                        100.0
+                    } else {
+                        0.0
+                    }
+                }
+                Chance::Strength(to) => {
+                    let strength = routes.get(to).map_or(0.0, |route| in_percent(route.wire.condition_strength));
+                    let first = if to == index { strength } else { 0.0 };
+                    first + weight * (100.0 - strength) / 100.0
+                }
+            };
+            (route.wire.name.clone(), share)
+        };
+        routes.iter().enumerate().map(chance).collect()
+    }
+}
+
+/// A share as its author wrote it: `90`, `33.33`.
 fn percent(share: Share) -> String {
-    let (whole, hundredths) = (share.0 / 100, share.0 % 100);
-    match (hundredths, hundredths % 10) {
-        (0, _) => whole.to_string(),
-        (_, 0) => format!("{whole}.{}", hundredths / 10),
-        _ => format!("{whole}.{hundredths:02}"),
+    in_percent(share).to_string()
+}
+
+fn in_percent(share: Share) -> f64 {
+    f64::from(share.0) / 100.0
+}
+
+fn chance_after(step: Step<'_>, before: Chance) -> Chance {
+    match step {
+        Step::Strength { route, outcome: ByStrength::DrawnIn | ByStrength::DrawnOut } => Chance::Strength(route),
+        Step::Strength { route, outcome: ByStrength::Everything | ByStrength::Kept }
+        | Step::Cookie { claim: Claim::At { route, .. }, kept: true } => Chance::Only(route),
+        _ => before,
     }
 }
 
-impl Observer for Listener<'_> {
-    fn condition(&mut self, gateway: usize, route: usize, matched: bool) {
-        let strength = self.strength_of(gateway, route);
-        let result = match (matched, strength) {
-            (false, _) => "did not match",
-            (true, Share::NONE) => "matched, and its strength is 0 %",
-            (true, Share::WHOLE) => "matched, taken",
-            (true, _) => "matched",
-        };
-        self.rule(gateway, Some(route), self.condition_text(gateway, route), result);
+fn named(claim: Claim) -> Option<usize> {
+    match claim {
+        Claim::Nothing | Claim::Unknown => None,
+        Claim::Down { route } | Claim::At { route, .. } => Some(route),
     }
+}
 
-    fn strength(&mut self, gateway: usize, route: usize, outcome: StrengthOutcome) {
-        let strength = self.strength_of(gateway, route);
-        let result = match outcome {
-            StrengthOutcome::KeptByCookie => "the client's cookie names the route, taken",
-            StrengthOutcome::PassedByCookie => "the client's cookie names another route, passed by",
-            StrengthOutcome::Taken => "taken by its ticket",
-            StrengthOutcome::PassedBy => "passed by, by its ticket",
-        };
-        self.rule(gateway, Some(route), format!("strength {} %", percent(strength)), result);
+fn matched(matched: bool) -> &'static str {
+    if matched { "matched" } else { "did not match" }
+}
+
+fn by_strength(outcome: ByStrength) -> &'static str {
+    match outcome {
+        ByStrength::Everything | ByStrength::DrawnIn => "taken",
+        ByStrength::Kept => "taken: the cookie names this route",
+        ByStrength::Nothing | ByStrength::DrawnOut => "passed by",
+        ByStrength::HeldElsewhere => "passed by: the cookie names another route",
     }
+}
 
-    fn cookie(&mut self, gateway: usize, outcome: CookieOutcome) {
-        let (route, result) = match outcome {
-            CookieOutcome::Absent => (None, "the client has none"),
-            CookieOutcome::Unknown => (None, "it names no route of today"),
-            CookieOutcome::WithoutWeight(route) => (Some(route), "it names a route of weight 0"),
-            CookieOutcome::Taken(route) => (Some(route), "taken"),
-        };
-        self.rule(gateway, route, "cookie".to_owned(), result);
+fn by_cookie(claim: Claim, kept: bool) -> &'static str {
+    match claim {
+        Claim::Nothing => "passed by: there is none",
+        Claim::Unknown => "passed by: it names no route of this gateway",
+        Claim::Down { .. } => "passed by: no endpoint of its route is up",
+        Claim::At { .. } if kept => "taken",
+        Claim::At { .. } => "passed by: its route has no weight",
     }
+}
 
-    fn weights(&mut self, gateway: usize, taken: Option<usize>) {
-        let weights: Vec<_> = self
-            .gateway(gateway)
-            .map(|gateway| gateway.routes.iter().map(|route| percent(route.wire.weight)).collect())
-            .unwrap_or_default();
-        let result = match self.gateway(gateway).map(|gateway| gateway.weights) {
-            Some(Weights::None) | None => "all weights are 0",
-            Some(Weights::Only(_)) => "taken: it has all the weight",
-            Some(Weights::Split(_)) => "taken by its ticket",
-        };
-        self.rule(gateway, taken, format!("weights {}", weights.join("/")), result);
+fn by_weights(route: Option<usize>, decided_by: DecidedBy) -> &'static str {
+    match (route, decided_by) {
+        (None, _) => "passed by: all are 0",
+        (Some(_), DecidedBy::OnlyRoute) => "taken: no other route has weight",
+        (Some(_), _) => "taken",
     }
+}
 
-    fn rewrite(&mut self, gateway: usize, route: usize, index: usize, matched: bool) {
-        let rewrite = self.gateway(gateway).and_then(|gateway| gateway.routes.get(route)?.wire.rewrites.get(index));
-        let text = rewrite.map_or_else(String::new, |rewrite| {
-            format!("rewrite to \"{}\" if \"{}\"", rewrite.path, rewrite.condition)
-        });
-        self.rule(gateway, Some(route), text, if matched { "matched, path rewritten" } else { "did not match" });
+fn by_rewrite(outcome: Rewritten, path: Option<&str>) -> String {
+    match (outcome, path) {
+        (Rewritten::Applied, Some(path)) => format!("matched: the path is {path}"),
+        (Rewritten::Applied, None) => "matched: the path is as sent".to_owned(),
+        (Rewritten::DidNotMatch, _) => matched(false).to_owned(),
+        (Rewritten::TooLong, _) => "passed by: the new path would be too long".to_owned(),
     }
 }

@@ -11,6 +11,8 @@ pub(super) struct Hosts {
     exact: HashMap<Box<[u8]>, usize>,
     /// Without `*`, with the dot: `.example.org`.
     suffixes: HashMap<Box<[u8]>, usize>,
+    /// Most dots of a suffix: a host of a hundred labels is not looked up a hundred times.
+    dots_max: usize,
 }
 
 impl Hosts {
@@ -18,7 +20,10 @@ impl Hosts {
     pub(super) fn claim(&mut self, host: &str, gateway: usize) -> Option<usize> {
         let host = host.to_ascii_lowercase();
         let (map, key) = match host.strip_prefix('*') {
-            Some(suffix) => (&mut self.suffixes, suffix),
+            Some(suffix) => {
+                self.dots_max = self.dots_max.max(dots(suffix.as_bytes()).count());
+                (&mut self.suffixes, suffix)
+            }
             None => (&mut self.exact, host.as_str()),
         };
         let owner = *map.entry(key.as_bytes().into()).or_insert(gateway);
@@ -41,9 +46,14 @@ impl Hosts {
         if self.suffixes.is_empty() {
             return None;
         }
-        let dots = memchr::memchr_iter(b'.', lower).filter(|dot| *dot > 0);
-        dots.filter_map(|dot| lower.get(dot..)).find_map(|suffix| self.suffixes.get(suffix)).copied()
+        let surplus = dots(lower).count().saturating_sub(self.dots_max);
+        let mut suffixes = dots(lower).skip(surplus).filter(|dot| *dot > 0).filter_map(|dot| lower.get(dot..));
+        suffixes.find_map(|suffix| self.suffixes.get(suffix)).copied()
     }
+}
+
+fn dots(host: &[u8]) -> impl Iterator<Item = usize> {
+    memchr::memchr_iter(b'.', host)
 }
 
 /// A host without its port. The colons of an IPv6 address stand in brackets.
@@ -79,6 +89,8 @@ mod tests {
         check("a.example.org", Some(1));
         check("a.b.example.org", Some(1));
         check("a.eu.example.org", Some(2));
+        check(&format!("{}eu.example.org", "a.".repeat(100)), Some(2));
+        check(&format!("{}us.example.org", "a.".repeat(100)), Some(1));
         check("[::1]:80", Some(3));
         check("[::1]", Some(3));
     }

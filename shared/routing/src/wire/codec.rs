@@ -50,6 +50,11 @@ pub fn encode_gateway(gateway: &Gateway) -> Encoded {
     pack(gateway)
 }
 
+/// The digest under which a gateway is stored, without packing it.
+pub(crate) fn digest_of_gateway(gateway: &Gateway) -> Digest {
+    sha256(&json(&Envelope { format: FORMAT, content: gateway }))
+}
+
 /// Unpacks one gateway and checks it against the digest under which it was stored.
 pub fn decode_gateway(expected: Digest, bytes: &[u8]) -> Result<Gateway, WireError> {
     unpack(GATEWAY, expected, bytes)
