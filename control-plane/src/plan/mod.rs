@@ -10,6 +10,8 @@ mod hosts;
 mod lint;
 mod ports;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
