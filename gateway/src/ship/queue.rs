@@ -6,21 +6,38 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 use vamp_record::Record;
+
+use super::counts::{ShipCounts, Tally};
 
 /// LIMIT: records in one chunk. A chunk is unlinked whole, so that the lock is held for a pointer move; 256 records of
 /// about 400 bytes stay below the size from which allocators map pages for each allocation.
 const CHUNK_RECORDS: usize = 256;
 
+/// LIMIT: records of one lane after which the shipper is woken, unless a quarter of the lane is less: half of a bulk
+/// request. Until then they wait for its next round, so that bulk requests are large.
+const WAKE_RECORDS: usize = 2_048;
+
 /// Bounded buffers of records, one lane for each thread that answers requests.
 #[derive(Debug)]
 pub struct Recorder {
     lanes: Box<[Lane]>,
+    /// 0 when records are counted only.
     lane_records_max: usize,
+    wake_records: usize,
     wake: Notify,
+    /// Locked before any lane.
+    shipping: Mutex<Shipping>,
+}
+
+/// The shipper's side of the account.
+#[derive(Debug, Default)]
+struct Shipping {
+    taken: u64,
+    tally: Tally,
 }
 
 /// One thread's part, on cache lines of its own.
@@ -38,32 +55,41 @@ struct Buffer {
     held: usize,
 }
 
-/// What a recorder counted since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RecorderCounts {
-    /// Answered requests: every record that was pushed.
-    pub answered: u64,
-    /// Records dropped because the lane was full.
-    pub queue_full: u64,
-    /// Records that wait for the shipper.
-    pub queued: u64,
-}
-
 impl Recorder {
     /// Buffers for `threads` threads that hold `records_max` records in sum.
     pub fn new(threads: usize, records_max: usize) -> Arc<Self> {
         let threads = threads.max(1);
+        Self::with_lanes(threads, (records_max / threads).max(1))
+    }
+
+    /// Counts the records of `threads` threads and drops them: nobody wants them.
+    pub fn counting(threads: usize) -> Arc<Self> {
+        Self::with_lanes(threads.max(1), 0)
+    }
+
+    fn with_lanes(lanes: usize, lane_records_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            lanes: (0..threads).map(|_| Lane::default()).collect(),
-            lane_records_max: (records_max / threads).max(1),
+            lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            lane_records_max,
+            wake_records: (lane_records_max / 4).clamp(1, WAKE_RECORDS),
             wake: Notify::new(),
+            shipping: Mutex::default(),
         })
+    }
+
+    /// Whether records are kept for a shipper, or counted only.
+    pub fn keeps_records(&self) -> bool {
+        self.lane_records_max > 0
     }
 
     /// Takes the record of one answered request. When the lane of `thread` is full, this (the newest) record is
     /// dropped and counted: the old ones say how the trouble began.
     pub fn push(&self, thread: usize, record: Record) {
         let Some(lane) = self.lanes.get(thread % self.lanes.len()) else { return };
+        if !self.keeps_records() {
+            lane.answered.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         let mut buffer = lane.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         // Counted under the lane's lock, so that `counts` never sees a record that is in no column.
         lane.answered.fetch_add(1, Ordering::Relaxed);
@@ -72,26 +98,31 @@ impl Recorder {
             return;
         }
         buffer.held += 1;
-        let chunk_is_full = match buffer.chunks.back_mut() {
-            Some(chunk) if chunk.len() < CHUNK_RECORDS => {
-                chunk.push(record);
-                chunk.len() == CHUNK_RECORDS
-            }
+        match buffer.chunks.back_mut() {
+            Some(chunk) if chunk.len() < CHUNK_RECORDS => chunk.push(record),
             _ => {
                 let mut chunk = Vec::with_capacity(CHUNK_RECORDS.min(self.lane_records_max));
                 chunk.push(record);
                 buffer.chunks.push_back(chunk);
-                false
             }
-        };
+        }
+        let is_due = buffer.held.is_multiple_of(self.wake_records);
         drop(buffer);
-        if chunk_is_full {
+        if is_due {
             self.wake.notify_one();
         }
     }
 
     /// Unlinks about `records_max` records, oldest chunks first, the lanes in turn. It may give up to one chunk more.
-    pub(crate) fn take(&self, records_max: usize) -> Vec<Vec<Record>> {
+    pub(super) fn take(&self, records_max: usize) -> Vec<Vec<Record>> {
+        // Held over all lanes, so that `counts` never sees a record that is in no column.
+        let mut shipping = self.shipping();
+        let taken = self.unlink(records_max);
+        shipping.taken += count(taken.iter().map(Vec::len).sum());
+        taken
+    }
+
+    fn unlink(&self, records_max: usize) -> Vec<Vec<Record>> {
         let mut taken = Vec::new();
         let mut records = 0;
         loop {
@@ -113,62 +144,58 @@ impl Recorder {
         }
     }
 
-    /// Waits until a lane has filled a chunk since the last call.
-    #[expect(dead_code, reason = "called by the shipper, which comes next")]
-    pub(crate) async fn filled(&self) {
+    /// Waits until so many records have come into a lane since the last call that they should not wait longer.
+    pub(super) async fn waiting(&self) {
         self.wake.notified().await;
     }
 
+    /// Writes down what became of the records that were taken.
+    pub(super) fn book(&self, tally: Tally) {
+        self.shipping().tally = tally;
+    }
+
     /// What was counted up to now.
-    pub fn counts(&self) -> RecorderCounts {
-        let mut counts = RecorderCounts::default();
+    pub fn counts(&self) -> ShipCounts {
+        let shipping = self.shipping();
+        let mut counts = ShipCounts {
+            queued: shipping.taken.saturating_sub(shipping.tally.settled()),
+            tally: shipping.tally,
+            ..ShipCounts::default()
+        };
         for lane in &self.lanes {
             let buffer = lane.buffer.lock().unwrap_or_else(PoisonError::into_inner);
             counts.answered += lane.answered.load(Ordering::Relaxed);
             counts.queue_full += lane.dropped.load(Ordering::Relaxed);
-            counts.queued += u64::try_from(buffer.held).unwrap_or(u64::MAX);
+            counts.queued += count(buffer.held);
+        }
+        if !self.keeps_records() {
+            counts.not_configured = counts.answered;
         }
         counts
     }
+
+    fn shipping(&self) -> MutexGuard<'_, Shipping> {
+        self.shipping.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(records: usize) -> u64 {
+    u64::try_from(records).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddr};
-
-    use vamp_record::{Reason, RouteLabels, Text};
+    use futures_util::FutureExt as _;
 
     use super::*;
-
-    fn record(number: u64) -> Record {
-        Record {
-            started_unix_ns: number,
-            labels: Arc::new(RouteLabels::default()),
-            epoch: 1,
-            revision: 1,
-            reason: Reason::Completed,
-            status: 200,
-            upstream_status: 200,
-            client: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-            method: Text::default(),
-            host: Text::default(),
-            path: Text::default(),
-            http_minor: 1,
-            endpoint: None,
-            endpoint_lookup: None,
-            request_id: Text::default(),
-            retries: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            head_us: 0,
-            connect_us: None,
-            upstream_us: None,
-            duration_us: 0,
-        }
-    }
+    use crate::ship::testing::record;
 
     fn numbers(chunks: Vec<Vec<Record>>) -> Vec<u64> {
         chunks.into_iter().flatten().map(|record| record.started_unix_ns).collect()
+    }
+
+    fn counts(answered: u64, queue_full: u64, queued: u64) -> ShipCounts {
+        ShipCounts { answered, queued, queue_full, ..ShipCounts::default() }
     }
 
     #[test]
@@ -176,9 +203,30 @@ mod tests {
         let recorder = Recorder::new(2, 6);
         (0..5).for_each(|number| recorder.push(0, record(number)));
         recorder.push(1, record(9));
-        assert_eq!(recorder.counts(), RecorderCounts { answered: 6, queue_full: 2, queued: 4 });
+        assert_eq!(recorder.counts(), counts(6, 2, 4));
         assert_eq!(numbers(recorder.take(100)), [0, 1, 2, 9]);
-        assert_eq!(recorder.counts(), RecorderCounts { answered: 6, queue_full: 2, queued: 0 });
+        assert_eq!(recorder.counts(), counts(6, 2, 4), "what was taken is still on its way");
+        let tally = Tally { shipped: 3, shutdown: 1, ..Tally::default() };
+        recorder.book(tally);
+        assert_eq!(recorder.counts(), ShipCounts { tally, ..counts(6, 2, 0) });
+    }
+
+    #[test]
+    fn without_a_shipper_records_are_counted_only() {
+        let recorder = Recorder::counting(2);
+        (0..5).for_each(|number| recorder.push(0, record(number)));
+        recorder.push(1, record(9));
+        assert_eq!(recorder.counts(), ShipCounts { not_configured: 6, ..counts(6, 0, 0) });
+        assert!(recorder.take(100).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lane_asks_to_be_emptied_before_it_is_full() {
+        let recorder = Recorder::new(1, 8);
+        recorder.push(0, record(1));
+        assert!(recorder.waiting().now_or_never().is_none());
+        recorder.push(0, record(2));
+        assert!(recorder.waiting().now_or_never().is_some());
     }
 
     #[test]
@@ -208,6 +256,7 @@ mod tests {
         taken += numbers(recorder.take(usize::MAX)).len();
         let counts = recorder.counts();
         assert_eq!(counts.answered, 3 * EACH);
-        assert_eq!(counts.queue_full + u64::try_from(taken).unwrap(), 3 * EACH);
+        assert_eq!(counts.queued, u64::try_from(taken).unwrap());
+        assert_eq!(counts.queue_full + counts.queued, 3 * EACH);
     }
 }

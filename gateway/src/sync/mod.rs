@@ -4,7 +4,7 @@
 //! [`machine`] decides, [`run()`] does what it asks for. The store may be slow, away, or put back to an old copy, and
 //! the disk may be full: the last good table stays in service, and each of it is reported.
 
-mod backoff;
+pub(crate) mod backoff;
 mod keep;
 mod lanes;
 mod machine;
@@ -21,6 +21,7 @@ use vamp_store::SharedStore;
 
 use crate::plane::DataPlane;
 
+pub(crate) use run::chain;
 pub use run::run;
 pub use status::{Outcomes, SyncState, SyncStatus};
 
