@@ -23,6 +23,10 @@ const BODIES_STEPS_MAX: usize = 64 * 1024 * 1024 / BODY_STEP_BYTES;
 /// What is taken of that bound at a time.
 pub(super) const BODY_STEP_BYTES: usize = 64 * 1024;
 
+/// LIMIT: bytes of a body that is read on the thread that serves connections; longer ones would hold up the others for
+/// more than some milliseconds.
+const INLINE_BYTES_MAX: usize = 128 * 1024;
+
 /// What all requests share.
 pub(crate) struct Api {
     pub(super) core: Arc<Core>,
@@ -99,13 +103,21 @@ impl Ask {
         })
     }
 
-    /// The artifacts of the body, of one kind or of any; with a name, exactly one.
-    pub(super) fn documents(&self, kind: Option<Kind>, name: Option<&str>) -> Result<Vec<Document>, Problem> {
+    /// The artifacts of the body, of one kind or of any; with a name, exactly one. The body is used up.
+    pub(super) async fn documents(&mut self, kind: Option<Kind>, name: Option<&str>) -> Result<Vec<Document>, Problem> {
         let format = written::sent(&self.headers)?;
-        let text = self.text()?;
-        let documents = match kind {
-            Some(kind) => read_as(text, format, kind, name),
-            None => read(text, format),
+        self.text()?;
+        let text = String::from_utf8(std::mem::take(&mut self.body)).unwrap_or_default();
+        let is_long = text.len() > INLINE_BYTES_MAX;
+        let name = name.map(str::to_owned);
+        let read_all = move || match kind {
+            Some(kind) => read_as(&text, format, kind, name.as_deref()),
+            None => read(&text, format),
+        };
+        let documents = if is_long {
+            tokio::task::spawn_blocking(read_all).await.map_err(|_| Problem::panicked())?
+        } else {
+            read_all()
         };
         documents.map_err(Problem::bad_document)
     }

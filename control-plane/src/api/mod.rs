@@ -68,10 +68,11 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 async fn answer(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
     let id = request_id(&api, request.headers());
     let is_head = request.method() == Method::HEAD;
-    let span = tracing::info_span!("request", id = %id);
+    let span = tracing::info_span!("request", %id, method = %request.method(), path = request.uri().path());
     let work = AssertUnwindSafe(handle(api, request)).catch_unwind().instrument(span.clone());
     let answered = work.await.unwrap_or_else(|_| Err(span.in_scope(Problem::panicked)));
     let mut answer = answered.unwrap_or_else(|problem| problem.into_answer(&id));
+    span.in_scope(|| tracing::debug!(status = answer.status().as_u16(), "answered"));
     let headers = answer.headers_mut();
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers.insert(VARY, HeaderValue::from_static("Accept"));

@@ -23,13 +23,14 @@ const COMMON: [Code; 7] = [
     Code::Internal,
 ];
 
-/// The document as text, with a line end.
+/// [`document`] as text, with a line end.
 pub(super) fn text(endpoints: &Endpoints) -> String {
     // A tree of texts and numbers always has a text.
     format!("{:#}\n", document(endpoints))
 }
 
-fn document(endpoints: &Endpoints) -> Value {
+/// What every address takes and answers.
+pub(super) fn document(endpoints: &Endpoints) -> Value {
     let mut paths = Map::new();
     for endpoint in endpoints.iter() {
         let path = paths.entry(endpoint.template.text()).or_insert_with(|| json!({}));
@@ -127,11 +128,7 @@ fn responses(endpoint: &Endpoint) -> Value {
     for (status, meaning, schema_of) in &endpoint.answers {
         let mut response = json!({"description": meaning});
         if let (Some(schema), Some(object)) = (schema(*schema_of), response.as_object_mut()) {
-            let content = match schema_of {
-                Schema::Document => json!({"application/json": {"schema": schema}}),
-                _ => documents(&schema),
-            };
-            object.insert("content".to_owned(), content);
+            object.insert("content".to_owned(), documents(&schema));
         }
         if let (Some(headers), Some(object)) = (headers(endpoint, *status), response.as_object_mut()) {
             object.insert("headers".to_owned(), headers);

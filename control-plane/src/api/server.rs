@@ -172,7 +172,9 @@ impl<S: Send + 'static> Accept<TcpStream, S> for Bounded {
         Box::pin(async move {
             let place = place.map_err(|_| io::Error::other("too many connections"))?;
             stream.set_nodelay(true)?;
-            Ok((Connection { stream, idle: Box::pin(tokio::time::sleep(IDLE_TIMEOUT)), _place: place }, service))
+            // Who connects and says nothing has as long as who does not finish its head.
+            let idle = Box::pin(tokio::time::sleep(HEAD_TIMEOUT));
+            Ok((Connection { stream, idle, _place: place }, service))
         })
     }
 }

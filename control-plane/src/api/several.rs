@@ -34,12 +34,12 @@ pub(super) async fn delete(ask: Ask) -> Answer {
     write(ask, None, |artifact| WriteRequest::delete(artifact.kind(), artifact.name(), None)).await
 }
 
-async fn write(ask: Ask, kind: Option<Kind>, request: fn(Artifact) -> WriteRequest) -> Answer {
+async fn write(mut ask: Ask, kind: Option<Kind>, request: fn(Artifact) -> WriteRequest) -> Answer {
     if Precondition::of_write(&ask.headers)? != Precondition::None {
         let detail = "`If-Match` and `If-None-Match` can't be said of a list";
         return Err(Problem::bad_request(detail, "send them with one artifact at its own address"));
     }
-    let documents = ask.documents(kind, None)?;
+    let documents = ask.documents(kind, None).await?;
     let shape = if documents.len() == 1 { Shape::One } else { Shape::List };
     let writes: Vec<WriteRequest> =
         documents.iter().map(|document: &Document| request(document.artifact.clone())).collect();

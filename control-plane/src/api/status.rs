@@ -8,7 +8,7 @@ use vamp_model::Kind;
 use super::ask::Ask;
 use super::endpoints::Answer;
 use super::problem::{Problem, chain};
-use super::written::answer_text;
+use super::written::{Written, answer_text};
 use super::{query, time};
 
 /// `GET /live`
@@ -31,7 +31,10 @@ pub(super) async fn ready(ask: Ask) -> Answer {
 
 /// `GET /openapi.json`
 pub(super) fn openapi(ask: &Ask) -> Response<Body> {
-    answer_text(StatusCode::OK, "application/json", ask.api.openapi.clone())
+    match ask.written {
+        Written::Json => answer_text(StatusCode::OK, "application/json", ask.api.openapi.clone()),
+        Written::Yaml(_) => ask.written.answer(StatusCode::OK, &super::openapi::document(&ask.api.endpoints)),
+    }
 }
 
 /// `GET /api/v1/info`

@@ -19,9 +19,10 @@ use crate::plan::Finding;
 use crate::rollout::Rollout;
 
 /// `PUT /api/v1/{kind}/{name}`
-pub(super) async fn put(ask: Ask, kind: Kind) -> Answer {
+pub(super) async fn put(mut ask: Ask, kind: Kind) -> Answer {
     let precondition = Precondition::of_write(&ask.headers)?;
-    let documents = ask.documents(Some(kind), Some(ask.name()))?;
+    let name = ask.name().to_owned();
+    let documents = ask.documents(Some(kind), Some(&name)).await?;
     let expected = expected(&ask, kind, &precondition).await?;
     let creates_only = precondition == Precondition::Absent;
     let write = |document: &Document| {

@@ -153,3 +153,28 @@ async fn requests_under_way_are_answered_when_it_stops() {
     running.stop().await;
     write.await.unwrap().expect(202);
 }
+
+/// Sends a text, and answers what came back before the connection ended.
+async fn until_closed(world: &World, text: &str) -> String {
+    let mut stream = TcpStream::connect(world.running.address).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer).await);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn who_sends_too_slowly_is_let_go() {
+    let world = World::start().await;
+    let host = world.running.address;
+    let body = format!(
+        "PUT /api/v1/gateways/x HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/yaml\r\nContent-Length: 10\r\n\r\nport"
+    );
+    let kept = format!("GET /live HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    // From here on time passes as soon as everybody waits for it.
+    tokio::time::pause();
+    assert_eq!(until_closed(&world, "").await, "");
+    assert_eq!(until_closed(&world, "GET /live HT").await, "");
+    assert!(until_closed(&world, &kept).await.starts_with("HTTP/1.1 200"));
+    assert!(until_closed(&world, &body).await.starts_with("HTTP/1.1 408"));
+}
