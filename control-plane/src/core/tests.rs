@@ -269,8 +269,8 @@ async fn a_change_that_is_only_validated_keeps_nothing() {
         validate_only: true,
         cause: "test".to_owned(),
     };
-    let would = world.core.change(request(SHOP)).await.unwrap();
-    assert_eq!((versions(&would), would.table_changed), (vec![(0, true)], true));
+    let planned = world.core.change(request(SHOP)).await.unwrap();
+    assert_eq!((versions(&planned), planned.table_changed), (vec![(0, true)], true));
     assert_eq!(stored_count(&world.core).await, 0);
     assert!(world.core.events(1).await.unwrap().is_empty());
     let bad = "{kind: gateways, name: a, routes: {b: {}}}";

@@ -9,10 +9,10 @@ use super::{Finding, Plan};
 /// table of the former plan, only gateways that changed are compiled anew.
 pub fn lint(plan: &Plan, previous: Option<&CompiledTable>) -> Result<CompiledTable, Vec<Finding>> {
     let table = wire::Table { generation: wire::Generation::default(), gateways: plan.gateways.clone() };
-    CompiledTable::compile(&table, previous).map_err(|problems| problems.into_iter().map(finding).collect())
+    CompiledTable::compile(&table, previous).map_err(|problems| problems.iter().map(finding).collect())
 }
 
-fn finding(problem: Problem) -> Finding {
+fn finding(problem: &Problem) -> Finding {
     let message = format!("gateway `{}`: {}", problem.gateway, problem.message);
     Finding::gateway(&problem.gateway, pointer(&problem.path), message, "")
 }

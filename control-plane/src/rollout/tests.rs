@@ -99,11 +99,11 @@ async fn one_that_takes_its_leave_is_no_longer_waited_for() {
     say(&world, Some(lease), &registration("g1", None)).await;
     eventually("it is seen", DEADLINE, async || world.core.rollout().of == 1).await;
     let one = put(&world.core, SHOP).await.unwrap().generation;
-    let leave = async {
+    let farewell = async {
         world.is_published(one).await;
         world.store.revoke(lease).await.unwrap();
     };
-    let (rollout, ()) = tokio::join!(async { world.core.wait_applied(one, LONG).await }, leave);
+    let (rollout, ()) = tokio::join!(async { world.core.wait_applied(one, LONG).await }, farewell);
     assert!(rollout.is_complete(), "{rollout:?}");
 }
 

@@ -79,7 +79,7 @@ impl ConditionUse {
         if let (Some(_), Some(text)) = (&reference, &text) {
             decoder.refuse(text, format!("{what} has a text beside a reference"), "keep one of them");
         }
-        decoder.finish(fields, &["condition", "reference"]);
+        decoder.finish(&fields, &["condition", "reference"]);
         match reference {
             Some(name) => Some(Self::Stored(name)),
             None => decode_text(decoder, &text?, what).map(Self::Inline),

@@ -92,7 +92,7 @@ impl<'t> Decoder<'t> {
     }
 
     /// Refuses every field that was not taken.
-    pub(crate) fn finish(&mut self, fields: Fields<'_>, known: &[&str]) {
+    pub(crate) fn finish(&mut self, fields: &Fields<'_>, known: &[&str]) {
         for (key, _) in &fields.entries {
             let hint = match nearest(&key.text, known) {
                 Some(near) => format!("did you mean `{near}`?"),

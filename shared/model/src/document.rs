@@ -144,7 +144,7 @@ fn decode<'t>(
             (Condition::decode(decoder, &mut fields, name, metadata).map(Artifact::Condition), Condition::FIELDS)
         }
     };
-    decoder.finish(fields, known);
+    decoder.finish(&fields, known);
     let mut places = HashMap::new();
     collect_places(node, String::new(), &mut places);
     Some(Document { artifact: artifact?, root, places })

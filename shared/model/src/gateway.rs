@@ -252,13 +252,14 @@ fn entry<'t>(pointer: &str, key: &'t Key, node: &'t Node) -> Entry<'t> {
 /// A list has paths, and maps of one path.
 fn list_entry<'t>(decoder: &mut Decoder<'t>, item: &Field<'t>, owner: &str, entries: &mut Vec<Entry<'t>>) {
     match &item.node.content {
-        Content::Map(map) => match map.as_slice() {
-            [(key, node)] => entries.push(entry(&item.pointer, key, node)),
-            _ => {
-                let message = format!("an item of `routes` of {owner} has {} keys", map.len());
-                decoder.refuse(item, message, "write one item for each route: `- \"[host:port]\": {weight: 50%}`");
+        Content::Map(map) => {
+            if let [(key, node)] = map.as_slice() {
+                entries.push(entry(&item.pointer, key, node));
+                return;
             }
-        },
+            let message = format!("an item of `routes` of {owner} has {} keys", map.len());
+            decoder.refuse(item, message, "write one item for each route: `- \"[host:port]\": {weight: 50%}`");
+        }
         _ => {
             if let Some(path) = decoder.text(item, &format!("a route of {owner}")) {
                 entries.push(Entry { place: item.node.place, path, pointer: item.pointer.clone(), value: None });
@@ -293,11 +294,11 @@ fn decode_route_use<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, what: &str
         let weight =
             fields.take("weight").and_then(|field| percent::decode(decoder, &field, &format!("the weight of {what}")));
         fields.ignore(&["metadata"]);
-        decoder.finish(fields, &["reference", "weight"]);
+        decoder.finish(&fields, &["reference", "weight"]);
         return Some(RouteUse::Stored { reference, weight });
     }
     let metadata = metadata(decoder, &mut fields);
     let body = RouteBody::decode(decoder, &mut fields, metadata);
-    decoder.finish(fields, RouteBody::FIELDS);
+    decoder.finish(&fields, RouteBody::FIELDS);
     Some(RouteUse::Inline(body))
 }

@@ -148,7 +148,7 @@ fn decode_rewrite(decoder: &mut Decoder<'_>, item: &Field<'_>, what: &str) -> Op
     let mut fields = decoder.fields(item, what)?;
     let path = fields.take("path");
     fields.ignore(&["kind", "metadata", "lookup_name"]);
-    decoder.finish(fields, &["path"]);
+    decoder.finish(&fields, &["path"]);
     let Some(field) = path else {
         decoder.refuse(item, format!("{what} has no path"), REWRITE_HINT);
         return None;

@@ -75,7 +75,9 @@ impl Handle {
     pub fn end_leases(&self) {
         let mut state = self.memory.lock();
         let leases: Vec<i64> = state.leases.keys().copied().collect();
-        leases.into_iter().for_each(|lease| state.end_lease(lease));
+        for lease in leases {
+            state.end_lease(lease);
+        }
         drop(state);
         self.memory.changed.notify_waiters();
     }
@@ -204,7 +206,9 @@ impl State {
         let now = Instant::now();
         let due: Vec<i64> =
             self.leases.iter().filter(|(_, lease)| lease.ends <= now).map(|(lease, _)| *lease).collect();
-        due.into_iter().for_each(|lease| self.end_lease(lease));
+        for lease in due {
+            self.end_lease(lease);
+        }
         self.leases.values().map(|lease| lease.ends).min()
     }
 }
@@ -363,7 +367,7 @@ impl Watch for MemoryWatch {
             // Registered before the look, so that a change between look and wait wakes it.
             changed.as_mut().enable();
             let next_expiry = match self.look()? {
-                Ok(changes) => return Ok(changes),
+                Ok(seen) => return Ok(seen),
                 Err(next_expiry) => next_expiry,
             };
             match next_expiry {

@@ -15,7 +15,7 @@ use crate::{Expected, SharedStore, Store, StoreError, Version, layout, values};
 const CONCURRENCY: usize = 16;
 
 /// How long a value that no manifest names is kept: a gateway may still be reading a table that was replaced meanwhile.
-pub const VALUE_GRACE: Duration = Duration::from_secs(600);
+pub const VALUE_GRACE: Duration = Duration::from_mins(10);
 
 /// Why a table was not read or not published.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,10 @@
 //! Real stores for tests: started on free ports in a temporary directory, stopped by process id.
-#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot start its store must fail, loudly")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot start its store must fail, loudly"
+)]
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -100,13 +100,11 @@ impl Fault {
 
 /// A status prints its metadata too; its message is enough.
 fn headline(error: &(dyn Error + 'static)) -> String {
-    match error.downcast_ref::<etcd_client::Error>() {
-        Some(etcd_client::Error::GRpcStatus(status)) => status.message().to_owned(),
-        _ => {
-            let text = error.to_string();
-            text.split_once(", message: \"")
-                .and_then(|(_, rest)| rest.split_once('"'))
-                .map_or(text.clone(), |(said, _)| said.to_owned())
-        }
+    if let Some(etcd_client::Error::GRpcStatus(status)) = error.downcast_ref::<etcd_client::Error>() {
+        return status.message().to_owned();
     }
+    let text = error.to_string();
+    text.split_once(", message: \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map_or(text.clone(), |(said, _)| said.to_owned())
 }
