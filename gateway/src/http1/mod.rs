@@ -20,7 +20,7 @@ mod response;
 mod slow;
 mod target;
 
-pub(crate) use body::{Body, BodyFault, encode_chunk_head};
+pub(crate) use body::{Body, encode_chunk_head};
 pub(crate) use fault::{Fault, ResponseFault};
 pub(crate) use field::Storage;
 pub(crate) use forwarded::{PeerText, client_address, is_trusted};

@@ -224,7 +224,10 @@ impl<C: ClientStream> Connection<C> {
 
     /// How many of these bytes belong to the request's body; counts them.
     pub(super) fn take_upload(&self, exchange: &mut Exchange, bytes: &[u8]) -> Result<usize, Reason> {
-        let taken = exchange.upload.body.advance(bytes).map_err(|_| Reason::BadRequest)?;
+        let taken = exchange.upload.body.advance(bytes).map_err(|fault| {
+            tracing::debug!("the body of a request is refused: {fault}");
+            Reason::BadRequest
+        })?;
         exchange.upload.complete = taken.complete;
         let mut total = 0;
         exchange.note(|record| {

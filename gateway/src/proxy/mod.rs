@@ -12,6 +12,8 @@ mod flow;
 mod hear;
 mod relay;
 mod scratch;
+#[cfg(test)]
+mod tests;
 mod timer;
 mod tunnel;
 

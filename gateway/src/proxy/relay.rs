@@ -195,10 +195,7 @@ impl<C: ClientStream> Connection<C> {
         let head = match parsed {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(None),
-            Err(fault) => {
-                tracing::debug!("an answer was refused: {fault}");
-                return Err(Ended::Failed(Reason::BadResponse));
-            }
+            Err(fault) => return Err(bad_answer(fault)),
         };
         let next = start + head.bytes;
         out.clear();
@@ -267,7 +264,7 @@ impl<C: ClientStream> Connection<C> {
         let mut to = end;
         match download.relay {
             Relay::AsIs => {
-                let taken = download.body.advance(&scratch.buffer[start..end]).map_err(|_| BAD_ANSWER)?;
+                let taken = download.body.advance(&scratch.buffer[start..end]).map_err(bad_answer)?;
                 to = start + taken.bytes;
                 download.ended(taken.complete, to < end);
             }
@@ -286,7 +283,7 @@ impl<C: ClientStream> Connection<C> {
                     head.clear();
                 }
                 let taken = download.body.decode(&buffer[start..end], |content| head.extend_from_slice(content));
-                let taken = taken.map_err(|_| BAD_ANSWER)?;
+                let taken = taken.map_err(bad_answer)?;
                 download.ended(taken.complete, start + taken.bytes < end);
                 download.head_sent = true;
                 return self.send_to_client(context, exchange, &scratch.head);
@@ -351,4 +348,7 @@ impl<C: ClientStream> Connection<C> {
     }
 }
 
-const BAD_ANSWER: Ended = Ended::Failed(Reason::BadResponse);
+fn bad_answer(fault: impl std::fmt::Display) -> Ended {
+    tracing::debug!("the answer of an endpoint is refused: {fault}");
+    Ended::Failed(Reason::BadResponse)
+}

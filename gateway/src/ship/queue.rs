@@ -114,7 +114,7 @@ impl Recorder {
     }
 
     /// Unlinks about `records_max` records, oldest chunks first, the lanes in turn. It may give up to one chunk more.
-    pub(super) fn take(&self, records_max: usize) -> Vec<Vec<Record>> {
+    pub(crate) fn take(&self, records_max: usize) -> Vec<Vec<Record>> {
         // Held over all lanes, so that `counts` never sees a record that is in no column.
         let mut shipping = self.shipping();
         let taken = self.unlink(records_max);

@@ -1,0 +1,10 @@
+//! The proxy on real sockets, before origins that misbehave.
+
+#![expect(clippy::string_slice, reason = "ASCII of the tests, cut where they say")]
+
+mod bodies;
+mod faults;
+mod fixture;
+mod messages;
+mod refusals;
+mod routing;
