@@ -1,6 +1,14 @@
 //! Conditions as they are stored: each text of the original's tests, documents and builder, with what it means; and
 //! texts that are refused, with where and why.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panic"
+)]
+
 use vamp_routing::PlainHead;
 use vamp_routing::condition::Condition;
 
@@ -12,14 +20,14 @@ fn request(text: &str) -> PlainHead {
             head.source = address.parse().unwrap();
         } else if let Some((name, value)) = part.split_once(':') {
             if name.eq_ignore_ascii_case("host") {
-                head.host = value.trim().to_owned();
+                head.host = value.trim().into();
             } else {
                 head.fields.push((name.to_owned(), value.trim().to_owned()));
             }
         } else {
             let (method, target) = part.split_once(' ').unwrap();
-            head.method = method.to_owned();
-            head.target = target.to_owned();
+            head.method = method.into();
+            head.target = target.into();
         }
     }
     head
@@ -447,7 +455,7 @@ fn a_share_by_chance_is_refused_with_its_mend() {
 fn texts_without_end_are_refused() {
     let open = "(".repeat(10_000);
     refuses(&open, 65, "parentheses are open");
-    refuses(&format!("{open}host == a{}", ")".repeat(10_000)).get(..16_000).unwrap().to_owned(), 65, "are open");
+    refuses(&format!("{}host == a{}", "(".repeat(8_000), ")".repeat(8_000)), 65, "are open");
     let deep = format!("{}host == a{}", "(".repeat(64), ")".repeat(64));
     check(&[&deep], &["Host: a"], &[NOTHING]);
     check(&[&format!("{}host == a", "!".repeat(10_000))], &["Host: a"], &[NOTHING]);
