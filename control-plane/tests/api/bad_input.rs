@@ -71,16 +71,16 @@ const MATRIX: &[Bad] = &[
     bad("routes/x", "condition: {reference: none-such}", "/condition", 1, "none-such"),
     bad("gateways/x", "routes:\n  x: {weight: 100%}", "/routes", 2, "circle"),
     // Conditions.
-    bad("conditions/x", "condition: \"User-Agent = = x\"", "/condition", 1, ""),
+    bad("conditions/x", "condition: \"User-Agent = = x\"", "/condition", 1, "can't follow here"),
     bad("conditions/x", "condition: \"rand(10) lt 3\"", "/condition", 1, "condition_strength"),
     bad("conditions/x", "metadata: {}", "", 1, "no text"),
-    bad("conditions/x", "condition: \"path matches '('\"", "/condition", 1, ""),
+    bad("conditions/x", "condition: \"path matches '('\"", "/condition", 1, "unclosed group"),
     bad(
         "gateways/x",
         "routes:\n  \"[192.0.2.1:80]\":\n    condition: \"has cookie\"",
         "/routes/[192.0.2.1:80]/condition",
         3,
-        "",
+        "has no name",
     ),
     bad(
         "gateways/x",
@@ -91,7 +91,7 @@ const MATRIX: &[Bad] = &[
     ),
     // The rest.
     bad("gateways/x", "sticky: often", "/sticky", 1, "`route`, `instance` or `none`"),
-    bad("gateways/x", "virtual_hosts: [\"a b\"]", "/virtual_hosts/0", 1, ""),
+    bad("gateways/x", "virtual_hosts: [\"a b\"]", "/virtual_hosts/0", 1, "no host name"),
     bad("gateways/x", "virtual_hosts: [taken.example]", "/virtual_hosts", 1, "`taken`"),
     bad("gateways/x", "selector: \"true\"", "/selector", 1, "routes"),
     bad(
@@ -101,7 +101,7 @@ const MATRIX: &[Bad] = &[
         2,
         "roundrobin",
     ),
-    bad("gateways/x", "routes:\n  \"[192.0.2.1]\": {}", "/routes/[192.0.2.1]", 2, ""),
+    bad("gateways/x", "routes:\n  \"[192.0.2.1]\": {}", "/routes/[192.0.2.1]", 2, "no port"),
     bad("gateways/x", "routes:\n  a/b/c/d/e: {}", "/routes/a~1b~1c~1d~1e", 2, "segments"),
     bad("gateways/x", "routes:\n  \"[169.254.169.254:80]\": {}", "/routes/[169.254.169.254:80]", 2, "--allow-target"),
     bad("gateways/x", "metadata: [1]", "/metadata", 1, "map"),
