@@ -323,6 +323,17 @@ fn a_lost_lease_is_replaced_and_the_registration_written_under_the_new_one() {
 }
 
 #[test]
+fn a_late_answer_about_an_ended_lease_delays_nothing() {
+    let mut bench = Bench::serving(3);
+    assert_eq!(bench.later(3000), [Action::KeepAlive(LEASED)]);
+    let actions = bench.machine.step(bench.now, Input::Degraded(vec![degradation("port 80 is taken")]));
+    assert!(matches!(actions[..], [Action::Register(LEASED, _)]), "{actions:?}");
+    bench.machine.step(bench.now, Input::Registered(LEASED, Err(LeaseFault::Ended)));
+    bench.tell(Input::KeptAlive(LEASED, Ok(())));
+    assert_eq!(bench.later(200), [Action::Grant]);
+}
+
+#[test]
 fn a_registration_whose_fate_is_not_known_is_written_again() {
     let mut bench = Bench::serving(3);
     let taken = Input::Degraded(vec![degradation("port 80 is taken")]);
