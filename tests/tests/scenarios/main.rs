@@ -2,6 +2,7 @@
 //! verifies every answer. One file per promise.
 
 mod bad_input;
+mod command_line;
 mod gateway_faults;
 mod main_job;
 mod shipping;
