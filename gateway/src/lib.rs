@@ -3,6 +3,7 @@
 
 #[allow(dead_code, reason = "the admin listener that shows it follows")]
 mod counters;
+mod data_dir;
 #[allow(dead_code, unused_imports, reason = "the driver that uses it follows")]
 mod http1;
 pub mod limits;
@@ -11,11 +12,16 @@ pub mod logging;
 #[allow(dead_code, reason = "the admin listener that shows it follows")]
 pub mod plane;
 mod proxy;
+mod running;
 #[allow(dead_code, reason = "the admin listener that shows it follows")]
 mod serving;
+mod settings;
 pub mod settings_file;
 pub mod ship;
 pub mod signals;
 pub mod sync;
 mod upstream;
 mod worker;
+
+pub use running::{Running, StartError, start};
+pub use settings::Settings;

@@ -14,7 +14,7 @@ use crate::limits::Limits;
 /// Settings of one gateway process.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
-    /// Where routing tables come from: `etcd://HOST:PORT[,HOST:PORT]/PREFIX[?ca=F&cert=F&key=F&user=U&password-file=F]`; the password may also stand in VAMP_STORE_PASSWORD
+    /// Where routing tables come from: `etcd://HOST:PORT[,HOST:PORT]/PREFIX[?ca=F&cert=F&key=F&user=U&password-file=F]`; the password may also stand in `VAMP_STORE_PASSWORD`
     #[arg(long, env = "VAMP_STORE", value_name = "URL")]
     pub store: StoreUrl,
     /// Namespace below the store's prefix: 1 to 64 letters, digits, `-`, `_` or `.`
@@ -107,7 +107,7 @@ pub struct AdminSettings {
 /// Where the record of each request goes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RecordSettings {
-    /// Elasticsearch or OpenSearch that gets one document per request: `http[s]://[USER@]HOST:PORT[?ca=F&password-file=F&api-key-file=F]`; secrets may also stand in VAMP_ELASTICSEARCH_PASSWORD or VAMP_ELASTICSEARCH_API_KEY. Without it records are only counted
+    /// Elasticsearch or OpenSearch that gets one document per request: `http[s]://[USER@]HOST:PORT[?ca=F&password-file=F&api-key-file=F]`; secrets may also stand in `VAMP_ELASTICSEARCH_PASSWORD` or `VAMP_ELASTICSEARCH_API_KEY`. Without it records are only counted
     #[arg(long, env = "VAMP_ELASTICSEARCH", value_name = "URL")]
     pub elasticsearch: Option<ElasticUrl>,
     /// Records that may wait to be shipped, 1 to 10000000, about 500 bytes each; more are dropped and counted
@@ -141,7 +141,8 @@ impl TrafficSettings {
 
 /// A time as flags write it: `500ms`, `10s`, `1h 30m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let refused = || "write a time above zero with its unit, as in `500ms`, `10s`, `2m` or `1h`, up to 24 hours".to_owned();
+    let refused =
+        || "write a time above zero with its unit, as in `500ms`, `10s`, `2m` or `1h`, up to 24 hours".to_owned();
     let time: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
     let time = Duration::try_from(time).map_err(|_| refused())?;
     // LIMIT: a day. What is longer is a mistake in the unit.

@@ -1,2 +1,65 @@
-//! Placeholder.
-fn main() {}
+//! The binary `vamp`: the control plane, the whole product for development, and the client's verbs.
+
+mod arguments;
+mod client;
+mod control_plane;
+mod demo_service;
+mod dev;
+mod failure;
+mod output;
+#[cfg(test)]
+mod settings_reference;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, FromArgMatches as _};
+use vamp_gateway::logging::with_causes;
+use vamp_gateway::settings_file::with_file;
+
+use arguments::{Program, RolloutVerb, Verb};
+use failure::Failure;
+use output::remark;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let command = match with_file(Program::command(), &arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            remark(&format!("error: {}", with_causes(&error)));
+            return ExitCode::from(2);
+        }
+    };
+    // Help, version and errors are clap's to show, with its exit codes.
+    let program = Program::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|error| error.exit());
+    match run(program.verb).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            remark(&format!("error: {}", with_causes(&failure)));
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+async fn run(verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Dev(arguments) => {
+            arguments.log.start();
+            dev::dev(arguments).await
+        }
+        Verb::ControlPlane(arguments) => {
+            arguments.log.start();
+            control_plane::run(arguments.settings).await
+        }
+        Verb::Apply(arguments) => verbs::apply(arguments).await,
+        Verb::Get(arguments) => verbs::get(arguments).await,
+        Verb::Describe(arguments) => verbs::describe(arguments).await,
+        Verb::Delete(arguments) => verbs::delete(arguments).await,
+        Verb::Split(arguments) => verbs::split(arguments).await,
+        Verb::Explain(arguments) => verbs::explain(arguments).await,
+        Verb::Rollout(arguments) => match arguments.verb {
+            RolloutVerb::Status(arguments) => verbs::rollout_status(arguments).await,
+        },
+    }
+}

@@ -1,0 +1,124 @@
+//! `vamp rollout`: which gateway processes serve the newest routing table.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{items, print_as_is, text};
+use crate::arguments::{Output, RolloutStatusArguments};
+use crate::client::{Client, Request};
+use crate::failure::Failure;
+use crate::output::{cell, print, remark, table};
+
+/// LIMIT: how often the state is asked for while waiting.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Shows what each gateway process serves; with `--wait`, as soon as all serve the newest table.
+pub(crate) async fn rollout_status(arguments: RolloutStatusArguments) -> Result<(), Failure> {
+    let client = Client::new(&arguments.server)?;
+    let output = arguments.output.output;
+    let begun = Instant::now();
+    loop {
+        let json = client.send(Request::get(&["rollout"])).await?.json();
+        let is_over = !arguments.waiting.wait || is_complete(&json) || begun.elapsed() >= arguments.waiting.timeout;
+        if !is_over {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        }
+        match output {
+            Output::Table => print(&tables(&json))?,
+            Output::Json => print(&serde_json::to_string_pretty(&json).unwrap_or_default())?,
+            Output::Yaml => {
+                let answer = client.send(Request { output, ..Request::get(&["rollout"]) }).await?;
+                print_as_is(&answer, output)?;
+            }
+        }
+        return if arguments.waiting.wait { judge(&json) } else { Ok(()) };
+    }
+}
+
+fn number(rollout: &Value, member: &str) -> u64 {
+    rollout.get(member).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn is_complete(rollout: &Value) -> bool {
+    let published = rollout.get("published").and_then(Value::as_bool).unwrap_or(true);
+    published && number(rollout, "applied") == number(rollout, "of")
+}
+
+/// A failure unless every gateway process serves the table.
+pub(super) fn judge(rollout: &Value) -> Result<(), Failure> {
+    let (applied, of) = (number(rollout, "applied"), number(rollout, "of"));
+    if of == 0 {
+        remark("warning: no gateway process is registered: the change is kept, and nobody serves it");
+        return Ok(());
+    }
+    for gateway in items(rollout, "gateways") {
+        for problem in items(gateway, "problems") {
+            remark(&format!("warning: gateway process {}: {}", text(gateway, "id"), text(problem, "message")));
+        }
+    }
+    if is_complete(rollout) {
+        return Ok(());
+    }
+    let in_sync = |gateway: &&Value| gateway.get("in_sync").and_then(Value::as_bool) == Some(true);
+    let laggards: Vec<_> = items(rollout, "gateways").filter(|g| !in_sync(g)).map(|g| text(g, "id")).collect();
+    let what = format!(
+        "the change is kept, but {applied} of {of} gateway processes serve it; not yet: {}. Follow it with `vamp rollout status`",
+        laggards.join(", ")
+    );
+    Err(Failure::NotInTime { what })
+}
+
+/// The rollout in words and rows.
+pub(super) fn tables(rollout: &Value) -> String {
+    let rows: Vec<_> = items(rollout, "gateways")
+        .map(|gateway| {
+            let applied = gateway.get("applied").and_then(|applied| applied.get("revision"));
+            let state = match gateway.get("in_sync").and_then(Value::as_bool) {
+                Some(true) => "in sync",
+                _ => "behind",
+            };
+            let problems: Vec<_> = items(gateway, "problems").map(|problem| text(problem, "message")).collect();
+            vec![
+                text(gateway, "id").to_owned(),
+                applied.map_or_else(|| "-".to_owned(), cell),
+                state.to_owned(),
+                text(gateway, "version").to_owned(),
+                if problems.is_empty() { "-".to_owned() } else { problems.join("; ") },
+            ]
+        })
+        .collect();
+    let unknown = rollout.get("unknown").and_then(Value::as_bool) == Some(true);
+    let note = if unknown { " (the store does not answer: as last known)" } else { "" };
+    format!(
+        "revision {}: {} of {} gateway processes serve it{note}\n\n{}",
+        number(rollout, "revision"),
+        number(rollout, "applied"),
+        number(rollout, "of"),
+        table(&["GATEWAY", "REVISION", "STATE", "VERSION", "PROBLEMS"], &rows)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_rollout_that_lags_names_the_laggards() {
+        let rollout = json!({"revision": 7, "applied": 1, "of": 2, "gateways": [
+            {"id": "a", "in_sync": true, "problems": []}, {"id": "b", "in_sync": false, "problems": []}]});
+        let failure = judge(&rollout).unwrap_err();
+        assert!(failure.to_string().contains("not yet: b."), "{failure}");
+        assert_eq!(failure.exit_code(), 6);
+    }
+
+    #[test]
+    fn a_complete_rollout_is_done_and_nobody_there_is_no_failure() {
+        assert!(judge(&json!({"applied": 2, "of": 2, "gateways": []})).is_ok());
+        assert!(judge(&json!({"applied": 0, "of": 0, "gateways": []})).is_ok());
+        assert!(judge(&json!({"applied": 1, "of": 1, "published": false, "gateways": []})).is_err());
+    }
+}

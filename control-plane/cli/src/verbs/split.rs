@@ -1,0 +1,93 @@
+//! `vamp split`: how a gateway's requests were split, and how they are to be.
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{after_write, items, print_as_is, text, wait_query};
+use crate::arguments::{Output, SplitArguments, Weights};
+use crate::client::{Client, Request};
+use crate::failure::Failure;
+use crate::output::{cell, print, table};
+
+/// Shows a split, or sets its weights.
+pub(crate) async fn split(arguments: SplitArguments) -> Result<(), Failure> {
+    let client = Client::new(&arguments.server)?;
+    if let Some(weights) = &arguments.weights {
+        return set(&client, &arguments, weights).await;
+    }
+    let output = arguments.output.output;
+    let path = ["gateways", &arguments.gateway, "split"];
+    let answer = client.send(Request { output, ..Request::get(&path) }).await?;
+    match output {
+        Output::Table => print(&tables(&answer.json())),
+        Output::Yaml | Output::Json => print_as_is(&answer, output),
+    }
+}
+
+/// Gives the routes of a gateway new weights, in their order, unless somebody else wrote the gateway meanwhile.
+async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> Result<(), Failure> {
+    let path = ["gateways", &arguments.gateway];
+    let read = client.send(Request::get(&path)).await?;
+    let mut gateway = read.json();
+    let routes = gateway.get_mut("routes").and_then(Value::as_object_mut);
+    let count = routes.as_ref().map_or(0, |routes| routes.len());
+    if count != weights.0.len() {
+        let what = format!(
+            "gateway `{}` has {count} routes, and {} weights are given: give one for each, in their order",
+            arguments.gateway,
+            weights.0.len()
+        );
+        return Err(Failure::Usage { what });
+    }
+    for ((_, route), weight) in routes.into_iter().flatten().zip(&weights.0) {
+        if let Some(route) = route.as_object_mut() {
+            route.insert("weight".to_owned(), weight.as_str().into());
+        }
+    }
+    let request = Request {
+        query: wait_query(arguments.waiting),
+        body: Some(("application/json", gateway.to_string())),
+        if_match: read.etag,
+        ..Request::new(Method::PUT, &path)
+    };
+    let answer = client.send(request).await?;
+    print(&format!("gateways/{} split {}", arguments.gateway, weights.0.join("/")))?;
+    after_write(&answer.json(), arguments.waiting)
+}
+
+/// Wanted and delivered, and what decided.
+pub(super) fn tables(split: &Value) -> String {
+    let mut told = String::new();
+    if let Some(weights) = split.get("weights") {
+        told.push_str(&level(weights));
+    }
+    for strength in items(split, "strengths") {
+        told.push_str(&format!("\ncondition of {}\n{}", text(strength, "condition_of"), level(strength)));
+    }
+    let rows: Vec<_> = items(split, "decided_by")
+        .map(|route| {
+            let columns = ["route", "requests", "condition", "cookie", "weight", "only_route"];
+            columns.iter().map(|column| route.get(column).map_or_else(|| "-".to_owned(), cell)).collect()
+        })
+        .collect();
+    let headings = ["ROUTE", "REQUESTS", "BY CONDITION", "BY COOKIE", "BY WEIGHT", "ONLY ROUTE"];
+    told.push_str(&format!("\n{}", table(&headings, &rows)));
+    let number = |member| split.get(member).map_or_else(|| "?".to_owned(), cell);
+    told.push_str(&format!("\ncounted {} of {} gateway processes\n", number("counted"), number("of")));
+    told
+}
+
+fn level(level: &Value) -> String {
+    let rows: Vec<_> = items(level, "routes")
+        .map(|side| {
+            let route = match text(side, "route") {
+                "" => "(the rest)",
+                route => route,
+            };
+            let error = side.get("error").and_then(Value::as_f64).unwrap_or_default();
+            let delivered = side.get("delivered").map_or_else(|| "-".to_owned(), cell);
+            vec![route.to_owned(), text(side, "wanted").to_owned(), delivered, format!("{error:+.2}")]
+        })
+        .collect();
+    table(&["ROUTE", "WANTED", "DELIVERED", "ERROR (REQUESTS)"], &rows)
+}
