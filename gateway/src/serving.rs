@@ -420,3 +420,144 @@ fn now_unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use vamp_routing::wire::{self, Endpoint, Gateway, Generation, Route, Sticky, Target};
+    use vamp_routing::{PlainHead, wire::Share};
+
+    use super::*;
+
+    const THREADS: usize = 2;
+
+    fn table(weights: &[u16], port: u16) -> CompiledTable {
+        let address = format!("127.0.0.1:{port}");
+        let endpoint = || Endpoint { name: address.clone(), lookup: "instance".to_owned(), address: address.clone() };
+        let route = |(index, weight): (usize, &u16)| Route {
+            name: format!("route {index}"),
+            lookup: format!("lookup {index}"),
+            weight: Share(*weight),
+            condition: None,
+            condition_strength: Share::WHOLE,
+            balance: Balance::RoundRobin,
+            rewrites: Vec::new(),
+            target: Target::Endpoints(vec![endpoint()]),
+        };
+        let gateway = Gateway {
+            name: "shop".to_owned(),
+            lookup: "lookup of shop".to_owned(),
+            port: Some(9_050),
+            virtual_hosts: Vec::new(),
+            sticky: Sticky::None,
+            routes: weights.iter().enumerate().map(route).collect(),
+        };
+        let table = wire::Table { generation: Generation::default(), gateways: vec![gateway] };
+        CompiledTable::compile(&table, None).unwrap()
+    }
+
+    fn follow(before: &Serving, registry: &mut Registry, weights: &[u16], port: u16) -> Serving {
+        before.follow(table(weights, port), registry, THREADS)
+    }
+
+    fn first(weights: &[u16]) -> (Serving, Registry) {
+        let mut registry = Registry::default();
+        (follow(&Serving::empty(None, THREADS), &mut registry, weights, 1), registry)
+    }
+
+    fn decide(serving: &Serving, thread: usize, requests: usize) {
+        for _ in 0..requests {
+            serving.decide(thread, Entry::Gateway(0), &PlainHead::default()).unwrap();
+        }
+    }
+
+    fn delivered(serving: &Serving) -> (u64, Vec<u64>) {
+        let counts = serving.split_counts();
+        let level = &counts[0].levels[0];
+        (level.tickets, level.shares.iter().map(|share| share.delivered).collect())
+    }
+
+    #[test]
+    fn two_threads_together_keep_the_split_at_any_count() {
+        for weights in
+            [&[9_000, 1_000][..], &[1, 4_993, 13, 4_993], &[3_300, 3_300, 3_400], &[0, 1, 9_999], &[1_250; 8]]
+        {
+            let (serving, _registry) = first(weights);
+            for requests in [1, 7, 500, 3_333] {
+                std::thread::scope(|scope| {
+                    for thread in 0..THREADS {
+                        let serving = &serving;
+                        scope.spawn(move || decide(serving, thread, requests));
+                    }
+                });
+                let (tickets, delivered) = delivered(&serving);
+                for (weight, delivered) in weights.iter().zip(delivered) {
+                    // Whole numbers: the error times 10,000. Any window of tickets is off by less than 2.
+                    let error = (10_000 * delivered).abs_diff(tickets * u64::from(*weight));
+                    assert!(error < 2 * 10_000, "{weights:?} after {tickets}: {delivered} of {weight}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_account_lives_as_long_as_its_weights() {
+        let (serving, mut registry) = first(&[5_000, 5_000]);
+        decide(&serving, 0, 10);
+        let edited = follow(&serving, &mut registry, &[5_000, 5_000], 2);
+        decide(&edited, 1, 10);
+        assert_eq!(delivered(&edited), (20, vec![10, 10]));
+        assert_eq!(edited.split_counts()[0].levels[0].since_unix_ms, serving.split_counts()[0].levels[0].since_unix_ms);
+        let reweighted = follow(&edited, &mut registry, &[6_000, 4_000], 2);
+        assert_eq!(delivered(&reweighted).0, 0);
+        // The counts of the routes go on.
+        decide(&reweighted, 0, 10);
+        let routes = &reweighted.split_counts()[0].routes;
+        assert_eq!(routes.iter().map(|route| route.weight).sum::<u64>(), 30);
+    }
+
+    #[test]
+    fn a_new_account_begins_at_a_random_phase() {
+        // Were it the first ticket each time, an edit before each request would give one route everything.
+        let (mut serving, mut registry) = first(&[5_000, 5_000]);
+        let mut taken = [0; 2];
+        for edit in 0..200_u16 {
+            serving = follow(&serving, &mut registry, &[5_000 - edit % 2, 5_000 + edit % 2], 1);
+            decide(&serving, 0, 1);
+            let (_, delivered) = delivered(&serving);
+            taken.iter_mut().zip(delivered).for_each(|(taken, delivered)| *taken += delivered);
+        }
+        assert!(taken.iter().all(|taken| *taken > 50), "{taken:?}: about a hundred each");
+    }
+
+    #[test]
+    fn peeking_takes_no_ticket() {
+        let (serving, _registry) = first(&[5_000, 5_000]);
+        let explain = || serving.table.explain(Entry::Gateway(0), &PlainHead::default(), &mut serving.peek());
+        assert_eq!(explain().route, explain().route);
+        assert_eq!(delivered(&serving).0, 0);
+    }
+
+    #[test]
+    fn an_endpoint_is_kept_by_its_address() {
+        let (serving, mut registry) = first(&[5_000, 5_000]);
+        let endpoint = |serving: &Serving| Arc::clone(&serving.route(0, 0).unwrap().endpoints[0].endpoint);
+        let reweighted = follow(&serving, &mut registry, &[1, 9_999], 1);
+        assert!(Arc::ptr_eq(&endpoint(&serving), &endpoint(&reweighted)));
+        let moved = follow(&reweighted, &mut registry, &[1, 9_999], 2);
+        assert!(!Arc::ptr_eq(&endpoint(&serving), &endpoint(&moved)));
+    }
+
+    #[test]
+    fn labels_name_gateway_route_and_rule_and_are_made_once() {
+        let (serving, _registry) = first(&[10_000, 0]);
+        let decision = serving.decide(0, Entry::Gateway(0), &PlainHead::default()).unwrap();
+        let labels = serving.labels(Place::Route(&decision.chain));
+        assert_eq!(labels.gateways, [("shop".to_owned(), "lookup of shop".to_owned(), true)]);
+        assert_eq!((labels.route.as_str(), labels.route_lookup.as_str()), ("route 0", "lookup 0"));
+        assert_eq!(labels.decided_by, "only_route");
+        assert!(Arc::ptr_eq(&labels, &serving.labels(Place::Route(&decision.chain))));
+        assert_eq!(serving.labels(Place::Gateway(0)).gateways.len(), 1);
+        assert_eq!(*serving.labels(Place::Nowhere), RouteLabels::default());
+        assert_eq!(serving.labels(Place::Gateway(7)).gateways, []);
+    }
+}

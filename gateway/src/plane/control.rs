@@ -81,11 +81,17 @@ impl Control {
         Self { virtual_hosts_port, shared, threads, ended, problems, listeners, ports, registry, replaced: Vec::new() }
     }
 
-    /// Starts the thread. It ends after a drain, or when nobody can ask it any more.
+    /// Starts the thread, with the ports bound that need no table. It ends after a drain, or when nobody can ask it any
+    /// more.
     pub(super) fn start(mut self, requests: mpsc::Receiver<Request>) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let opened = self.ports.want(owners(&CompiledTable::default(), self.virtual_hosts_port), Instant::now());
         std::thread::Builder::new().name("tables".to_owned()).spawn(move || {
-            runtime.block_on(self.run(requests));
+            runtime.block_on(async {
+                self.open(opened).await;
+                self.publish();
+                self.run(requests).await;
+            });
             // A lookup that hangs must not hold up the end.
             runtime.shutdown_background();
         })?;
@@ -96,8 +102,6 @@ impl Control {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick: u64 = 0;
-        // The port of the virtual hosts is there before the first table.
-        self.change_ports(None).await;
         loop {
             let retry_at = self.ports.retry_at();
             tokio::select! {
@@ -127,29 +131,20 @@ impl Control {
         }
     }
 
+    /// Binds what is new, swaps, then closes what is gone.
     async fn apply(&mut self, table: CompiledTable) -> Vec<Degradation> {
         let generation = table.generation();
-        self.change_ports(Some(table)).await;
+        let opened = self.ports.want(owners(&table, self.virtual_hosts_port), Instant::now());
+        let serving = self.shared.serving.load_full().follow(table, &mut self.registry, self.threads.len());
+        let first_lookup = tokio::spawn(resolve(self.registry.take_new_names()));
+        drop(tokio::time::timeout(FIRST_LOOKUP_TIMEOUT, first_lookup).await);
+        self.replaced.push(self.shared.serving.swap(Arc::new(serving)));
+        self.open(opened).await;
+        self.retire().await;
+        self.publish();
         let problems = self.problems.borrow().clone();
         info!(revision = %generation, problems = problems.len(), "table {generation} is in service");
         problems
-    }
-
-    /// Binds what is new, swaps, then closes what is gone. Without a table only the ports of the process itself.
-    async fn change_ports(&mut self, table: Option<CompiledTable>) {
-        if let Some(table) = table {
-            let opened = self.ports.want(owners(&table, self.virtual_hosts_port), Instant::now());
-            let serving = self.shared.serving.load_full().follow(table, &mut self.registry, self.threads.len());
-            let first_lookup = tokio::spawn(resolve(self.registry.take_new_names()));
-            drop(tokio::time::timeout(FIRST_LOOKUP_TIMEOUT, first_lookup).await);
-            self.replaced.push(self.shared.serving.swap(Arc::new(serving)));
-            self.open(opened).await;
-        } else {
-            let opened = self.ports.want(owners(&CompiledTable::default(), self.virtual_hosts_port), Instant::now());
-            self.open(opened).await;
-        }
-        self.retire().await;
-        self.publish();
     }
 
     /// Hands new sockets to their threads. Connections wait in them since they were bound.

@@ -5,6 +5,8 @@
 
 mod control;
 mod ports;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

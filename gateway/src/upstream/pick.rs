@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn what_was_tried_is_not_tried_again() {
         let route = route(Balance::RoundRobin, 3);
-        check(&route, &[0], 100, &[0, 50, 50]);
+        check(&route, &[0], 300, &[0, 150, 150]);
         fail(&route, 1);
         check(&route, &[0], 100, &[0, 0, 100]);
         check(&route, &[0, 2], 100, &[0, 100, 0]);
