@@ -431,6 +431,10 @@ mod tests {
     const THREADS: usize = 2;
 
     fn table(weights: &[u16], port: u16) -> CompiledTable {
+        table_with(weights, port, |_| {})
+    }
+
+    fn table_with(weights: &[u16], port: u16, edit: impl FnOnce(&mut Gateway)) -> CompiledTable {
         let address = format!("127.0.0.1:{port}");
         let endpoint = || Endpoint { name: address.clone(), lookup: "instance".to_owned(), address: address.clone() };
         let route = |(index, weight): (usize, &u16)| Route {
@@ -443,7 +447,7 @@ mod tests {
             rewrites: Vec::new(),
             target: Target::Endpoints(vec![endpoint()]),
         };
-        let gateway = Gateway {
+        let mut gateway = Gateway {
             name: "shop".to_owned(),
             lookup: "lookup of shop".to_owned(),
             port: Some(9_050),
@@ -451,6 +455,7 @@ mod tests {
             sticky: Sticky::None,
             routes: weights.iter().enumerate().map(route).collect(),
         };
+        edit(&mut gateway);
         let table = wire::Table { generation: Generation::default(), gateways: vec![gateway] };
         CompiledTable::compile(&table, None).unwrap()
     }
@@ -476,6 +481,25 @@ mod tests {
         (level.tickets, level.shares.iter().map(|share| share.delivered).collect())
     }
 
+    /// Decides on two threads at the same time.
+    fn decide_together(serving: &Serving, requests: usize) {
+        std::thread::scope(|scope| {
+            for thread in 0..THREADS {
+                scope.spawn(move || decide(serving, thread, requests));
+            }
+        });
+    }
+
+    /// Whole numbers: the error times 10,000. Any window of tickets is off by less than 2.
+    #[track_caller]
+    fn split_is_exact(serving: &Serving, weights: &[u16]) {
+        let (tickets, delivered) = delivered(serving);
+        for (weight, delivered) in weights.iter().zip(delivered) {
+            let error = (10_000 * delivered).abs_diff(tickets * u64::from(*weight));
+            assert!(error < 2 * 10_000, "{weights:?} after {tickets}: {delivered} of {weight}");
+        }
+    }
+
     #[test]
     fn two_threads_together_keep_the_split_at_any_count() {
         for weights in
@@ -483,18 +507,8 @@ mod tests {
         {
             let (serving, _registry) = first(weights);
             for requests in [1, 7, 500, 3_333] {
-                std::thread::scope(|scope| {
-                    for thread in 0..THREADS {
-                        let serving = &serving;
-                        scope.spawn(move || decide(serving, thread, requests));
-                    }
-                });
-                let (tickets, delivered) = delivered(&serving);
-                for (weight, delivered) in weights.iter().zip(delivered) {
-                    // Whole numbers: the error times 10,000. Any window of tickets is off by less than 2.
-                    let error = (10_000 * delivered).abs_diff(tickets * u64::from(*weight));
-                    assert!(error < 2 * 10_000, "{weights:?} after {tickets}: {delivered} of {weight}");
-                }
+                decide_together(&serving, requests);
+                split_is_exact(&serving, weights);
             }
         }
     }
@@ -527,6 +541,33 @@ mod tests {
             taken.iter_mut().zip(delivered).for_each(|(taken, delivered)| *taken += delivered);
         }
         assert!(taken.iter().all(|taken| *taken > 50), "{taken:?}: about a hundred each");
+    }
+
+    #[test]
+    fn the_strength_of_a_condition_has_an_account_of_its_own() {
+        let mut registry = Registry::default();
+        let condition = |route: &mut Route| {
+            route.condition = Some("path under /beta".to_owned());
+            route.condition_strength = Share(2_500);
+        };
+        let table = table_with(&[9_000, 1_000], 1, |gateway| condition(&mut gateway.routes[1]));
+        let serving = Serving::empty(None, THREADS).follow(table, &mut registry, THREADS);
+        decide(&serving, 0, 100);
+        let beta = PlainHead { target: "/beta".to_owned(), ..PlainHead::default() };
+        for _ in 0..1_000 {
+            serving.decide(1, Entry::Gateway(0), &beta).unwrap();
+        }
+        let counts = &serving.split_counts()[0];
+        let [weights, strength] = &counts.levels[..] else { panic!("{counts:?}") };
+        assert_eq!((weights.kind, weights.tickets), (LevelKind::Weights, 100 + 750));
+        assert_eq!(
+            (strength.kind, strength.route.as_deref(), strength.tickets),
+            (LevelKind::Strength, Some("route 1"), 1_000)
+        );
+        let shares: Vec<_> =
+            strength.shares.iter().map(|share| (share.route.as_str(), share.wanted, share.delivered)).collect();
+        assert_eq!(shares, [("route 1", 2_500, 250), ("", 7_500, 750)]);
+        assert_eq!((counts.routes[1].condition, counts.routes[0].weight + counts.routes[1].weight), (250, 850));
     }
 
     #[test]

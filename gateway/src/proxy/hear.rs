@@ -69,7 +69,8 @@ impl<C: ClientStream> Connection<C> {
                 Poll::Pending => break,
             }
         }
-        if hearing.began.is_none() && self.is_leaving(context) {
+        // A connection that waits for its first request was accepted to be answered: its request may be here already.
+        if self.served && hearing.began.is_none() && self.is_leaving(context) {
             return Poll::Ready(Heard::Gone);
         }
         let limits = &self.worker.limits;

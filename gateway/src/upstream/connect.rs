@@ -58,7 +58,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, counters: Arc<ThreadCounters>) -> Self {
+    pub(super) fn new(stream: TcpStream, counters: Arc<ThreadCounters>) -> Self {
         counters.upstreams.add(1);
         counters.upstreams_opened.add(1);
         Self { stream, counters }
