@@ -417,3 +417,11 @@ async fn explain_answers_from_the_wanted_table_without_any_gateway() {
     let unknown = world.core.explain("none", &head).await.unwrap_err();
     assert!(matches!(unknown, SplitError::UnknownGateway { .. }), "{unknown}");
 }
+
+#[tokio::test]
+async fn a_change_is_bounded() {
+    let world = World::new().await;
+    let shop = WriteRequest::replace(artifacts(SHOP).remove(0), None);
+    let error = make(&world.core, vec![shop; 10_001]).await.unwrap_err();
+    assert!(matches!(error, ChangeError::TooMany { count: 10_001, limit: 10_000 }), "{error}");
+}

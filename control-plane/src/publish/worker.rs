@@ -28,13 +28,7 @@ const EPOCH_MAX: u64 = i64::MAX as u64;
 
 /// Publishes until it is stopped. To be cut off anywhere is harmless: the next turn, of whichever process, goes on.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    let mut worker = Worker {
-        publisher: Publisher::new(Arc::clone(&shared.store), &shared.settings.namespace),
-        shared,
-        has_settled: false,
-        note: None,
-        collected: Instant::now(),
-    };
+    let mut worker = Worker::new(shared);
     tokio::select! {
         _ = stopped.wait_for(|stopped| *stopped) => {}
         () = worker.work() => {}
@@ -71,6 +65,16 @@ enum Turn {
 }
 
 impl Worker {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            publisher: Publisher::new(Arc::clone(&shared.store), &shared.settings.namespace),
+            shared,
+            has_settled: false,
+            note: None,
+            collected: Instant::now(),
+        }
+    }
+
     async fn work(&mut self) {
         let shared = Arc::clone(&self.shared);
         let mut backoff = Backoff::new(TRY_AGAIN, TRY_AGAIN_MAX);
@@ -261,5 +265,27 @@ impl Worker {
             *status = next;
             has_changed
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vamp_store::{Expected, layout, tables};
+
+    use super::*;
+    use crate::core::tests::{SHOP, World, put};
+
+    #[tokio::test]
+    async fn the_clock_finds_values_that_somebody_deleted() {
+        let world = World::new().await;
+        let changed = put(&world.core, SHOP).await.unwrap();
+        world.is_published(changed.generation).await;
+        let store = &world.store;
+        let stored = tables::read_manifest(store.as_ref(), "default").await.unwrap().unwrap();
+        let digest = stored.manifest.entries[0].digest;
+        let value = layout::value_part("default", &digest.to_string(), 0);
+        assert!(store.delete(&value, Expected::Anything).await.unwrap());
+        Worker::new(Arc::clone(&world.core.shared)).look_closely().await;
+        assert_eq!(tables::read_gateways(store.as_ref(), "default", [digest]).await.unwrap().len(), 1);
     }
 }
