@@ -20,11 +20,14 @@ const VALUE_BYTES_MAX: usize = 64 << 20;
 const MANIFEST_BYTES_MAX: usize = 4 << 20;
 
 /// Gateways above which the manifest names pages instead: a manifest stays below a store's value limit (etcd 1.5 MiB),
-/// and one change of a large table writes one page and not all names.
+/// and one change of a large table writes one page or two and not all names.
 const ENTRIES_INLINE_MAX: usize = 1_000;
 
-/// Gateways per page.
-const ENTRIES_PER_PAGE: usize = 500;
+/// One name in so many ends its page.
+const ENTRIES_PER_PAGE: u16 = 512;
+
+// LIMIT: gateways of one page, should the names be such that none of them ends it.
+const ENTRIES_PER_PAGE_MAX: usize = 4_096;
 
 const GATEWAY: &str = "gateway";
 const PAGE: &str = "page of a manifest";
@@ -66,11 +69,8 @@ pub fn encode_manifest(
     parent: Option<Generation>,
     entries: &[ManifestEntry],
 ) -> (Vec<u8>, Vec<Encoded>) {
-    let pages: Vec<_> = if entries.len() > ENTRIES_INLINE_MAX {
-        entries.chunks(ENTRIES_PER_PAGE).map(|page| pack(&page)).collect()
-    } else {
-        Vec::new()
-    };
+    let pages: Vec<_> =
+        if entries.len() > ENTRIES_INLINE_MAX { paged(entries).iter().map(pack).collect() } else { Vec::new() };
     let manifest = Manifest {
         format: FORMAT,
         generation,
@@ -80,6 +80,25 @@ pub fn encode_manifest(
         pages: pages.iter().map(|page| page.digest).collect(),
     };
     (json(&manifest), pages)
+}
+
+/// Parts entries into pages. A name alone says whether it is the last of its page: were pages counted out, a gateway
+/// that comes or goes would change all pages after its own.
+fn paged(entries: &[ManifestEntry]) -> Vec<Vec<&ManifestEntry>> {
+    let mut pages = Vec::new();
+    let mut page = Vec::new();
+    for entry in entries {
+        page.push(entry);
+        let Digest([first, second, ..]) = sha256(entry.name.as_bytes());
+        let is_last = u16::from_be_bytes([first, second]).is_multiple_of(ENTRIES_PER_PAGE);
+        if is_last || page.len() == ENTRIES_PER_PAGE_MAX {
+            pages.push(std::mem::take(&mut page));
+        }
+    }
+    if !page.is_empty() {
+        pages.push(page);
+    }
+    pages
 }
 
 /// Reads a manifest; its entries are complete only when it has no pages.
@@ -274,9 +293,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn manifest_comes_back(count: u16, page_count: usize) {
+    fn manifest_comes_back(count: u16, page_counts: std::ops::RangeInclusive<usize>) {
         let (bytes, pages) = encode_manifest(GENERATION, None, &entries(count));
-        assert_eq!(pages.len(), page_count);
+        assert!(page_counts.contains(&pages.len()), "{} pages", pages.len());
         assert!(bytes.len() < 200_000, "{} bytes", bytes.len());
         let mut manifest = decode_manifest(&bytes).unwrap();
         let read = pages.iter().map(|page| decode_page(page.digest, &page.bytes).unwrap()).collect();
@@ -287,11 +306,24 @@ mod tests {
 
     #[test]
     fn manifests_of_any_size_come_back_and_stay_small() {
-        manifest_comes_back(0, 0);
-        manifest_comes_back(1, 0);
-        manifest_comes_back(1_000, 0);
-        manifest_comes_back(1_001, 3);
-        manifest_comes_back(10_000, 20);
+        manifest_comes_back(0, 0..=0);
+        manifest_comes_back(1, 0..=0);
+        manifest_comes_back(1_000, 0..=0);
+        manifest_comes_back(1_001, 1..=5);
+        manifest_comes_back(5_000, 5..=20);
+    }
+
+    #[test]
+    fn one_gateway_more_or_less_changes_few_pages() {
+        let all = entries(4_000);
+        let (_, before) = encode_manifest(GENERATION, None, &all);
+        for place in [0, 777, 3_999] {
+            let mut fewer = all.clone();
+            fewer.remove(place);
+            let (_, after) = encode_manifest(GENERATION, None, &fewer);
+            let new = after.iter().filter(|page| !before.contains(page)).count();
+            assert!(new <= 1, "without the gateway at {place}, {new} pages are new");
+        }
     }
 
     #[test]
