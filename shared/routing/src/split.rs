@@ -229,8 +229,42 @@ mod tests {
         })
     }
 
+    /// The turns by the rule as it is written down, slot by slot.
+    fn by_the_book(shares: &[u16]) -> Vec<usize> {
+        let whole = i128::from(WHOLE);
+        let shares: Vec<i128> = shares.iter().copied().map(i128::from).collect();
+        let slack = 2 * i128::try_from(shares.iter().filter(|share| **share > 0).count()).unwrap() - 2;
+        let mut had = vec![0; shares.len()];
+        let mut turns = Vec::new();
+        for slot in 1..=whole {
+            let owed = |side: usize| shares[side] * slot - had[side] * whole;
+            let may = |side: &usize| shares[*side] > 0 && owed(*side) * slack >= whole;
+            let deadline = |side: &usize| (whole * (slack - 1) - owed(*side) * slack) * whole.pow(2) / shares[*side];
+            let next = (0..shares.len()).filter(may).min_by_key(deadline).unwrap();
+            had[next] += 1;
+            turns.push(next);
+        }
+        turns
+    }
+
+    #[test]
+    fn ten_thousand_sides_get_one_turn_each() {
+        let split = split(&vec![1; 10_000]);
+        let mut given = vec![0; 10_000];
+        (0..10_000).for_each(|ticket| given[split.pick(ticket)] += 1);
+        assert_eq!(given, vec![1; 10_000]);
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn turns_are_those_of_the_book(shares in shares()) {
+            prop_assume!(shares.iter().filter(|share| **share > 0).count() > 1);
+            let split = split(&shares);
+            let turns: Vec<_> = (0..WHOLE).map(|ticket| split.pick(ticket)).collect();
+            prop_assert_eq!(turns, by_the_book(&shares));
+        }
 
         #[test]
         fn every_prefix_of_any_split_keeps_the_bound(shares in shares()) {

@@ -112,24 +112,20 @@ impl Notes<'_> {
 
     fn shares(&self) -> Vec<(String, f64)> {
         let routes = self.passed.first().map_or([].as_slice(), |gateway| &gateway.routes);
+        // In whole parts, so that 0.1 and 0.2 make 0.3.
+        let whole = u32::from(Share::WHOLE.0);
         let chance = |(index, route): (usize, &CompiledRoute)| {
-            let weight = in_percent(route.wire.weight);
-            let share = match self.chance {
-                Chance::Weights => weight,
-                Chance::Only(to) => {
-                    if to == index {
-                        100.0
-                    } else {
-                        0.0
-                    }
-                }
+            let (taker, strength) = match self.chance {
+                Chance::Weights => (None, Share::NONE),
+                Chance::Only(to) => (Some(to), Share::WHOLE),
                 Chance::Strength(to) => {
-                    let strength = routes.get(to).map_or(0.0, |route| in_percent(route.wire.condition_strength));
-                    let first = if to == index { strength } else { 0.0 };
-                    first + weight * (100.0 - strength) / 100.0
+                    (Some(to), routes.get(to).map_or(Share::NONE, |route| route.wire.condition_strength))
                 }
             };
-            (route.wire.name.clone(), share)
+            let strength = u32::from(strength.0).min(whole);
+            let first = if taker == Some(index) { strength * whole } else { 0 };
+            let parts = first + u32::from(route.wire.weight.0) * (whole - strength);
+            (route.wire.name.clone(), f64::from(parts) / f64::from(whole * whole / 100))
         };
         routes.iter().enumerate().map(chance).collect()
     }
@@ -137,11 +133,7 @@ impl Notes<'_> {
 
 /// A share as its author wrote it: `90`, `33.33`.
 fn percent(share: Share) -> String {
-    in_percent(share).to_string()
-}
-
-fn in_percent(share: Share) -> f64 {
-    f64::from(share.0) / 100.0
+    (f64::from(share.0) / 100.0).to_string()
 }
 
 fn chance_after(step: Step<'_>, before: Chance) -> Chance {

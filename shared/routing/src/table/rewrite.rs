@@ -128,3 +128,42 @@ impl<H: Head> Head for Onward<'_, H> {
         self.head.fields()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PlainHead;
+
+    #[track_caller]
+    fn check(template: &str, path: &str, expected: Result<&str, Rewritten>) {
+        let head = PlainHead { target: path.to_owned(), ..PlainHead::default() };
+        let rewrite = Rewrite::new(Template::parse(template).unwrap(), Condition::parse("path under /").unwrap());
+        let mut rewritten = None;
+        let outcome = rewrite.apply(&head, &mut rewritten);
+        match expected {
+            Ok(new) => assert_eq!((outcome, rewritten.as_deref()), (Rewritten::Applied, Some(new))),
+            Err(expected) => assert_eq!((outcome, rewritten.as_deref()), (expected, None)),
+        }
+    }
+
+    #[test]
+    fn the_current_path_stands_where_it_is_named() {
+        check("/new", "/old?q", Ok("/new"));
+        check("/a%[path]/b", "/old?q", Ok("/a/old/b"));
+        check("%[path]%[path]", "/old", Ok("/old/old"));
+        check("/50%25%[path]", "/é%20", Ok("/50%25/%C3%A9%20"));
+    }
+
+    #[test]
+    fn a_path_does_not_grow_without_end() {
+        check("%[path]%[path]", &"/a".repeat(PATH_BYTES_MAX / 4), Ok(&"/a".repeat(PATH_BYTES_MAX / 2)));
+        check("%[path]%[path]", &"/a".repeat(PATH_BYTES_MAX / 4 + 1), Err(Rewritten::TooLong));
+    }
+
+    #[test]
+    fn what_no_request_line_can_carry_is_refused() {
+        for wrong in ["", "a", "/a b", "/a?b", "/a#b", "/%[url]", "/\r\n", "/é", "http://x/"] {
+            assert!(Template::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A large table: what a change of one gateway must not touch. Counts, no times.
+
+use std::sync::Arc;
+
+use vamp_routing::wire::{Gateway, Share, Table};
+use vamp_routing::{CompiledTable, Entry, PlainHead};
+
+use super::{Tickets, endpoint, gateway, route, table};
+
+const GATEWAYS: u16 = 10_000;
+const ROUTES: u16 = 4;
+
+fn large() -> Table {
+    let one = |number: u16| {
+        let mut routes: Vec<_> =
+            (0..ROUTES).map(|route_number| route(&format!("r{route_number}"), 10_000 / ROUTES)).collect();
+        for route in &mut routes {
+            route.target = vamp_routing::wire::Target::Endpoints(vec![endpoint(number), endpoint(number + 1)]);
+        }
+        let name = format!("g{number:05}");
+        let virtual_hosts = vec![format!("{name}.example"), format!("*.{name}.example")];
+        Gateway { port: Some(10_000 + number), virtual_hosts, ..gateway(&name, routes) }
+    };
+    table((0..GATEWAYS).map(one).collect())
+}
+
+#[test]
+fn a_change_of_one_gateway_among_ten_thousand_makes_one_anew() {
+    let mut published = large();
+    let first = CompiledTable::compile(&published, None).unwrap();
+    published.generation.revision += 1;
+    published.gateways[4_711].routes[0].weight = Share(4_000);
+    published.gateways[4_711].routes[1].weight = Share(1_000);
+    let second = CompiledTable::compile(&published, Some(&first)).unwrap();
+    let shared = first.gateways().iter().zip(second.gateways()).filter(|(old, new)| Arc::ptr_eq(old, new));
+    assert_eq!(shared.count(), usize::from(GATEWAYS) - 1);
+    assert_eq!(second.generation().revision, 2);
+
+    let mut routed = 0;
+    for number in (0..GATEWAYS).step_by(97) {
+        let wanted = second.find(&format!("g{number:05}"));
+        assert!(wanted.is_some());
+        for host in [format!("g{number:05}.example"), format!("WWW.g{number:05}.Example:8080")] {
+            let head = PlainHead { host, ..PlainHead::default() };
+            let decision = second.route(Entry::VirtualHosts, &head, &mut Tickets::new(&second)).unwrap();
+            assert_eq!(Some(decision.chain.last().gateway), wanted);
+            routed += 1;
+        }
+    }
+    assert_eq!(routed, 208);
+}
+
+#[test]
+fn edits_keep_the_account_of_a_split_unless_its_shares_change() {
+    let shop = || {
+        let mut a = route("a", 9_000);
+        a.condition = Some("path under /a".to_owned());
+        a.condition_strength = Share(1_000);
+        gateway("shop", vec![a, route("b", 1_000)])
+    };
+    let keys = |edit: &dyn Fn(&mut Gateway)| {
+        let mut edited = shop();
+        edit(&mut edited);
+        let compiled = CompiledTable::compile(&table(vec![edited]), None).unwrap();
+        compiled.gateways()[0].levels().iter().map(|level| level.key).collect::<Vec<_>>()
+    };
+    let before = keys(&|_| {});
+    assert_eq!(before.len(), 2, "weights and one strength");
+    let check = |claim: &str, edit: &dyn Fn(&mut Gateway), kept: [bool; 2]| {
+        let after = keys(edit);
+        let found: Vec<_> = before.iter().zip(&after).map(|(before, after)| before == after).collect();
+        assert_eq!(found, kept, "{claim}");
+    };
+    check("endpoints", &|shop| shop.routes[0].target = vamp_routing::wire::Target::Endpoints(Vec::new()), [true, true]);
+    check("conditions", &|shop| shop.routes[0].condition = Some("path under /b".to_owned()), [true, true]);
+    check("ports", &|shop| shop.port = Some(80), [true, true]);
+    check("strengths", &|shop| shop.routes[0].condition_strength = Share(1_001), [true, false]);
+    check(
+        "weights",
+        &|shop| (shop.routes[0].weight, shop.routes[1].weight) = (Share(8_999), Share(1_001)),
+        [false, true],
+    );
+    check("a new route", &|shop| shop.routes.push(route("c", 0)), [false, true]);
+    check("another order", &|shop| shop.routes.reverse(), [false, true]);
+    check("another gateway", &|shop| shop.name = "other".to_owned(), [false, false]);
+}
