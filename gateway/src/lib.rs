@@ -1,7 +1,7 @@
 //! The data plane: a native reverse proxy with hot-swapped routing tables. It knows no artifact: it serves whatever
 //! table it is given, and could be used without the control plane.
 
-#[allow(dead_code, reason = "the admin listener that shows it follows")]
+pub mod admin;
 mod counters;
 mod data_dir;
 #[allow(dead_code, unused_imports, reason = "the driver that uses it follows")]
@@ -9,11 +9,9 @@ mod http1;
 pub mod limits;
 mod listen;
 pub mod logging;
-#[allow(dead_code, reason = "the admin listener that shows it follows")]
 pub mod plane;
 mod proxy;
 mod running;
-#[allow(dead_code, reason = "the admin listener that shows it follows")]
 mod serving;
 mod settings;
 pub mod settings_file;

@@ -114,7 +114,9 @@ metrics! {
     Connections = Gauge "vamp_gateway_connections" ["side"];
     /// Connections since the start by side.
     ConnectionsOpened = Counter "vamp_gateway_connections_opened_total" ["side"];
-    /// Split tickets delivered, by gateway, level (the weights, or the route whose condition it is) and route.
+    /// How often accepting connections paused because no file descriptor was left.
+    AcceptPauses = Counter "vamp_gateway_accept_pauses_total" [];
+    /// Split tickets delivered, by gateway, level (`weights`, or `condition:` and the route whose condition it is) and route.
     SplitDelivered = Gauge "vamp_gateway_split_delivered" ["gateway", "level", "route"];
     /// 1, with the version and the id of the process.
     Info = Gauge "vamp_gateway_info" ["version", "id"];
