@@ -111,8 +111,8 @@ async fn get(port: u16) -> Option<(u16, String)> {
 }
 
 /// A whole answer of an origin.
-fn ok(body: &str) -> Option<(u16, String)> {
-    Some((200, body.to_owned()))
+fn ok(body: &str) -> (u16, String) {
+    (200, body.to_owned())
 }
 
 fn endpoint(address: &str) -> Endpoint {
@@ -162,9 +162,16 @@ async fn apply(plane: &DataPlane, revision: u64, gateways: Vec<Gateway>) -> Vec<
     plane.apply(plane.compile(&table).unwrap()).await
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago: never given twice here, and below those that the system gives to clients.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: std::sync::LazyLock<AtomicUsize> =
+        std::sync::LazyLock::new(|| AtomicUsize::new(rand::random_range(0..20_000)));
+    loop {
+        let port = u16::try_from(10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000).unwrap();
+        if std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 #[track_caller]
@@ -196,12 +203,12 @@ async fn a_taken_port_degrades_its_gateway_only_and_is_bound_when_it_is_free() {
     let [Degradation { gateway: Some(gateway), message }] = degradations.as_slice() else { panic!("{degradations:?}") };
     assert_eq!(gateway, "a");
     assert!(message.contains(&format!("port {taken_port}")) && message.contains("choose another port"), "{message}");
-    assert_eq!(get(free).await, ok("origin"));
+    assert_eq!(get(free).await, Some(ok("origin")));
     assert_eq!((plane.counters().listeners_bound, plane.counters().listeners_failing), (1, 1));
 
     drop(taken);
     plane.degradations().wait_for(Vec::is_empty).await.unwrap();
-    assert_eq!(get(taken_port).await, ok("origin"));
+    assert_eq!(get(taken_port).await, Some(ok("origin")));
     assert_eq!((plane.counters().listeners_bound, plane.counters().listeners_failing), (2, 0));
 }
 
@@ -225,7 +232,7 @@ async fn a_port_is_there_when_its_table_is_applied_and_gone_with_its_gateway_and
     for revision in 0..10 {
         assert_eq!(apply(&plane, 2 * revision + 1, vec![simple("a", port, &origin)]).await, []);
         let mut kept = Client::connect(port).await;
-        assert_eq!(kept.get().await, ok("origin"));
+        assert_eq!(kept.get().await, Some(ok("origin")));
         assert_eq!(apply(&plane, 2 * revision + 2, vec![]).await, []);
         kept.closed().await;
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
@@ -239,9 +246,9 @@ async fn a_port_that_changes_its_gateway_keeps_its_connections() {
     let port = free_port();
     apply(&plane, 1, vec![simple("a", port, &one)]).await;
     let mut client = Client::connect(port).await;
-    assert_eq!(client.get().await, ok("one"));
+    assert_eq!(client.get().await, Some(ok("one")));
     apply(&plane, 2, vec![simple("b", port, &two)]).await;
-    assert_eq!(client.get().await, ok("two"));
+    assert_eq!(client.get().await, Some(ok("two")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -304,7 +311,7 @@ async fn connections_to_an_endpoint_are_used_again_over_tables_and_closed_when_i
             Some(client) => client,
             none => none.insert(Client::connect(port).await),
         };
-        assert_eq!(client.get().await, ok("one"));
+        assert_eq!(client.get().await, Some(ok("one")));
     }
     assert_eq!((plane.counters().upstreams, plane.counters().upstreams_opened), (1, 1));
     apply(&plane, 21, vec![simple("shop", port, &two)]).await;
@@ -319,7 +326,7 @@ async fn a_connection_that_its_endpoint_closed_is_not_used_again() {
     apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
     let mut client = Client::connect(port).await;
     for _ in 0..20 {
-        assert_eq!(client.get().await, ok("origin"));
+        assert_eq!(client.get().await, Some(ok("origin")));
     }
     assert_eq!(plane.counters().upstreams_opened, 20);
     eventually("none is kept", || plane.counters().upstreams == 0).await;
@@ -337,7 +344,7 @@ async fn an_endpoint_that_is_down_fails_no_request_while_another_lives() {
     for _ in 0..20 {
         let mut client = Client::connect(port).await;
         for _ in 0..3 {
-            assert_eq!(client.get().await, ok("origin"));
+            assert_eq!(client.get().await, Some(ok("origin")));
         }
     }
     let retries: u64 = plane.counters().routes.iter().map(|route| route.totals.retries).sum();
@@ -351,7 +358,7 @@ async fn an_endpoint_with_a_name_serves_with_its_first_table() {
     let port = free_port();
     let named = endpoint(&format!("localhost:{}", origin.address.port()));
     apply(&plane, 1, vec![gateway("shop", port, vec![route("only", 10_000, vec![named])])]).await;
-    assert_eq!(get(port).await, ok("origin"));
+    assert_eq!(get(port).await, Some(ok("origin")));
 }
 
 #[tokio::test]
@@ -398,15 +405,15 @@ async fn one_connection_too_many_waits_until_another_ends() {
     let port = free_port();
     apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
     let (mut first, mut second) = (Client::connect(port).await, Client::connect(port).await);
-    assert_eq!(first.get().await, ok("origin"));
-    assert_eq!(second.get().await, ok("origin"));
+    assert_eq!(first.get().await, Some(ok("origin")));
+    assert_eq!(second.get().await, Some(ok("origin")));
     let mut third = Client::connect(port).await;
     third.0.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").await.unwrap();
-    assert_eq!(first.get().await, ok("origin"));
+    assert_eq!(first.get().await, Some(ok("origin")));
     assert_eq!(plane.counters().clients, 2);
     drop(first);
-    assert_eq!(third.answer().await, ok("origin"));
-    assert_eq!(second.get().await, ok("origin"));
+    assert_eq!(third.answer().await, Some(ok("origin")));
+    assert_eq!(second.get().await, Some(ok("origin")));
 }
 
 #[tokio::test]
@@ -416,7 +423,7 @@ async fn a_drain_lets_requests_end_and_closes_what_is_idle() {
     let port = free_port();
     apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
     let mut idle = Client::connect(port).await;
-    assert_eq!(idle.get().await, ok("origin"));
+    assert_eq!(idle.get().await, Some(ok("origin")));
     let under_way = tokio::spawn(async move {
         let mut client = Client::connect(port).await;
         let answer = client.get().await;
@@ -425,7 +432,7 @@ async fn a_drain_lets_requests_end_and_closes_what_is_idle() {
     });
     eventually("both are open", || plane.counters().clients == 2).await;
     plane.drain().await;
-    assert_eq!(under_way.await.unwrap(), ok("origin"));
+    assert_eq!(under_way.await.unwrap(), Some(ok("origin")));
     idle.closed().await;
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
     assert_eq!((plane.counters().clients, plane.counters().upstreams), (0, 0));
@@ -471,7 +478,7 @@ async fn counters_of_a_route_never_go_back_while_it_lives() {
         let routes =
             vec![route("a", weight, vec![origin.target()]), route("b", 10_000 - weight, vec![origin.target()])];
         apply(&plane, revision.into(), vec![gateway("shop", port, routes)]).await;
-        assert_eq!(get(port).await, ok("origin"));
+        assert_eq!(get(port).await, Some(ok("origin")));
         eventually("it is counted", || reasons(&plane, Reason::Completed) == u64::from(revision)).await;
         let routes = plane.counters().routes;
         assert!(routes.iter().all(|route| route.gateway == "shop" && route.gateway_lookup == "lookup-shop"));
