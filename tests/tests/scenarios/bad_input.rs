@@ -19,7 +19,7 @@ async fn a_refused_document_changes_nothing() {
     let load = Load::start(load_on(port));
     let address = origin.address();
     let documents = [
-        ("name: shop\nroutes: [", "malformed"),
+        ("name: shop\nroutes: [", "not YAML"),
         ("name: shop\ncolour: red\nroutes: {}\n", "colour"),
         (&*format!("name: shop\nport: {port}/http\nroutes: {{\"[{address}]\": {{weight: 60%}}}}\n"), "weight"),
         (&*format!("name: shop\nport: {port}/http\nroutes: {{nothing: {{weight: 100%}}}}\n"), "nothing"),

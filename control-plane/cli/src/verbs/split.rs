@@ -57,10 +57,7 @@ async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> 
 
 /// Wanted and delivered, and what decided.
 pub(super) fn tables(split: &Value) -> String {
-    let mut told = String::new();
-    if let Some(weights) = split.get("weights") {
-        told.push_str(&level(weights));
-    }
+    let mut told = level(split);
     for strength in items(split, "strengths") {
         told.push_str(&format!("\ncondition of {}\n{}", text(strength, "condition_of"), level(strength)));
     }
