@@ -1,6 +1,15 @@
 //! What the product promises, shown on the whole of it: real processes, a real etcd, real search servers, traffic that
 //! verifies every answer. One file per promise.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "what fails here is a failed test, and the panic tells which"
+)]
+
 mod bad_input;
 mod command_line;
 mod gateway_faults;

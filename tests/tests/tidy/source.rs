@@ -3,7 +3,7 @@
 use crate::{TreeFile, made_up, report, tree};
 
 fn rust_files() -> Vec<TreeFile> {
-    tree().into_iter().filter(|file| is_rust(file)).collect()
+    tree().into_iter().filter(is_rust).collect()
 }
 
 fn is_rust(file: &TreeFile) -> bool {
@@ -36,12 +36,17 @@ fn leaves_no_marks(file: &TreeFile) -> Vec<String> {
 }
 
 fn names_its_tests_by_claims(file: &TreeFile) -> Vec<String> {
-    let offence = |(number, line): (usize, &str)| {
-        let name = line.trim_start().trim_start_matches("async ").strip_prefix("fn ")?;
-        let is_one = name.starts_with(concat!("te", "st_")) && !file.path.starts_with("bench/");
-        is_one.then(|| format!("{}:{number}: a test is named by its claim; leave out the prefix", file.path))
-    };
-    lines(file).filter_map(offence).collect()
+    let mut is_marked = false;
+    let mut offences = Vec::new();
+    for (number, line) in lines(file) {
+        let line = line.trim_start();
+        let name = line.trim_start_matches("async ").strip_prefix("fn ");
+        if is_marked && name.is_some_and(|name| name.starts_with(concat!("te", "st_"))) {
+            offences.push(format!("{}:{number}: a test is named by its claim; leave out the prefix", file.path));
+        }
+        is_marked = line.starts_with("#[test]") || line.starts_with("#[tokio::test") || (is_marked && name.is_none());
+    }
+    offences
 }
 
 fn gives_reasons_for_ignored_tests(file: &TreeFile) -> Vec<String> {
@@ -75,7 +80,12 @@ fn no_work_is_left_as_a_mark() {
 #[test]
 fn tests_are_named_by_their_claims() {
     report(&rust_files().iter().flat_map(names_its_tests_by_claims).collect::<Vec<_>>());
-    let offending = concat!("#[test]\nfn te", "st_split() {}\n    async fn te", "st_more() {}");
+    let offending = concat!(
+        "#[test]\nfn te",
+        "st_split() {}\n#[tokio::test]\n    async fn te",
+        "st_more() {}\nfn te",
+        "st_of() {}"
+    );
     assert_eq!(names_its_tests_by_claims(&made_up("a.rs", offending)).len(), 2);
     assert!(names_its_tests_by_claims(&made_up("a.rs", "fn a_split_is_exact() {}")).is_empty());
 }
