@@ -11,6 +11,7 @@ use vamp_record::document::Documents;
 use vamp_record::{ElasticClient, elastic_url::ElasticUrlError};
 use vamp_store::SharedStore;
 
+use crate::admin::{self, AdminState, Listener, OpenError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::plane::{DataPlane, PlaneError, PlaneSettings};
 use crate::settings::{AdminSettings, Settings};
@@ -39,16 +40,8 @@ pub enum StartError {
         cause: std::io::Error,
     },
     /// The admin listener can't be opened.
-    #[error(
-        "the admin listener did not start on {address}: choose a free address with --admin, and check --tls-cert and --tls-key"
-    )]
-    Admin {
-        /// Where it should be.
-        address: SocketAddr,
-        /// What the system said.
-        #[source]
-        cause: std::io::Error,
-    },
+    #[error("the admin listener did not start: choose another address with --admin, or mend its certificate")]
+    Admin(#[from] OpenError),
     /// Elasticsearch can't be used with these settings.
     #[error(transparent)]
     Elasticsearch(#[from] ElasticUrlError),
@@ -65,7 +58,10 @@ pub struct Running {
     plane: Arc<DataPlane>,
     leave: watch::Sender<bool>,
     flush: watch::Sender<bool>,
+    draining: watch::Sender<bool>,
+    close: watch::Sender<bool>,
     sync: JoinHandle<()>,
+    listener: JoinHandle<()>,
     ship: Option<JoinHandle<()>>,
     _data_dir: DataDir,
 }
@@ -76,22 +72,36 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let data_dir = DataDir::open(&settings.data_dir)?;
     let id = data_dir.gateway_id(settings.gateway_id.as_deref())?;
     let boot = format!("{:016x}", rand::random::<u64>());
-    access(&settings.admin)?;
+    let access = access(&settings.admin)?;
     let elastic = settings.records.elasticsearch.as_ref().map(ElasticClient::new).transpose()?;
+
+    let tls = settings.admin.tls_cert.as_deref().zip(settings.admin.tls_key.as_deref());
+    let listener = Listener::open(settings.admin.admin, tls)?;
+    let admin = listener.address();
 
     let threads = settings.traffic.threads();
     let records_max = usize::try_from(settings.records.records_max).unwrap_or(usize::MAX);
     let recorder = if elastic.is_some() { Recorder::new(threads, records_max) } else { Recorder::counting(threads) };
     let plane = DataPlane::start(plane_settings(&settings, threads), Arc::clone(&recorder))?;
 
-    let (leave, flush) = (watch::Sender::new(false), watch::Sender::new(false));
+    let [draining, leave, flush, close] = std::array::from_fn(|_| watch::Sender::new(false));
     let status = watch::Sender::new(SyncStatus::default());
     let documents = Documents::new(&settings.namespace, &id, &boot);
     let ship = elastic.map(|client| {
         let shipping = ShipSettings { client, documents, flush_timeout: FLUSH_TIMEOUT };
         tokio::spawn(ship::run(shipping, Arc::clone(&recorder), flush.subscribe()))
     });
-    let admin = settings.admin.admin;
+    let state = AdminState {
+        plane: Arc::clone(&plane),
+        recorder,
+        sync: status.subscribe(),
+        draining: draining.subscribe(),
+        access,
+        id: id.clone(),
+        boot: boot.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let listener = tokio::spawn(listener.serve(admin::router(state), close.subscribe()));
     let sync = tokio::spawn(sync::run(
         SyncSettings {
             store,
@@ -107,7 +117,7 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
         leave.subscribe(),
     ));
     tracing::info!(gateway.id = %id, "the gateway runs, its admin listener is on {admin}");
-    Ok(Running { admin, plane, leave, flush, sync, ship, _data_dir: data_dir })
+    Ok(Running { admin, plane, leave, flush, draining, close, sync, listener, ship, _data_dir: data_dir })
 }
 
 impl Running {
@@ -118,6 +128,7 @@ impl Running {
 
     /// Ends it in good order: not ready, gone from the rollout, requests finished, records shipped, listeners closed.
     pub async fn stop(self) {
+        self.draining.send_replace(true);
         self.leave.send_replace(true);
         ended("the synchronisation", self.sync.await);
         self.plane.drain().await;
@@ -125,6 +136,8 @@ impl Running {
         if let Some(ship) = self.ship {
             ended("the shipper", ship.await);
         }
+        self.close.send_replace(true);
+        ended("the admin listener", self.listener.await);
     }
 }
 
