@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 use vamp_routing::CompiledTable;
@@ -18,7 +19,7 @@ use super::Listeners;
 use super::ports::{Owner, Ports};
 use crate::listen::{BindAddress, Command, Retire, Socket};
 use crate::serving::{ListenerId, Serving};
-use crate::upstream::{RESOLVE_EVERY, Registry, resolve};
+use crate::upstream::{Endpoint, RESOLVE_EVERY, Registry, resolve};
 use crate::worker::Shared;
 
 /// How often replaced tables are looked after and names without an address are resolved again.
@@ -64,6 +65,23 @@ pub(super) struct Control {
     ports: Ports,
     registry: Registry,
     replaced: Vec<Arc<Serving>>,
+    /// Names that have addresses, looked up again.
+    refreshing: Lookups,
+    /// Names that have none. Apart from the others, because they take longest.
+    retrying: Lookups,
+}
+
+/// Lookups that run beside the rest, one round at a time.
+#[derive(Debug, Default)]
+struct Lookups(Option<JoinHandle<()>>);
+
+impl Lookups {
+    fn start(&mut self, names: impl FnOnce() -> Vec<Arc<Endpoint>>) {
+        if self.0.as_ref().is_none_or(JoinHandle::is_finished) {
+            let names = names();
+            self.0 = (!names.is_empty()).then(|| tokio::spawn(resolve(names)));
+        }
+    }
 }
 
 impl Control {
@@ -78,7 +96,20 @@ impl Control {
     ) -> Self {
         let ports = Ports::new(BindAddress::of(bind), threads.len());
         let registry = Registry::default();
-        Self { virtual_hosts_port, shared, threads, ended, problems, listeners, ports, registry, replaced: Vec::new() }
+        let (replaced, refreshing, retrying) = (Vec::new(), Lookups::default(), Lookups::default());
+        Self {
+            virtual_hosts_port,
+            shared,
+            threads,
+            ended,
+            problems,
+            listeners,
+            ports,
+            registry,
+            replaced,
+            refreshing,
+            retrying,
+        }
     }
 
     /// Starts the thread, with the ports bound that need no table. It ends after a drain, or when nobody can ask it any
@@ -196,17 +227,18 @@ impl Control {
     }
 
     fn tidy(&mut self, tick: u64) {
+        let before = self.replaced.len();
         self.replaced.retain(|serving| Arc::strong_count(serving) > 1);
         let surplus = self.replaced.len().saturating_sub(REPLACED_MAX);
         self.replaced.drain(..surplus);
-        self.registry.forget_unused();
-        let all = tick.is_multiple_of(RESOLVE_EVERY.as_secs() / TICK.as_secs());
-        if all || tick.is_multiple_of(RETRY_TICKS) {
-            let mut names = self.registry.named();
-            names.retain(|endpoint| all || !endpoint.is_resolved());
-            if !names.is_empty() {
-                tokio::spawn(resolve(names));
-            }
+        if self.replaced.len() < before {
+            self.registry.forget_unused();
+        }
+        if tick.is_multiple_of(RESOLVE_EVERY.as_secs() / TICK.as_secs()) {
+            self.refreshing.start(|| self.registry.named(Endpoint::is_resolved));
+        }
+        if tick.is_multiple_of(RETRY_TICKS) {
+            self.retrying.start(|| self.registry.named(|endpoint| !endpoint.is_resolved()));
         }
     }
 

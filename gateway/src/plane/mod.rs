@@ -4,6 +4,7 @@
 //! never waits for any of it.
 
 mod control;
+mod descriptors;
 mod ports;
 #[cfg(test)]
 mod tests;
@@ -107,7 +108,8 @@ impl DataPlane {
         F: Future<Output = ()> + 'static,
     {
         let threads = settings.threads.max(1);
-        let permits = Arc::new(Semaphore::new(settings.limits.connections_max.min(Semaphore::MAX_PERMITS)));
+        let connections_max = descriptors::room_for(settings.limits.connections_max);
+        let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         let shared = Shared {
             serving: Arc::new(ArcSwap::from_pointee(Serving::empty(settings.virtual_hosts_port, threads))),
             limits: Arc::new(settings.limits),

@@ -519,3 +519,42 @@ async fn ten_thousand_requests_over_two_threads_are_split_exactly() {
     );
     assert_eq!((counts[0].routes[0].weight, counts[0].routes[1].weight), (9_000, 1_000));
 }
+
+/// Set in the process in which descriptors run out.
+const FEW_DESCRIPTORS: &str = "VAMP_TEST_FEW_DESCRIPTORS";
+
+#[test]
+fn without_descriptors_accepting_pauses_and_goes_on_when_there_are_some() {
+    if std::env::var_os(FEW_DESCRIPTORS).is_some() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(run_out_of_descriptors());
+    }
+    // In a process of its own: the limit is one of the process.
+    let name = "plane::tests::without_descriptors_accepting_pauses_and_goes_on_when_there_are_some";
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 128 && exec \"$@\"", "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(FEW_DESCRIPTORS, "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+async fn run_out_of_descriptors() {
+    let origin = Origin::start("origin", Manner::Answers).await;
+    let plane = start(settings(2));
+    let port = free_port();
+    apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
+    let waiting = tokio::net::TcpSocket::new_v4().unwrap();
+    let mut used_up = Vec::new();
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        used_up.push(file);
+    }
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut client = Client(waiting.connect(address).await.unwrap());
+    eventually("accepting pauses", || plane.counters().accept_pauses > 1).await;
+    drop(used_up);
+    assert_eq!(client.get().await, Some(ok("origin")));
+    assert_eq!(get(port).await, Some(ok("origin")));
+}

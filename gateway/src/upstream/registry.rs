@@ -13,7 +13,7 @@ use super::Endpoint;
 pub(crate) const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
 /// LIMIT: names resolved at the same time. Each takes a thread of the blocking pool while the resolver waits.
-const LOOKUPS_MAX: usize = 16;
+const LOOKUPS_MAX: usize = 64;
 
 /// LIMIT: one lookup. The C library's resolver gives up after 10 to 30 s, which would hold up the others.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,9 +46,10 @@ impl Registry {
         std::mem::take(&mut self.new_names)
     }
 
-    /// All named endpoints, for [`resolve`].
-    pub(crate) fn named(&self) -> Vec<Arc<Endpoint>> {
-        self.endpoints.values().filter_map(Weak::upgrade).filter(|endpoint| endpoint.name.is_some()).collect()
+    /// The named endpoints of which this holds, for [`resolve`].
+    pub(crate) fn named(&self, holds: impl Fn(&Endpoint) -> bool) -> Vec<Arc<Endpoint>> {
+        let all = self.endpoints.values().filter_map(Weak::upgrade);
+        all.filter(|endpoint| endpoint.name.is_some() && holds(endpoint)).collect()
     }
 
     /// Forgets those that nothing uses any more.
@@ -122,7 +123,7 @@ mod tests {
     async fn a_name_resolves_to_the_addresses_of_the_host() {
         let mut registry = Registry::default();
         let (known, address) = (registry.endpoint("localhost:80"), registry.endpoint("127.0.0.1:80"));
-        resolve(registry.named()).await;
+        resolve(registry.take_new_names()).await;
         assert!(known.is_live() && address.is_live());
         assert!(known.addresses().iter().all(|socket| socket.ip().is_loopback() && socket.port() == 80));
     }
@@ -131,7 +132,7 @@ mod tests {
     async fn a_name_that_does_not_resolve_is_down_and_nothing_else() {
         let mut registry = Registry::default();
         let (none, some) = (registry.endpoint("no such host:80"), registry.endpoint("localhost:80"));
-        resolve(registry.named()).await;
+        resolve(registry.take_new_names()).await;
         assert!(!none.is_resolved() && some.is_resolved());
     }
 }
