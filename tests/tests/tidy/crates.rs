@@ -42,16 +42,14 @@ const BANNED: &[(&str, &str)] = &[
 
 /// Crates that stand twice in the tree for a reason outside of it: name and reason.
 const TWICE: &[(&str, &str)] = &[
-    ("base64", "metrics-exporter-prometheus and sqlx are one release behind hyper"),
+    ("base64", "sqlx is one release behind hyper"),
     ("block-buffer", "as sha2"),
     ("cpufeatures", "as sha2"),
     ("crypto-common", "as sha2"),
     ("digest", "as sha2"),
-    ("getrandom", "ring, rand 0.9 and rand 0.10 each have their own"),
-    ("hashbrown", "sqlx and metrics-util are one release behind"),
+    ("getrandom", "ring and rand each have their own"),
+    ("hashbrown", "sqlx is one release behind"),
     ("hashlink", "sqlx is one release behind saphyr"),
-    ("rand", "metrics-util is one release behind"),
-    ("rand_core", "as rand"),
     ("sha2", "sqlx is one release behind"),
     ("syn", "used at build time only; half of the macros have moved to version 3"),
 ];
