@@ -291,6 +291,12 @@ impl Exchange {
         self.upload.backlog = Backlog::holding(std::mem::take(&mut self.upload.replay));
     }
 
+    /// Notes that the upstream takes no more of the request. It may have answered before it closed.
+    pub(super) fn breaks_upload(&mut self) {
+        self.upload.broken = true;
+        self.sent = Instant::now();
+    }
+
     /// Keeps these bytes of the request to be sent again, as long as that may be needed and there is room.
     pub(super) fn keep_for_replay(&mut self, bytes: &[u8], limit_bytes: usize) {
         let upload = &mut self.upload;
@@ -314,21 +320,23 @@ impl Exchange {
         }
     }
 
-    /// How long the present wait may take, and what it means when it takes longer.
-    pub(super) fn patience(&self, client_blocked: bool, limits: &Limits) -> (Duration, Reason) {
+    /// When the present wait has taken too long, and what that means.
+    pub(super) fn deadline(&self, client_blocked: bool, limits: &Limits) -> (Instant, Reason) {
         if client_blocked {
-            (limits.response_idle_timeout, Reason::ClientClosed)
-        } else if self.download.head_sent {
-            (limits.response_idle_timeout, Reason::ResponseIdle)
-        } else if self.upload.complete
-            || self.upload.broken
-            || self.upload.awaits_continue
-            || !self.upload.backlog.is_empty()
-        {
-            (limits.response_head_timeout, Reason::ResponseTimeout)
-        } else {
-            (limits.body_idle_timeout, Reason::BodyTimeout)
+            return (self.progress + limits.response_idle_timeout, Reason::ClientClosed);
         }
+        if self.download.head_sent {
+            return (self.progress + limits.response_idle_timeout, Reason::ResponseIdle);
+        }
+        let upload = &self.upload;
+        if !upload.backlog.is_empty() || upload.awaits_continue {
+            return (self.progress + limits.response_head_timeout, Reason::ResponseTimeout);
+        }
+        if upload.complete || upload.broken {
+            // The whole head has one time, however slowly it trickles.
+            return (self.sent + limits.response_head_timeout, Reason::ResponseTimeout);
+        }
+        (self.progress + limits.body_idle_timeout, Reason::BodyTimeout)
     }
 
     /// Lines that tell the client the cookies of the sticky gateways it passed; nearly always none.

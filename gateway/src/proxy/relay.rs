@@ -63,8 +63,8 @@ impl<C: ClientStream> Connection<C> {
         if moved {
             exchange.progress = Instant::now();
         }
-        let (patience, reason) = exchange.patience(!self.to_client.is_empty(), &self.worker.limits);
-        if self.timer.is_over(context, exchange.progress + patience) {
+        let (deadline, reason) = exchange.deadline(!self.to_client.is_empty(), &self.worker.limits);
+        if self.timer.is_over(context, deadline) {
             return Poll::Ready(Ended::Failed(reason));
         }
         Poll::Pending
@@ -83,9 +83,12 @@ impl<C: ClientStream> Connection<C> {
             if !exchange.upload.backlog.is_empty() {
                 match exchange.upload.backlog.poll_flush(context, upstream) {
                     Poll::Pending => return Ok(()),
-                    Poll::Ready(Ok(())) => *moved = true,
+                    Poll::Ready(Ok(())) => {
+                        *moved = true;
+                        exchange.sent = Instant::now();
+                    }
                     Poll::Ready(Err(_)) => {
-                        exchange.upload.broken = true;
+                        exchange.breaks_upload();
                         return Ok(());
                     }
                 }
@@ -105,8 +108,9 @@ impl<C: ClientStream> Connection<C> {
             let (body, behind) = read.split_at(taken);
             self.saved.extend_from_slice(behind);
             exchange.keep_for_replay(body, REPLAY_BYTES_MAX);
-            exchange.upload.broken |= exchange.upload.backlog.send(context, upstream, body).is_err();
-            if exchange.upload.complete && exchange.upload.backlog.is_empty() {
+            if exchange.upload.backlog.send(context, upstream, body).is_err() {
+                exchange.breaks_upload();
+            } else if exchange.upload.complete {
                 exchange.sent = Instant::now();
             }
         }

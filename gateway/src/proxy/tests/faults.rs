@@ -268,6 +268,22 @@ async fn origins_that_stop_are_given_up_after_their_time() {
 }
 
 #[tokio::test]
+async fn a_head_that_trickles_has_one_time() {
+    let origin = Origin::start(|mut upstream| async move {
+        upstream.head().await;
+        upstream.send("HTTP/1.1 200 OK\r\nA: ").await;
+        while tokio::io::AsyncWriteExt::write_all(&mut upstream.stream, b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let limits = Limits { response_head_timeout: Duration::from_millis(200), ..limits() };
+    let vamp = Vamp::with(limits, gateway(vec![route("only", 100, &[origin.address])])).await;
+    assert_eq!(vamp.ask(GET).await.status, 504);
+    assert_eq!(vamp.reasons(1).await, [Reason::ResponseTimeout]);
+}
+
+#[tokio::test]
 async fn an_answer_that_goes_on_is_not_given_up() {
     let origin = Origin::start(|mut upstream| async move {
         upstream.head().await;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use vamp_record::Reason;
-use vamp_routing::wire::{Share, Sticky};
+use vamp_routing::wire::{Rewrite, Share, Sticky};
 
 use super::fixture::*;
 use crate::plane::PlaneSettings;
@@ -73,6 +73,17 @@ async fn an_instance_sticky_client_stays_at_its_endpoint_while_that_lives() {
     assert_ne!(moved.body, first.body);
     assert_ne!(moved.field("Set-Cookie").expect("a new cookie").split(';').next(), Some(pair.as_str()));
     drop(stays);
+}
+
+#[tokio::test]
+async fn rewrites_change_the_path_for_the_origin_only() {
+    let origin = Origin::echoing().await;
+    let mut only = route("only", 100, &[origin.address]);
+    only.rewrites = vec![Rewrite { path: "/v2%[path]".to_owned(), condition: "path under /api".to_owned() }];
+    let vamp = Vamp::with(limits(), gateway(vec![only])).await;
+    assert!(vamp.ask("GET /api/x?y=1 HTTP/1.1\r\nHost: a\r\n\r\n").await.body.starts_with("GET /v2/api/x?y=1 "));
+    assert!(vamp.ask("GET /other HTTP/1.1\r\nHost: a\r\n\r\n").await.body.starts_with("GET /other "));
+    assert_eq!(vamp.records(2).await[0].path.kept, "/api/x");
 }
 
 #[tokio::test]
