@@ -36,29 +36,22 @@ pub fn set_cookie(name: &str, value: &str, secure: bool) -> String {
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
 }
 
-/// Name and value of each pair in a `Cookie` field (RFC 6265, section 5.4), blanks around them left out. Pairs without
-/// `=` have an empty name.
-pub(crate) fn pairs(field: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    field.split(|byte| *byte == b';').map(|pair| {
-        let pair = pair.trim_ascii();
-        match memchr::memchr(b'=', pair) {
-            Some(at) => {
-                let (name, rest) = pair.split_at(at);
-                (name.trim_ascii_end(), rest.get(1..).unwrap_or_default().trim_ascii_start())
-            }
-            None => (&[][..], pair),
-        }
-    })
-}
-
-/// The values of the cookies of this name, in the order in which the client sent them. There can be several: of other
-/// paths or domains, or of another port of the same host.
+/// The values of the cookies of this name, in the order in which the client sent them (RFC 6265, section 5.4). There can
+/// be several: of other paths or domains, or of another port of the same host.
 pub(crate) fn values<'head, H: Head>(head: &'head H, name: &str) -> impl Iterator<Item = &'head [u8]> {
     let fields = head.fields().filter(|(field, _)| field.eq_ignore_ascii_case(b"cookie"));
-    fields
-        .flat_map(|(_, value)| pairs(value))
-        .filter(move |(found, _)| *found == name.as_bytes())
-        .map(|(_, value)| value)
+    fields.flat_map(|(_, value)| pairs(value)).filter_map(move |pair| value_of(pair, name.as_bytes()))
+}
+
+fn pairs(field: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = memchr::memchr_iter(b';', field).chain([field.len()]);
+    ends.scan(0, |start, end| Some(std::mem::replace(start, end + 1)..end)).filter_map(|pair| field.get(pair))
+}
+
+/// The value of a pair, if it is of this name. Blanks around name and value are not part of them.
+fn value_of<'pair>(pair: &'pair [u8], name: &[u8]) -> Option<&'pair [u8]> {
+    let rest = pair.trim_ascii_start().strip_prefix(name)?;
+    Some(rest.trim_ascii_start().strip_prefix(b"=")?.trim_ascii())
 }
 
 /// Whether a lookup name can stand in a cookie's name and value as it is, and be told from the separator.
@@ -70,11 +63,25 @@ pub(crate) fn is_plain(lookup: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(fields: &[&str], found: &[&str]) {
+        let field = |value: &&str| ("cOOkie".to_owned(), (*value).to_owned());
+        let head = crate::PlainHead { fields: fields.iter().map(field).collect(), ..crate::PlainHead::default() };
+        let values: Vec<_> = values(&head, "vamp_a").map(|value| str::from_utf8(value).unwrap()).collect();
+        assert_eq!(values, found, "{fields:?}");
+    }
+
     #[test]
-    fn pairs_are_read_as_clients_write_them() {
-        let read: Vec<_> = pairs(b"a=b; c = d;e;=f; g=h=i").collect();
-        let expected: [(&[u8], &[u8]); 5] = [(b"a", b"b"), (b"c", b"d"), (b"", b"e"), (b"", b"f"), (b"g", b"h=i")];
-        assert_eq!(read, expected);
+    fn cookies_are_read_as_clients_write_them() {
+        check(&[], &[]);
+        check(&["vamp_a=r"], &["r"]);
+        check(&["x=y; vamp_a=r.i; z=1"], &["r.i"]);
+        check(&["x=y;vamp_a=r"], &["r"]);
+        check(&[" vamp_a = r ; "], &["r"]);
+        check(&["vamp_a=1;;vamp_a=2", "x=y", "vamp_a=3"], &["1", "2", "3"]);
+        check(&["vamp_a=r=s"], &["r=s"]);
+        check(&["vamp_a="], &[""]);
+        check(&["vamp_a", "vamp_ab=r", "Vamp_a=r", "x=vamp_a=r", "xvamp_a=r", ";", ""], &[]);
     }
 
     #[test]

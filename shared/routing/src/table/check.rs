@@ -57,19 +57,19 @@ pub(super) fn gateway(wire: &wire::Gateway, problems: &mut Problems) {
         problems.add(&wire.name, "routes", message);
     }
     weights(wire, problems);
-    let mut names = HashSet::new();
-    let mut lookups = HashSet::new();
+    let mut names = HashSet::with_capacity(wire.routes.len());
+    let mut lookups = HashSet::with_capacity(wire.routes.len());
     for route in &wire.routes {
-        let path = format!("routes[{:?}]", route.name);
         if !names.insert(route.name.as_str()) {
-            problems.add(&wire.name, &path, "the route stands twice: keep one of them");
+            problems.add(&wire.name, &place(route), "the route stands twice: keep one of them");
         } else if !lookups.insert(route.lookup.as_str()) {
-            problems.add(&wire.name, &path, "another route has the same lookup name: rename one of them");
+            problems.add(&wire.name, &place(route), "another route has the same lookup name: rename one of them");
         }
         if route.condition_strength > Share::WHOLE {
-            problems.add(&wire.name, &format!("{path}.condition_strength"), "a strength is at most 100 %");
+            let path = format!("{}.condition_strength", place(route));
+            problems.add(&wire.name, &path, "a strength is at most 100 %");
         }
-        endpoints(wire, route, &path, problems);
+        endpoints(wire, route, problems);
     }
     if wire.sticky != Sticky::None {
         cookies(wire, problems);
@@ -85,18 +85,23 @@ fn weights(wire: &wire::Gateway, problems: &mut Problems) {
     }
 }
 
-fn endpoints(wire: &wire::Gateway, route: &wire::Route, path: &str, problems: &mut Problems) {
+/// The path of a route inside its gateway.
+pub(super) fn place(route: &wire::Route) -> String {
+    format!("routes[{:?}]", route.name)
+}
+
+fn endpoints(wire: &wire::Gateway, route: &wire::Route, problems: &mut Problems) {
     let Target::Endpoints(endpoints) = &route.target else { return };
-    let mut lookups = HashSet::new();
+    let mut lookups = HashSet::with_capacity(endpoints.len());
     for (index, endpoint) in endpoints.iter().enumerate() {
-        let path = format!("{path}.endpoints[{index}]");
+        let path = || format!("{}.endpoints[{index}]", place(route));
         if !lookups.insert(endpoint.lookup.as_str()) {
-            problems.add(&wire.name, &path, "another endpoint has the same lookup name: rename one of them");
+            problems.add(&wire.name, &path(), "another endpoint has the same lookup name: rename one of them");
         }
         if !is_address(&endpoint.address) {
             let message =
                 format!("`{}` is no address: write `host:port`, with a port from 1 to 65535", endpoint.address);
-            problems.add(&wire.name, &format!("{path}.address"), message);
+            problems.add(&wire.name, &format!("{}.address", path()), message);
         }
     }
 }
@@ -127,20 +132,19 @@ pub(super) fn is_virtual_host(text: &str) -> bool {
 
 /// Lookup names that a sticky gateway writes into its cookies.
 fn cookies(wire: &wire::Gateway, problems: &mut Problems) {
-    let mut check = |path: &str, lookup: &str| {
+    let mut check = |route: Option<&wire::Route>, lookup: &str| {
         if !cookie::is_plain(lookup) {
             let message =
                 format!("the lookup name `{}` can't stand in a cookie: publish it anew", lookup.escape_debug());
-            problems.add(&wire.name, path, message);
+            problems.add(&wire.name, &route.map_or_else(|| "lookup".to_owned(), place), message);
         }
     };
-    check("lookup", &wire.lookup);
+    check(None, &wire.lookup);
     for route in &wire.routes {
-        let path = format!("routes[{:?}]", route.name);
-        check(&path, &route.lookup);
+        check(Some(route), &route.lookup);
         if let (Sticky::Instance, Target::Endpoints(endpoints)) = (wire.sticky, &route.target) {
             for endpoint in endpoints {
-                check(&path, &endpoint.lookup);
+                check(Some(route), &endpoint.lookup);
             }
         }
     }

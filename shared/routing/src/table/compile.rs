@@ -74,14 +74,13 @@ fn gateway(wire: &wire::Gateway, wheels: &mut Wheels, problems: &mut Problems) -
     let mut guards = Vec::new();
     let mut routes = Vec::with_capacity(wire.routes.len());
     for (index, route) in wire.routes.iter().enumerate() {
-        let path = format!("routes[{:?}]", route.name);
         if let Some(text) = &route.condition
-            && let Some(condition) = parse(&wire.name, &format!("{path}.condition"), text, problems)
+            && let Some(condition) = parse(wire, || format!("{}.condition", check::place(route)), text, problems)
         {
             let strength = strength(wire, index, route.condition_strength, wheels, &mut levels);
             guards.push(Guard { route: index, condition, strength });
         }
-        let rewrites = rewrites(&wire.name, &path, route, problems);
+        let rewrites = rewrites(wire, route, problems);
         let endpoints = match &route.target {
             Target::Endpoints(endpoints) => {
                 endpoints.iter().map(|endpoint| CompiledEndpoint { wire: endpoint.clone() }).collect()
@@ -105,8 +104,13 @@ fn gateway(wire: &wire::Gateway, wheels: &mut Wheels, problems: &mut Problems) -
     }
 }
 
-fn parse(gateway: &str, path: &str, text: &str, problems: &mut Problems) -> Option<Condition> {
-    Condition::parse(text).map_err(|error| problems.add(gateway, path, error.to_string())).ok()
+fn parse(
+    wire: &wire::Gateway,
+    path: impl FnOnce() -> String,
+    text: &str,
+    problems: &mut Problems,
+) -> Option<Condition> {
+    Condition::parse(text).map_err(|error| problems.add(&wire.name, &path(), error.to_string())).ok()
 }
 
 /// What decides by weight; its level stands first.
@@ -158,13 +162,13 @@ fn level(wire: &wire::Gateway, strength_of: Option<usize>, shares: Box<[Share]>,
     Level { key: LevelKey(key), period, strength_of, shares, split }
 }
 
-fn rewrites(gateway: &str, path: &str, route: &wire::Route, problems: &mut Problems) -> Box<[Rewrite]> {
+fn rewrites(wire: &wire::Gateway, route: &wire::Route, problems: &mut Problems) -> Box<[Rewrite]> {
     let mut compiled = Vec::with_capacity(route.rewrites.len());
     for (index, rewrite) in route.rewrites.iter().enumerate() {
-        let path = format!("{path}.rewrites[{index}]");
+        let path = |part: &str| format!("{}.rewrites[{index}].{part}", check::place(route));
         let template = Template::parse(&rewrite.path);
-        let template = template.map_err(|message| problems.add(gateway, &format!("{path}.path"), message)).ok();
-        let condition = parse(gateway, &format!("{path}.condition"), &rewrite.condition, problems);
+        let template = template.map_err(|message| problems.add(&wire.name, &path("path"), message)).ok();
+        let condition = parse(wire, || path("condition"), &rewrite.condition, problems);
         compiled.extend(template.zip(condition).map(|(template, condition)| Rewrite::new(template, condition)));
     }
     compiled.into()
