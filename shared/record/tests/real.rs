@@ -154,6 +154,48 @@ async fn old_queries_get_statistics_and_percentiles_of_times() {
     }
 }
 
+/// A saved search, a count over time and a table, as dashboards ask for them.
+#[tokio::test]
+async fn dashboards_find_records_by_words_over_time_and_by_name() {
+    for (name, client) in servers() {
+        client.put_template().await.unwrap();
+        let namespace = fresh_namespace();
+        let mut records: Vec<Record> = (0..40).map(|_| record(STABLE, 200, 10)).collect();
+        records.extend((0..10).map(|_| record(CANARY, 503, 50)));
+        store(&client, &namespace, &records).await;
+        let ask = async |words: String, aggregations: Value| {
+            let query = json!({"bool": {
+                "must": {"query_string": {"query": words}},
+                "filter": {"range": {"@timestamp": {"gte": "now-1h", "lte": "now+1h"}}},
+            }});
+            let asked = json!({"query": query, "aggs": aggregations, "size": 1, "sort": [{"@timestamp": "desc"}]});
+            client.search(&index(&namespace), asked).await.unwrap()
+        };
+
+        let over_time = json!({"time": {
+            "date_histogram": {"field": "@timestamp", "fixed_interval": "30m"},
+            "aggs": {"took": {"avg": {"field": "Tt"}}},
+        }});
+        let found = ask(format!("ft: \"{GATEWAY}\""), over_time).await;
+        assert_eq!((found.total, &found.documents[0]["gateway"]), (50, &json!(["vamp/sava/port/_"])), "{name}");
+        let buckets = found.aggregations["time"]["buckets"].as_array().unwrap();
+        let counted: u64 = buckets.iter().map(|bucket| bucket["doc_count"].as_u64().unwrap()).sum();
+        assert_eq!(counted, 50, "{name}: {buckets:?}");
+
+        let by_name = json!({"routes": {"terms": {"field": "route"}}, "reasons": {"terms": {"field": "reason"}}});
+        let found = ask(format!("ft:{GATEWAY} AND NOT ST:[500 TO *]"), by_name.clone()).await;
+        assert_eq!(found.total, 40, "{name}");
+        let found = ask("gateway: \"vamp/sava/port/_\" AND revision:7".to_owned(), by_name).await;
+        let keys = |aggregation: &str| {
+            let buckets = found.aggregations[aggregation]["buckets"].as_array().unwrap().iter();
+            buckets.map(|bucket| json!([bucket["key"], bucket["doc_count"]])).collect::<Value>()
+        };
+        let (stable, canary) = (format!("route {STABLE}"), format!("route {CANARY}"));
+        assert_eq!(keys("routes"), json!([[stable, 40], [canary, 10]]), "{name}");
+        assert_eq!(keys("reasons"), json!([["completed", 40], ["no_endpoint", 10]]), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_bulk_that_is_sent_twice_is_stored_once() {
     for (name, client) in servers() {
