@@ -27,7 +27,13 @@ impl LogSettings {
     pub fn start(&self) {
         let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("info"));
         let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-        let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+        // A log that can't be written (its disk is full, its reader gone) is lost; to say that on the same standard error
+        // would end the thread that logged.
+        let lines = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(colours)
+            .log_internal_errors(false);
         // A log that was started before (by a test) stays as it is.
         drop(match self.log_format {
             LogFormat::Text => lines.try_init(),
