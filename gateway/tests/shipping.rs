@@ -1,7 +1,7 @@
 //! The shipper with servers that speak HTTP: a made-up one that fails on command, and real ones, named in
 //! `VAMP_TEST_ELASTICSEARCH` (`es8=http://127.0.0.1:9200,os2=http://…`) as `tests/run` starts them.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
