@@ -86,11 +86,12 @@ metrics! {
     RecordsAnswered = Counter "vamp_gateway_records_answered_total" [];
     /// Records stored as documents in Elasticsearch.
     RecordsShipped = Counter "vamp_gateway_records_shipped_total" [];
-    /// Records dropped, by reason.
+    /// Records dropped, by reason: `queue_full`, `refused` by the server, `given_up` because the server took only others,
+    /// `shutdown`, `not_configured`.
     RecordsDropped = Counter "vamp_gateway_records_dropped_total" ["reason"];
     /// Records that wait to be shipped.
     RecordsQueued = Gauge "vamp_gateway_records_queued" [];
-    /// Bulk requests to Elasticsearch, by outcome.
+    /// Bulk requests to Elasticsearch, by outcome: `stored`, `partly`, `refused`, `lost`.
     ShipRequests = Counter "vamp_gateway_ship_requests_total" ["outcome"];
     /// Whether the newest bulk request to Elasticsearch was taken: 1, else 0.
     ShipUp = Gauge "vamp_gateway_ship_up" [];
@@ -102,17 +103,18 @@ metrics! {
     TableGateways = Gauge "vamp_gateway_table_gateways" [];
     /// What does not work although the table is served: ports that can't be bound, a last good file not written.
     Problems = Gauge "vamp_gateway_problems" [];
-    /// State of the synchronisation with the store: 1 for the present one.
+    /// State of the synchronisation with the store: 1 for the present one of `starting`, `empty`, `current`, `updating`,
+    /// `refused`, `ahead`, `disconnected`.
     SyncState = Gauge "vamp_gateway_sync_state" ["state"];
-    /// Seconds since the store last confirmed that the table is the newest.
+    /// Seconds since the store last confirmed that the table is the newest; infinite if it never did.
     SyncStaleness = Gauge "vamp_gateway_sync_staleness_seconds" [];
-    /// Tables since the start, by what became of them.
+    /// Tables since the start, by what became of them: `applied`, `refused`, `outdated`, and on disk `kept`, `not_kept`.
     SyncTables = Counter "vamp_gateway_sync_tables_total" ["outcome"];
-    /// Listeners by state.
+    /// Listening addresses by state: `bound`, `failing`.
     Listeners = Gauge "vamp_gateway_listeners" ["state"];
-    /// Open connections by side.
+    /// Open connections by side: `client`, `upstream`.
     Connections = Gauge "vamp_gateway_connections" ["side"];
-    /// Connections since the start by side.
+    /// Connections since the start by side: `client`, `upstream`.
     ConnectionsOpened = Counter "vamp_gateway_connections_opened_total" ["side"];
     /// How often accepting connections paused because no file descriptor was left.
     AcceptPauses = Counter "vamp_gateway_accept_pauses_total" [];
@@ -124,7 +126,36 @@ metrics! {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    /// The reference page, as the enum has it.
+    fn reference() -> String {
+        let mut page = String::from(
+            "# Metrics\n\nMade from the code; do not edit by hand.\n\nEvery series of `GET /metrics` on a gateway's admin \
+             listener, in the text format of Prometheus. Values of labels are\nnames of the configuration and words of \
+             fixed lists; nothing that a client sends becomes a label.\n\n| metric | kind | labels | meaning |\n\
+             |---|---|---|---|\n",
+        );
+        for metric in Metric::ALL {
+            let labels: Vec<_> = metric.labels().iter().map(|label| format!("`{label}`")).collect();
+            let (name, kind) = (metric.name(), metric.kind().as_str());
+            page.push_str(&format!("| `{name}` | {kind} | {} | {} |\n", labels.join(", "), metric.help()));
+        }
+        page
+    }
+
+    #[test]
+    fn the_reference_of_metrics_is_fresh() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/metrics.md");
+        let fresh = reference();
+        if std::env::var_os("VAMP_UPDATE_GENERATED").is_some() {
+            std::fs::write(&path, &fresh).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == fresh, "{} is not fresh: VAMP_UPDATE_GENERATED=1 cargo test -p vamp-record", path.display());
+    }
 
     #[test]
     fn names_follow_the_conventions_and_are_unique() {
