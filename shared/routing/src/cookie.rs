@@ -6,7 +6,7 @@
 use crate::Head;
 
 /// Name of the cookie of a sticky gateway: `vamp_<gateway lookup>`.
-pub fn name(gateway_lookup: &str) -> String {
+pub(crate) fn name(gateway_lookup: &str) -> String {
     format!("{PREFIX}{gateway_lookup}")
 }
 
@@ -27,13 +27,6 @@ pub(crate) fn value(route_lookup: &str, endpoint_lookup: Option<&str>) -> String
 pub(crate) fn parse(value: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mut parts = value.splitn(2, |byte| *byte == SEPARATOR as u8);
     (parts.next().unwrap_or_default(), parts.next())
-}
-
-/// The field value of `Set-Cookie` that makes the client come back to its route: for its session, on all paths, hidden
-/// from scripts (RFC 6265, section 4.1).
-pub fn set_cookie(name: &str, value: &str, secure: bool) -> String {
-    let secure = if secure { "; Secure" } else { "" };
-    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
 }
 
 /// The values of the cookies of this name, in the order in which the client sent them (RFC 6265, section 5.4). There can
@@ -89,11 +82,5 @@ mod tests {
         assert_eq!(parse(value("r1", Some("e1")).as_bytes()), (&b"r1"[..], Some(&b"e1"[..])));
         assert_eq!(parse(value("r1", None).as_bytes()), (&b"r1"[..], None));
         assert_eq!(parse(b""), (&b""[..], None));
-    }
-
-    #[test]
-    fn the_cookie_is_for_the_session_and_hidden_from_scripts() {
-        assert_eq!(set_cookie("vamp_a", "r", false), "vamp_a=r; Path=/; HttpOnly; SameSite=Lax");
-        assert!(set_cookie("vamp_a", "r", true).ends_with("; Secure"));
     }
 }

@@ -11,7 +11,6 @@ mod hosts;
 mod links;
 mod rewrite;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::condition::Condition;
@@ -309,7 +308,8 @@ pub struct CompiledTable {
     gateways: Vec<Arc<CompiledGateway>>,
     /// For each gateway with routes that lead to gateways: the gateway of each route.
     links: Vec<Option<Box<[Option<usize>]>>>,
-    ports: HashMap<u16, usize>,
+    /// The gateway of each port, up to the highest one in use.
+    ports: Box<[Option<u32>]>,
     hosts: Hosts,
 }
 
@@ -336,7 +336,8 @@ impl CompiledTable {
 
     /// The gateway that has this port for itself, as an index into [`CompiledTable::gateways`].
     pub fn at_port(&self, port: u16) -> Option<usize> {
-        self.ports.get(&port).copied()
+        let gateway = self.ports.get(usize::from(port)).copied().flatten()?;
+        usize::try_from(gateway).ok()
     }
 
     /// Decides one request: conditions in route order, then cookie, then weights; through chained gateways.

@@ -1,6 +1,5 @@
 //! From the wire to a table that decides, with all problems at once.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -42,16 +41,20 @@ fn taken_over(wire: &wire::Gateway, previous: &CompiledTable) -> Option<Arc<Comp
 }
 
 /// Ports and hosts, each with one owner.
-fn claims(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) -> (HashMap<u16, usize>, Hosts) {
-    let mut ports = HashMap::new();
+fn claims(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) -> (Box<[Option<u32>]>, Hosts) {
+    let port_max = gateways.iter().filter_map(|gateway| gateway.wire.port).max();
+    let mut ports = vec![None; port_max.map_or(0, |port| usize::from(port) + 1)];
     let mut hosts = Hosts::default();
     let name = |index: usize| gateways.get(index).map_or("", |gateway| gateway.wire.name.as_str());
     for (index, gateway) in gateways.iter().enumerate() {
-        if let Some(port) = gateway.wire.port {
-            let owner = *ports.entry(port).or_insert(index);
-            if owner != index {
-                let message = format!("port {port} belongs to gateway `{}`: choose another", name(owner));
-                problems.add(name(index), "port", message);
+        if let Some(port) = gateway.wire.port
+            && let Some(place) = ports.get_mut(usize::from(port))
+        {
+            if let Some(owner) = *place {
+                let owner = usize::try_from(owner).map_or("", name);
+                problems.add(name(index), "port", format!("port {port} belongs to gateway `{owner}`: choose another"));
+            } else {
+                *place = u32::try_from(index).ok();
             }
         }
         for (position, host) in gateway.wire.virtual_hosts.iter().enumerate() {
@@ -64,7 +67,7 @@ fn claims(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) -> (HashMa
             }
         }
     }
-    (ports, hosts)
+    (ports.into(), hosts)
 }
 
 fn gateway(wire: &wire::Gateway, wheels: &mut Wheels, problems: &mut Problems) -> CompiledGateway {

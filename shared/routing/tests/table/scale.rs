@@ -40,6 +40,7 @@ fn a_change_of_one_gateway_among_ten_thousand_makes_one_anew() {
     for number in (0..GATEWAYS).step_by(97) {
         let wanted = second.find(&format!("g{number:05}"));
         assert!(wanted.is_some());
+        assert_eq!(second.at_port(10_000 + number), wanted);
         for host in [format!("g{number:05}.example"), format!("WWW.g{number:05}.Example:8080")] {
             let head = PlainHead { host, ..PlainHead::default() };
             let decision = second.route(Entry::VirtualHosts, &head, &mut Tickets::new(&second)).unwrap();
@@ -48,6 +49,7 @@ fn a_change_of_one_gateway_among_ten_thousand_makes_one_anew() {
         }
     }
     assert_eq!(routed, 208);
+    assert_eq!([9_999, 20_000, 65_535].map(|port| second.at_port(port)), [None; 3]);
 }
 
 #[test]
