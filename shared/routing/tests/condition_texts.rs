@@ -432,6 +432,8 @@ fn acls_beyond_the_subset_are_refused() {
     refuses("<path>", 2, "no value");
     refuses("<hdr -i a>", 2, "no name");
     refuses("<hdr(a,1) b>", 2, "no name");
+    refuses("hdr(a>b) c", 1, "no name");
+    refuses("<hdr(a\\'b) c>", 2, "no name");
     refuses("<path(a) b>", 2, "in parentheses");
     refuses("<path -f /etc/passwd>", 7, "flag `-f`");
     refuses("<path_beg /a or path_beg /b>", 14, "`or` does not join");

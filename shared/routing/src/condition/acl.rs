@@ -124,8 +124,9 @@ fn subject(name: &str, argument: Option<&str>, at: usize) -> Result<(Subject, Me
     };
     let takes_name = matches!(base, "url_param" | "urlp" | "hdr" | "fhdr" | "cook");
     let argument = argument.unwrap_or_default().trim();
+    // What parts, quotes or closes something in an ACL is in no name that could be found.
     let is_name = |text: &str| {
-        !text.is_empty() && text.chars().all(|found| found.is_ascii_graphic() && !matches!(found, '(' | ')' | ','))
+        !text.is_empty() && text.chars().all(|found| found.is_ascii_graphic() && !"()<>,\"'\\".contains(found))
     };
     if takes_name && !is_name(argument) {
         let hint = format!("write `{name}(NAME)`");
