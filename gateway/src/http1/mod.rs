@@ -18,6 +18,8 @@ mod request;
 mod response;
 #[cfg(test)]
 mod slow;
+#[cfg(test)]
+mod slow_response;
 mod target;
 
 pub(crate) use body::{Body, encode_chunk_head};

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use vamp_record::Reason;
 
 use super::answer::Answer;
-use super::exchange::{Arrival, Exchange, blank_record, micros};
+use super::exchange::{Arrival, Exchange, blank_record, give_back_slot, micros};
 use super::flow::{Backlog, poll_read};
 use super::hear::{Heard, Hearing};
 use super::relay::Ended;
@@ -123,9 +123,11 @@ impl<C: ClientStream> Connection<C> {
                 Heard::Gone => return,
                 Heard::TooSlow(arrival) => self.refuse_head(None, arrival).await,
                 Heard::Refused(fault, arrival) => self.refuse_head(Some(fault), arrival).await,
-                Heard::Request(mut exchange) => {
-                    let next = self.answer(&mut exchange).await;
+                Heard::Request(mut slot) => {
+                    let Some(exchange) = slot.as_mut() else { return };
+                    let next = self.answer(exchange).await;
                     scratch::with(|scratch| scratch.give_spare(std::mem::take(&mut exchange.upload.replay)));
+                    give_back_slot(slot);
                     next
                 }
             };

@@ -1,5 +1,6 @@
 //! One request and its answer: what was decided, how far both bodies have come, and the record of how it ends.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use vamp_record::{Reason, Record, Text};
 use vamp_routing::wire::Sticky;
-use vamp_routing::{CookiePlan, Decision, Head, Refusal};
+use vamp_routing::{CookiePlan, Decision, Head, Refusal, cookie};
 
 use super::flow::Backlog;
 use crate::http1::{Body, Relay, RequestHead};
@@ -157,6 +158,32 @@ pub(super) struct Exchange {
     pub(super) tried: Vec<usize>,
     pub(super) upload: Upload,
     pub(super) download: Download,
+}
+
+/// Room for an exchange. It is used again and again, because it is larger than what allocators serve fast, and outside
+/// the connection, because connections are idle most of the time.
+pub(super) type Slot = Box<Option<Exchange>>;
+
+/// LIMIT: free slots kept per thread: about 1 KiB each. As many are in use as requests are under way.
+const SPARE_SLOTS_MAX: usize = 256;
+
+thread_local! {
+    static SPARE_SLOTS: RefCell<Vec<Slot>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty slot.
+pub(super) fn spare_slot() -> Slot {
+    SPARE_SLOTS.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Ends what is in the slot and keeps it.
+pub(super) fn give_back_slot(mut slot: Slot) {
+    *slot = None;
+    SPARE_SLOTS.with_borrow_mut(|spare| {
+        if spare.len() < SPARE_SLOTS_MAX {
+            spare.push(slot);
+        }
+    });
 }
 
 /// When a request came.
@@ -356,13 +383,8 @@ impl Exchange {
                 continue;
             }
             lines.extend_from_slice(b"Set-Cookie: ");
-            lines.extend_from_slice(name.as_bytes());
-            lines.push(b'=');
-            lines.extend_from_slice(gateway.cookie_value(hop.route, endpoint).as_bytes());
-            lines.extend_from_slice(b"; Path=/; HttpOnly; SameSite=Lax");
-            if secure {
-                lines.extend_from_slice(b"; Secure");
-            }
+            let value = gateway.cookie_value(hop.route, endpoint);
+            lines.extend_from_slice(cookie::set_cookie(name, &value, secure).as_bytes());
             lines.extend_from_slice(b"\r\n");
         }
         lines

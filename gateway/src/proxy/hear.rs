@@ -14,7 +14,7 @@ use vamp_record::Reason;
 use vamp_routing::{Chain, Refusal};
 
 use super::connection::{ClientStream, Connection};
-use super::exchange::{Arrival, Exchange, RoutedHead};
+use super::exchange::{Arrival, Exchange, RoutedHead, Slot, spare_slot};
 use super::flow::poll_read;
 use super::scratch::Scratch;
 use crate::http1::{Body, Fault, HeadLimits, Onward, RequestHead, Storage, client_address, may_be_complete};
@@ -29,7 +29,7 @@ pub(super) enum Heard {
     /// A head that can't be taken.
     Refused(Fault, Arrival),
     /// A request.
-    Request(Box<Exchange>),
+    Request(Slot),
 }
 
 /// How far the waiting for one request is.
@@ -151,24 +151,19 @@ impl<C: ClientStream> Connection<C> {
             Err(fault) => return Some(Heard::Refused(fault, arrival)),
         };
         let body_start = Scratch::START + head.bytes;
-        let mut exchange = self.admit(&head, &fresh_id, arrival, out);
-        self.take_body(scratch, &mut exchange, body_start, end, context);
-        Some(Heard::Request(exchange))
+        let mut slot = spare_slot();
+        let exchange = slot.insert(self.admit(&head, &fresh_id, arrival, out));
+        self.take_body(scratch, exchange, body_start, end, context);
+        Some(Heard::Request(slot))
     }
 
     /// Decides where the request goes and writes the head that goes there.
-    fn admit(
-        &mut self,
-        head: &RequestHead<'_, '_>,
-        fresh_id: &[u8],
-        arrival: Arrival,
-        out: &mut Vec<u8>,
-    ) -> Box<Exchange> {
+    fn admit(&mut self, head: &RequestHead<'_, '_>, fresh_id: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> Exchange {
         // The one place where a request gets its table.
         let serving = self.worker.serving();
         let client = client_address(self.peer.ip(), &self.worker.trusted_proxies, head);
         let id = head.request_id().unwrap_or(fresh_id);
-        let mut exchange = Box::new(Exchange::new(Rc::clone(&self.worker), serving, head, client, arrival, id));
+        let mut exchange = Exchange::new(Rc::clone(&self.worker), serving, head, client, arrival, id);
         let routed = RoutedHead { head, source: client };
         let verdict = match exchange.serving.entry(self.listener.id()) {
             Some(entry) => self.worker.decide(&exchange.serving, entry, &routed),

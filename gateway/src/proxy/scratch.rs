@@ -97,14 +97,18 @@ impl Scratch {
 /// Request ids: a random number per thread and a count, so that no two requests anywhere share one.
 #[derive(Debug)]
 struct RequestIds {
-    thread: u64,
+    /// The thread's number in the first half; the second is written over.
+    text: [u8; 32],
     count: u64,
 }
 
 impl RequestIds {
     fn new() -> Self {
         let mut random = rand::rng();
-        Self { thread: random.random(), count: random.random() }
+        let mut text = [0; 32];
+        let (thread, _) = text.split_at_mut(16);
+        thread.copy_from_slice(&hexadecimal(random.random()));
+        Self { text, count: random.random() }
     }
 
     /// 32 hexadecimal digits.
@@ -115,22 +119,25 @@ impl RequestIds {
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^= mixed >> 31;
-        let mut text = [0; 32];
-        let (first, second) = text.split_at_mut(16);
-        write_hex(self.thread, first);
-        write_hex(mixed, second);
-        text
+        let (_, count) = self.text.split_at_mut(16);
+        count.copy_from_slice(&hexadecimal(mixed));
+        self.text
     }
 }
 
-fn write_hex(number: u64, digits: &mut [u8]) {
-    for (index, digit) in digits.iter_mut().rev().enumerate() {
-        let value = (number >> (4 * index)) & 15;
-        // Below 16, so that it fits.
-        let value = u8::try_from(value).unwrap_or_default();
-        *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
-    }
+/// 16 digits, all at once: one nibble per byte, then `0` or `a` added to each.
+fn hexadecimal(number: u64) -> [u8; 16] {
+    let mut spread = u128::from(number);
+    spread = (spread | (spread << 32)) & 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff;
+    spread = (spread | (spread << 16)) & 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff;
+    spread = (spread | (spread << 8)) & 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
+    spread = (spread | (spread << 4)) & (EACH * 0x0f);
+    let letters = ((spread + EACH * 6) >> 4) & EACH;
+    (spread + EACH * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
+
+/// One in each byte.
+const EACH: u128 = 0x0101_0101_0101_0101_0101_0101_0101_0101;
 
 #[cfg(test)]
 mod tests {
@@ -142,6 +149,13 @@ mod tests {
         let many: std::collections::BTreeSet<_> = (0..10_000).map(|_| ids.next()).collect();
         assert_eq!(many.len(), 10_000);
         assert!(many.iter().flatten().all(|digit| digit.is_ascii_digit() || (b'a'..=b'f').contains(digit)));
+    }
+
+    #[test]
+    fn hexadecimal_digits_are_those_of_the_number() {
+        for number in [0, 1, 9, 10, 0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210, u64::MAX] {
+            assert_eq!(hexadecimal(number), format!("{number:016x}").as_bytes());
+        }
     }
 
     #[test]

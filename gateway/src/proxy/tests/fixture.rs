@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use vamp_record::{Reason, Record};
@@ -144,8 +145,8 @@ impl Vamp {
 }
 
 /// A client that sends raw bytes.
-pub(super) struct Client {
-    pub(super) stream: TcpStream,
+pub(super) struct Client<S = TcpStream> {
+    pub(super) stream: S,
     read: Vec<u8>,
 }
 
@@ -175,6 +176,14 @@ impl Client {
         soon("send", self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
+    /// The side that reads answers, and the one that writes requests.
+    pub(super) fn split(self) -> (Client<OwnedReadHalf>, OwnedWriteHalf) {
+        let (answers, requests) = self.stream.into_split();
+        (Client { stream: answers, read: self.read }, requests)
+    }
+}
+
+impl<S: AsyncRead + Unpin> Client<S> {
     /// The next answer, to a request that is not HEAD.
     pub(super) async fn answer(&mut self) -> Answer {
         self.answer_to("GET").await

@@ -6,5 +6,6 @@ mod bodies;
 mod faults;
 mod fixture;
 mod messages;
+mod pieces;
 mod refusals;
 mod routing;
