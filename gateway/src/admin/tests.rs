@@ -1,6 +1,7 @@
 //! The addresses, asked over a socket as a client asks them.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use reqwest::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Method, RequestBuilder};
@@ -24,6 +25,10 @@ struct Admin {
 
 impl Admin {
     fn start(access: Access) -> Self {
+        Self::start_with(access, None)
+    }
+
+    fn start_with(access: Access, tls: Option<(&Path, &Path)>) -> Self {
         let settings = PlaneSettings {
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             virtual_hosts_port: None,
@@ -46,7 +51,7 @@ impl Admin {
             boot: "b1".to_owned(),
             version: "0.1.0".to_owned(),
         };
-        let listener = Listener::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).unwrap();
+        let listener = Listener::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tls).unwrap();
         let address = listener.address();
         let task = tokio::spawn(listener.serve(router(state), stopped));
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -217,6 +222,19 @@ async fn it_ends_when_told_to_with_connections_open() {
     admin.stop.send_replace(true);
     admin.task.await.unwrap();
     assert!(tokio::net::TcpStream::connect(admin.address).await.is_err());
+}
+
+#[tokio::test]
+async fn it_speaks_tls_with_the_certificate_that_it_was_given() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../control-plane/tests/api");
+    let (certificate, key) = (folder.join("localhost.crt"), folder.join("localhost.key"));
+    let admin = Admin::start_with(Access::Loopback, Some((&certificate, &key)));
+    let trusted = reqwest::Certificate::from_pem(&std::fs::read(&certificate).unwrap()).unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([trusted]).build().unwrap();
+    assert_eq!(answered(client.get(format!("https://{}/live", admin.address))).await.0, 200);
+    assert!(admin.ask(Method::GET, "/live").send().await.is_err(), "plain HTTP is not answered");
+    let swapped = Listener::open(admin.address, Some((&key, &certificate))).unwrap_err();
+    assert!(swapped.to_string().contains("certificate chain"), "{swapped}");
 }
 
 #[test]

@@ -501,3 +501,7 @@ impl ShipMachine {
         Action::Send { bulk, body, documents: count }
     }
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;
