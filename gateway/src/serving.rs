@@ -135,6 +135,16 @@ impl Serving {
         self.table.at_port(listener.0).map(Entry::Gateway)
     }
 
+    /// Whether a client that a cookie holds on a route, or on one endpoint of it, can be served there: one that lives, or
+    /// another gateway behind it.
+    fn is_up(&self, gateway: usize, route: usize, endpoint: Option<usize>) -> bool {
+        let Some(route) = self.route(gateway, route) else { return false };
+        match endpoint {
+            Some(index) => route.endpoints.get(index).is_some_and(|place| place.endpoint.is_live()),
+            None => route.endpoints.is_empty() || route.endpoints.iter().any(|place| place.endpoint.is_live()),
+        }
+    }
+
     /// Decides one request, takes the tickets that it needs, and counts what came of them.
     pub(crate) fn decide<H: Head>(&self, thread: usize, entry: Entry, head: &H) -> Verdict {
         let verdict = self.table.route(entry, head, &mut Tickets { serving: self, thread });
@@ -394,6 +404,10 @@ impl Draws for Tickets<'_> {
     fn draw(&mut self, at: LevelRef) -> u64 {
         self.serving.account(at).map_or(0, |(level, account)| account.take(level, self.thread))
     }
+
+    fn is_up(&self, gateway: usize, route: usize, endpoint: Option<usize>) -> bool {
+        self.serving.is_up(gateway, route, endpoint)
+    }
 }
 
 /// Tells the next ticket of each level and takes none.
@@ -404,6 +418,10 @@ struct Peek<'s> {
 impl Draws for Peek<'_> {
     fn draw(&mut self, at: LevelRef) -> u64 {
         self.serving.account(at).map_or(0, |(_, account)| account.ticket.0.load(Ordering::Relaxed))
+    }
+
+    fn is_up(&self, gateway: usize, route: usize, endpoint: Option<usize>) -> bool {
+        self.serving.is_up(gateway, route, endpoint)
     }
 }
 
@@ -439,7 +457,7 @@ mod tests {
         let endpoint = || Endpoint { name: address.clone(), lookup: "instance".to_owned(), address: address.clone() };
         let route = |(index, weight): (usize, &u16)| Route {
             name: format!("route {index}"),
-            lookup: format!("lookup {index}"),
+            lookup: format!("lookup-{index}"),
             weight: Share(*weight),
             condition: None,
             condition_strength: Share::WHOLE,
@@ -449,7 +467,7 @@ mod tests {
         };
         let mut gateway = Gateway {
             name: "shop".to_owned(),
-            lookup: "lookup of shop".to_owned(),
+            lookup: "lookup-of-shop".to_owned(),
             port: Some(9_050),
             virtual_hosts: Vec::new(),
             sticky: Sticky::None,
@@ -530,6 +548,36 @@ mod tests {
     }
 
     #[test]
+    fn a_sticky_client_of_a_route_that_is_down_is_drawn_again() {
+        let mut registry = Registry::default();
+        let sticky = |gateway: &mut Gateway| {
+            gateway.sticky = Sticky::Route;
+            // Two routes with an endpoint each, so that one can be down while the other is up.
+            if let Some(Target::Endpoints(endpoints)) = gateway.routes.get_mut(1).map(|route| &mut route.target) {
+                endpoints[0].address = "127.0.0.1:2".to_owned();
+            }
+        };
+        let serving =
+            Serving::empty(None, THREADS).follow(table_with(&[5_000, 5_000], 1, sticky), &mut registry, THREADS);
+        let cookie = serving.table.gateways()[0].cookie_value(1, None);
+        let name = serving.table.gateways()[0].cookie.clone().unwrap();
+        let head =
+            PlainHead { fields: vec![("Cookie".to_owned(), format!("{name}={cookie}"))], ..PlainHead::default() };
+        let by_cookie = || {
+            let decision = serving.decide(0, Entry::Gateway(0), &head).unwrap();
+            decision.chain.last().decided_by == DecidedBy::Cookie
+        };
+        assert!(by_cookie());
+        let endpoint = Arc::clone(&serving.route(0, 1).unwrap().endpoints[0].endpoint);
+        while endpoint.is_live() {
+            endpoint.failed();
+        }
+        assert!(!by_cookie());
+        endpoint.connected();
+        assert!(by_cookie());
+    }
+
+    #[test]
     fn a_new_account_begins_at_a_random_phase() {
         // Were it the first ticket each time, an edit before each request would give one route everything.
         let (mut serving, mut registry) = first(&[5_000, 5_000]);
@@ -593,8 +641,8 @@ mod tests {
         let (serving, _registry) = first(&[10_000, 0]);
         let decision = serving.decide(0, Entry::Gateway(0), &PlainHead::default()).unwrap();
         let labels = serving.labels(Place::Route(&decision.chain));
-        assert_eq!(labels.gateways, [("shop".to_owned(), "lookup of shop".to_owned(), true)]);
-        assert_eq!((labels.route.as_str(), labels.route_lookup.as_str()), ("route 0", "lookup 0"));
+        assert_eq!(labels.gateways, [("shop".to_owned(), "lookup-of-shop".to_owned(), true)]);
+        assert_eq!((labels.route.as_str(), labels.route_lookup.as_str()), ("route 0", "lookup-0"));
         assert_eq!(labels.decided_by, "only_route");
         assert!(Arc::ptr_eq(&labels, &serving.labels(Place::Route(&decision.chain))));
         assert_eq!(serving.labels(Place::Gateway(0)).gateways.len(), 1);
