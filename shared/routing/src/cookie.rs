@@ -29,6 +29,13 @@ pub(crate) fn parse(value: &[u8]) -> (&[u8], Option<&[u8]>) {
     (parts.next().unwrap_or_default(), parts.next())
 }
 
+/// The field value of `Set-Cookie` that makes the client come back to its route: for its session, on all paths, hidden
+/// from scripts (RFC 6265, section 4.1).
+pub fn set_cookie(name: &str, value: &str, secure: bool) -> String {
+    let secure = if secure { "; Secure" } else { "" };
+    format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")
+}
+
 /// The values of the cookies of this name, in the order in which the client sent them (RFC 6265, section 5.4). There can
 /// be several: of other paths or domains, or of another port of the same host.
 pub(crate) fn values<'head, H: Head>(head: &'head H, name: &str) -> impl Iterator<Item = &'head [u8]> {
@@ -82,5 +89,11 @@ mod tests {
         assert_eq!(parse(value("r1", Some("e1")).as_bytes()), (&b"r1"[..], Some(&b"e1"[..])));
         assert_eq!(parse(value("r1", None).as_bytes()), (&b"r1"[..], None));
         assert_eq!(parse(b""), (&b""[..], None));
+    }
+
+    #[test]
+    fn the_cookie_is_for_the_session_and_hidden_from_scripts() {
+        assert_eq!(set_cookie("vamp_a", "r", false), "vamp_a=r; Path=/; HttpOnly; SameSite=Lax");
+        assert!(set_cookie("vamp_a", "r", true).ends_with("; Secure"));
     }
 }

@@ -6,7 +6,7 @@
 //! the caller through [`Draws`], so that `explain` and `simulate` get the gateway's own answer without moving traffic.
 
 pub mod condition;
-mod cookie;
+pub mod cookie;
 mod head;
 mod split;
 mod table;
