@@ -100,13 +100,13 @@ fn no_test_is_left_out_without_a_reason() {
 fn the_table_is_loaded_in_one_place() {
     let loads: Vec<_> = rust_files()
         .iter()
-        .filter(|file| file.path.starts_with("gateway/src/proxy/"))
+        .filter(|file| file.path.starts_with("gateway/src/proxy/") && !file.path.contains("/tests"))
         .flat_map(|file| {
-            lines(file)
-                .filter(|(_, line)| line.contains(".serving()") && !line.trim_start().starts_with("//"))
-                .map(|(number, _)| format!("{}:{number}", file.path))
-                .collect::<Vec<_>>()
+            let is_load = |line: &str| line.contains(".serving()") && !line.trim_start().starts_with("//");
+            lines(file).filter(|(_, line)| is_load(line)).map(|_| file.path.clone()).collect::<Vec<_>>()
         })
         .collect();
-    assert_eq!(loads.len(), 1, "a request sees one table from first to last byte: {loads:?}");
+    // Once for a request with a head, and once for bytes that never became one, whose record names the table too.
+    let allowed = ["gateway/src/proxy/connection.rs", "gateway/src/proxy/hear.rs"];
+    assert_eq!(loads, allowed, "a request sees one table from its first to its last byte");
 }
