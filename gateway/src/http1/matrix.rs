@@ -235,9 +235,8 @@ fn check_onward(input: &str, sent: &Sent<'_>, expected: &str) {
     head.write_onward(
         &Onward {
             path: sent.path.map(str::as_bytes),
-            peer: &PeerText::new(sent.peer.parse().unwrap()),
+            peer: &PeerText::new(sent.peer.parse().unwrap(), false),
             trusted: sent.trusted,
-            secure: false,
             host: b"127.0.0.1:9050",
             request_id: b"ID",
             cookies: sent.cookies,
@@ -247,7 +246,7 @@ fn check_onward(input: &str, sent: &Sent<'_>, expected: &str) {
     assert_eq!(String::from_utf8(out).unwrap(), expected.replace('\n', "\r\n"), "{input:?}");
 }
 
-const TOLD: &str = "X-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: a\nForwarded: for=192.0.2.1;host=\"a\";proto=http\n";
+const TOLD: &str = "X-Forwarded-For: 192.0.2.1\nX-Forwarded-Proto: http\nForwarded: for=192.0.2.1;proto=http;host=\"a\"\nX-Forwarded-Host: a\n";
 
 #[test]
 fn a_request_goes_on_without_what_concerns_its_connection() {
@@ -289,12 +288,12 @@ fn what_an_untrusted_peer_says_of_itself_is_replaced_and_a_trusted_one_gone_on_w
     check_onward(
         input,
         &Sent { trusted: true, ..PLAIN },
-        "GET / HTTP/1.1\nHost: a\nX-Forwarded-Proto: https\nx_forwarded_for: 8.8.8.8\nX-Request-Id: r\nX-Forwarded-For: 9.9.9.9, 7.7.7.7, 192.0.2.1\nX-Forwarded-Host: a\nForwarded: for=9.9.9.9, for=192.0.2.1;host=\"a\";proto=http\n\n",
+        "GET / HTTP/1.1\nHost: a\nX-Forwarded-Proto: https\nx_forwarded_for: 8.8.8.8\nX-Request-Id: r\nX-Forwarded-For: 9.9.9.9, 7.7.7.7, 192.0.2.1\nX-Forwarded-Host: a\nForwarded: for=9.9.9.9, for=192.0.2.1;proto=http;host=\"a\"\n\n",
     );
     check_onward(
         "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: r\r\n\r\n",
         &Sent { peer: "2001:db8::1", ..PLAIN },
-        "GET / HTTP/1.1\nHost: a\nX-Request-Id: r\nX-Forwarded-For: 2001:db8::1\nX-Forwarded-Proto: http\nX-Forwarded-Host: a\nForwarded: for=\"[2001:db8::1]\";host=\"a\";proto=http\n\n",
+        "GET / HTTP/1.1\nHost: a\nX-Request-Id: r\nX-Forwarded-For: 2001:db8::1\nX-Forwarded-Proto: http\nForwarded: for=\"[2001:db8::1]\";proto=http;host=\"a\"\nX-Forwarded-Host: a\n\n",
     );
 }
 

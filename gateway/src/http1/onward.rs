@@ -17,8 +17,6 @@ pub(crate) struct Onward<'a> {
     pub(crate) peer: &'a PeerText,
     /// Whether what the peer says of its own client is kept.
     pub(crate) trusted: bool,
-    /// Whether the client came over TLS.
-    pub(crate) secure: bool,
     /// `Host` for a client that sent none.
     pub(crate) host: &'a [u8],
     /// The request id, for a client that sent no sane one.
@@ -71,11 +69,27 @@ impl RequestHead<'_, '_> {
         if self.upgrade {
             out.extend_from_slice(b"Connection: upgrade\r\n");
         }
-        self.write_forwarded(onward, out);
+        if onward.trusted {
+            self.go_on_with_forwarded(onward, out);
+        } else {
+            out.extend_from_slice(onward.peer.lines());
+            if let Some(host) = self.named_host() {
+                // Always quoted: a port or an IPv6 address is no token.
+                out.extend_from_slice(b";host=\"");
+                out.extend_from_slice(host);
+                out.extend_from_slice(b"\"\r\nX-Forwarded-Host: ");
+                out.extend_from_slice(host);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
         if !keep_id {
             write_field(out, b"X-Request-Id", onward.request_id);
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    fn named_host(&self) -> Option<&[u8]> {
+        self.host.filter(|host| !host.is_empty())
     }
 
     /// Writes the request line anew; tells where the fields start.
@@ -119,51 +133,42 @@ impl RequestHead<'_, '_> {
         }
     }
 
-    /// What the upstream is told about the client's side.
-    fn write_forwarded(&self, onward: &Onward<'_>, out: &mut Vec<u8>) {
-        let proto: &[u8] = if onward.secure { b"https" } else { b"http" };
-        let host = self.host.filter(|host| !host.is_empty());
+    /// Goes on with what a trusted peer told of its client.
+    #[cold]
+    fn go_on_with_forwarded(&self, onward: &Onward<'_>, out: &mut Vec<u8>) {
+        let proto = onward.peer.proto();
+        let host = self.named_host();
         out.extend_from_slice(b"X-Forwarded-For: ");
-        self.write_earlier(onward, Kind::ForwardedFor, out);
-        out.extend_from_slice(onward.peer.as_bytes());
-        if !self.is_told(onward, Kind::ForwardedProto) {
+        self.write_earlier(Kind::ForwardedFor, out);
+        out.extend_from_slice(onward.peer.address());
+        if self.values(Kind::ForwardedProto).next().is_none() {
             out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
             out.extend_from_slice(proto);
         }
-        if let Some(host) = host
-            && !self.is_told(onward, Kind::ForwardedHost)
-        {
+        if let Some(host) = host.filter(|_| self.values(Kind::ForwardedHost).next().is_none()) {
             out.extend_from_slice(b"\r\nX-Forwarded-Host: ");
             out.extend_from_slice(host);
         }
         out.extend_from_slice(b"\r\nForwarded: ");
-        self.write_earlier(onward, Kind::Forwarded, out);
+        self.write_earlier(Kind::Forwarded, out);
         out.extend_from_slice(b"for=");
         onward.peer.write_forwarded(out);
+        out.extend_from_slice(b";proto=");
+        out.extend_from_slice(proto);
         if let Some(host) = host {
-            // Always quoted: a port or an IPv6 address is no token.
             out.extend_from_slice(b";host=\"");
             out.extend_from_slice(host);
             out.push(b'"');
         }
-        out.extend_from_slice(b";proto=");
-        out.extend_from_slice(proto);
         out.extend_from_slice(b"\r\n");
     }
 
-    /// What a trusted peer said before us, as one list to be gone on with.
-    fn write_earlier(&self, onward: &Onward<'_>, kind: Kind, out: &mut Vec<u8>) {
-        if onward.trusted {
-            for value in self.values(kind).filter(|value| !is_blank(value)) {
-                out.extend_from_slice(value);
-                out.extend_from_slice(b", ");
-            }
+    /// What was said before us, as one list to be gone on with.
+    fn write_earlier(&self, kind: Kind, out: &mut Vec<u8>) {
+        for value in self.values(kind).filter(|value| !is_blank(value)) {
+            out.extend_from_slice(value);
+            out.extend_from_slice(b", ");
         }
-    }
-
-    /// Whether a trusted peer said it.
-    fn is_told(&self, onward: &Onward<'_>, kind: Kind) -> bool {
-        onward.trusted && self.values(kind).next().is_some()
     }
 }
 

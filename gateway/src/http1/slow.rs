@@ -36,18 +36,10 @@ fn quick(input: &[u8]) -> Outcome {
         Err(fault) => return Some(Err(fault.status())),
     };
     let text = |bytes: &[u8]| -> String { bytes.iter().map(|byte| char::from(*byte)).collect() };
-    let peer = PeerText::new("192.0.2.1".parse().unwrap());
+    let peer = PeerText::new("192.0.2.1".parse().unwrap(), false);
     let mut out = Vec::new();
     head.write_onward(
-        &Onward {
-            path: None,
-            peer: &peer,
-            trusted: false,
-            secure: false,
-            host: b"local",
-            request_id: b"ID",
-            cookies: &[b"ours"],
-        },
+        &Onward { path: None, peer: &peer, trusted: false, host: b"local", request_id: b"ID", cookies: &[b"ours"] },
         &mut out,
     );
     let mut onward: Vec<String> = text(&out).split("\r\n").map(str::to_owned).collect();
@@ -285,7 +277,7 @@ fn slow_onward(
         lines.push(format!("x-forwarded-host:{host}"));
     }
     let told = known.map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
-    lines.push(format!("forwarded:for=192.0.2.1{told};proto=http"));
+    lines.push(format!("forwarded:for=192.0.2.1;proto=http{told}"));
     if id.is_none() {
         lines.push("x-request-id:ID".to_owned());
     }

@@ -26,7 +26,10 @@ pub(super) struct Target<'b> {
 impl<'b> Target<'b> {
     /// Takes a target apart, or says why it is none that may pass.
     pub(super) fn read(target: &'b [u8], method: &[u8]) -> Result<Self, Fault> {
-        if !target.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#') {
+        // Without an early end, so that it is done many bytes at once.
+        if !target.iter().fold(true, |fits, byte| fits & (byte.wrapping_sub(b'!') <= b'~' - b'!'))
+            || memchr::memchr(b'#', target).is_some()
+        {
             return Err(BAD_TARGET);
         }
         match target {
@@ -56,9 +59,11 @@ impl<'b> Target<'b> {
     }
 
     fn of_path(authority: Option<&'b [u8]>, rest: &'b [u8]) -> Self {
-        let mut parts = rest.splitn(2, |byte| *byte == b'?');
-        let path = parts.next().filter(|path| !path.is_empty()).unwrap_or(b"/");
-        Self { authority, path, query: parts.next(), rest }
+        let (path, query) = match memchr::memchr(b'?', rest).and_then(|mark| rest.split_at_checked(mark)) {
+            Some((path, query)) => (path, query.get(1..)),
+            None => (rest, None),
+        };
+        Self { authority, path: if path.is_empty() { b"/" } else { path }, query, rest }
     }
 }
 
@@ -66,31 +71,40 @@ impl<'b> Target<'b> {
 /// brackets. User names and characters that no host name has are refused. Empty is a host: the one of requests whose
 /// target has none (RFC 9112, 3.2).
 pub(super) fn is_host(host: &[u8]) -> bool {
-    let (name, port) = match host {
-        [b'[', rest @ ..] => {
-            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
-            let (address, after) = rest.split_at(end);
-            let address = std::str::from_utf8(address).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
-            if address.is_none() {
-                return false;
-            }
-            match after {
-                [_] => return true,
-                [_, b':', port @ ..] => (b"".as_slice(), port),
-                _ => return false,
-            }
-        }
-        _ => match host.iter().position(|byte| *byte == b':') {
-            None => (host, b"".as_slice()),
-            Some(0) => return false,
-            Some(colon) => {
-                let (name, port) = host.split_at(colon);
-                (name, port.get(1..).unwrap_or_default())
-            }
-        },
+    let name_ends = host.iter().position(|byte| !IN_NAME.get(usize::from(*byte)).is_some_and(|is| *is));
+    match name_ends.map(|end| host.split_at(end)) {
+        None => true,
+        Some(([], _)) => is_bracketed_host(host),
+        Some((_, [b':', port @ ..])) => is_port(port),
+        Some(_) => false,
+    }
+}
+
+/// Bytes that a host name may have here.
+#[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+static IN_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    // The others are not ASCII.
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%');
+        byte += 1;
+    }
+    table
+};
+
+#[cold]
+fn is_bracketed_host(host: &[u8]) -> bool {
+    let Some(rest) = host.strip_prefix(b"[") else { return false };
+    let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+    let (address, after) = rest.split_at(end);
+    let address = std::str::from_utf8(address).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+    let port_fits = match after {
+        [_] => true,
+        [_, b':', port @ ..] => is_port(port),
+        _ => false,
     };
-    name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%'))
-        && is_port(port)
+    address.is_some() && port_fits
 }
 
 fn is_port(port: &[u8]) -> bool {

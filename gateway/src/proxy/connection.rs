@@ -30,6 +30,9 @@ use crate::worker::Worker;
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
+/// Whether clients come over TLS. They come over plain TCP: what is in front of the gateway ends TLS.
+const SECURE: bool = false;
+
 /// The client's side of a connection.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming close a reset: for an answer whose end only the close tells, so that a cut does not look like
@@ -56,8 +59,6 @@ pub(super) struct Connection<C> {
     pub(super) local_text: String,
     /// Whether the peer may say for whom it speaks.
     pub(super) trusted: bool,
-    /// Whether the client came over TLS.
-    pub(super) secure: bool,
     /// Bytes of the client that wait: a part of a head, or what came behind a request.
     pub(super) saved: Vec<u8>,
     /// Bytes that the client has not taken yet.
@@ -68,6 +69,8 @@ pub(super) struct Connection<C> {
     /// When the connection was opened, or the last answer ended.
     pub(super) free_since: Instant,
     leaving: Pin<Box<dyn Future<Output = ()>>>,
+    /// Whether `leaving` knows whom to wake.
+    awaits_leaving: bool,
 }
 
 /// What becomes of the connection after a request.
@@ -98,7 +101,7 @@ pub(crate) async fn serve(
         client: stream,
         listener,
         peer,
-        peer_text: PeerText::new(peer.ip()),
+        peer_text: PeerText::new(peer.ip(), SECURE),
         local_text: SocketAddr::new(local.ip().to_canonical(), local.port()).to_string(),
         trusted: is_trusted(peer.ip().to_canonical(), &worker.trusted_proxies),
         saved: Vec::new(),
@@ -107,7 +110,7 @@ pub(crate) async fn serve(
         served: false,
         free_since: now,
         leaving,
-        secure: false,
+        awaits_leaving: false,
         worker,
     };
     connection.run().await;
@@ -142,7 +145,11 @@ impl<C: ClientStream> Connection<C> {
 
     /// Whether the port goes away; if not, the task is woken when it does.
     pub(super) fn is_leaving(&mut self, context: &mut Context<'_>) -> bool {
-        self.listener.is_leaving() || self.leaving.as_mut().poll(context).is_ready()
+        if self.listener.is_leaving() {
+            return true;
+        }
+        // Asked once: it wakes this task when the time has come, and then the listener itself says so.
+        !std::mem::replace(&mut self.awaits_leaving, true) && self.leaving.as_mut().poll(context).is_ready()
     }
 
     /// Brings one request to its end.

@@ -185,7 +185,6 @@ impl<C: ClientStream> Connection<C> {
             path: decision.rewritten_path.as_deref().map(str::as_bytes),
             peer: &self.peer_text,
             trusted: self.trusted,
-            secure: self.secure,
             host: self.local_text.as_bytes(),
             request_id: fresh_id,
             cookies: &cookies[..count],

@@ -221,7 +221,7 @@ impl<C: ClientStream> Connection<C> {
             && !exchange.upload.broken
             && !self.listener.is_leaving();
         download.status = head.status;
-        let lines = exchange.cookie_lines(self.secure);
+        let lines = exchange.cookie_lines(self.peer_text.secure());
         let persistent = exchange.download.keeps_client;
         head.write_toward(&Toward { minor: asked.minor, relay, persistent, lines: &lines }, out);
         let took = micros(Instant::now().saturating_duration_since(exchange.sent));

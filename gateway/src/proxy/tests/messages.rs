@@ -36,7 +36,7 @@ async fn the_origin_sees_the_request_and_who_it_comes_from() {
     assert_eq!(
         origin.heads(),
         [
-            "GET /p?q=1 HTTP/1.1\nHost: a.example\nX-Request-Id: my-id\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\nX-Forwarded-Host: a.example\nForwarded: for=127.0.0.1;host=\"a.example\";proto=http"
+            "GET /p?q=1 HTTP/1.1\nHost: a.example\nX-Request-Id: my-id\nX-Forwarded-For: 127.0.0.1\nX-Forwarded-Proto: http\nForwarded: for=127.0.0.1;proto=http;host=\"a.example\"\nX-Forwarded-Host: a.example"
         ]
     );
     assert_eq!(vamp.records(1).await[0].request_id.kept, "my-id");
