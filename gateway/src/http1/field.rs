@@ -156,6 +156,16 @@ pub(super) fn trim(mut text: &[u8]) -> &[u8] {
     text
 }
 
+/// Whether no protocol of an `Upgrade` field is HTTP, or TLS, under which HTTP goes on: inside a tunnel the gateway
+/// would not see the requests.
+pub(super) fn may_be_tunnelled(value: &[u8]) -> bool {
+    items(value).all(|protocol| {
+        let name = trim(protocol.split(|byte| *byte == b'/').next().unwrap_or_default());
+        let starts = |start: &[u8]| name.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start));
+        !name.is_empty() && ![b"h2".as_slice(), b"h3", b"http", b"tls"].into_iter().any(starts)
+    })
+}
+
 /// What `Content-Length` fields say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Length {

@@ -273,6 +273,28 @@ fn a_request_goes_on_without_what_concerns_its_connection() {
 }
 
 #[test]
+fn http_is_never_offered_for_a_tunnel() {
+    for offers in [
+        "Upgrade: h2c\r\n",
+        "Upgrade: h2c\r\nUpgrade: websocket\r\n",
+        "Upgrade: websocket\r\nUpgrade: h2c\r\n",
+        "Upgrade: websocket, h2c\r\n",
+        "Upgrade: H2C-14\r\n",
+        "Upgrade: HTTP/2.0\r\n",
+        "Upgrade: TLS/1.2, HTTP/1.1\r\n",
+        "Upgrade: websocket,\r\n",
+        "Upgrade: \r\n",
+    ] {
+        check_onward(
+            &format!("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\n{offers}X-Request-Id: r\r\n\r\n"),
+            &PLAIN,
+            &format!("GET / HTTP/1.1\nHost: a\nX-Request-Id: r\n{TOLD}\n"),
+        );
+    }
+    check_response("HTTP/1.1 101 Switch\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", false, true, None);
+}
+
+#[test]
 fn a_request_without_host_goes_on_with_the_address_that_it_came_to() {
     check_onward(
         "GET / HTTP/1.0\r\n\r\n",

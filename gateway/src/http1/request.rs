@@ -7,7 +7,7 @@
 
 use httparse::{Header, Status};
 
-use super::field::{Coding, ConnectionTokens, Kind, Length, Storage, classify, items, nominate};
+use super::field::{Coding, ConnectionTokens, Kind, Length, Storage, classify, may_be_tunnelled, nominate};
 use super::target::{Target, is_host};
 use super::{Body, Fault};
 
@@ -143,7 +143,7 @@ impl<'b, 'f> RequestHead<'b, 'f> {
             body,
             persistent,
             // Bytes of a body could not be told from bytes of the new protocol; h2c would hide requests from the gateway.
-            upgrade: line.minor == 1 && facts.tokens.upgrade && facts.upgradable && body.is_empty(),
+            upgrade: line.minor == 1 && facts.tokens.upgrade && facts.upgrades == Some(true) && body.is_empty(),
             expects_continue: line.minor == 1 && facts.expects_continue && !body.is_empty(),
         })
     }
@@ -188,7 +188,8 @@ struct Facts<'b> {
     length: Length,
     coded: bool,
     host: Option<&'b [u8]>,
-    upgradable: bool,
+    /// Whether all protocols that `Upgrade` offers may be tunnelled; `None` without it.
+    upgrades: Option<bool>,
     expects_continue: bool,
 }
 
@@ -211,9 +212,8 @@ impl<'b> Facts<'b> {
             }
             Kind::TransferEncoding => self.coded = true,
             Kind::Upgrade => {
-                self.upgradable = !items(value).any(|token| {
-                    token.is_empty() || token.eq_ignore_ascii_case(b"h2c") || token.eq_ignore_ascii_case(b"h2")
-                });
+                // Every field counts: the upstream chooses among all that they offer.
+                self.upgrades = Some(self.upgrades.unwrap_or(true) && may_be_tunnelled(value));
             }
             Kind::Expect => self.expects_continue |= value.eq_ignore_ascii_case(b"100-continue"),
             _ => (),

@@ -7,7 +7,7 @@
 
 use httparse::{Header, ParserConfig, Status};
 
-use super::field::{Coding, ConnectionTokens, Kind, Length, Storage, classify, nominate};
+use super::field::{Coding, ConnectionTokens, Kind, Length, Storage, classify, may_be_tunnelled, nominate};
 use super::onward::{offset, write_field, write_length, write_runs};
 use super::request::lines_end_in_crlf;
 use super::{Body, HeadLimits, ResponseFault};
@@ -115,6 +115,9 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
                     length.read(header.value).ok_or(ResponseFault::Malformed("Content-Length is not one number"))?;
                 }
                 Kind::TransferEncoding => coded = true,
+                Kind::Upgrade if status == 101 && !may_be_tunnelled(header.value) => {
+                    return Err(ResponseFault::UnaskedUpgrade);
+                }
                 Kind::HopByHop | Kind::Upgrade => (),
                 // Fields that mean something in requests only.
                 _ if spaced => {
