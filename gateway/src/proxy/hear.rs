@@ -223,7 +223,6 @@ impl<C: ClientStream> Connection<C> {
             tracing::debug!("the body of a request is refused: {fault}");
             Reason::BadRequest
         })?;
-        exchange.upload.complete = taken.complete;
         let mut total = 0;
         exchange.note(|record| {
             record.bytes_in += taken.bytes as u64;
@@ -233,10 +232,12 @@ impl<C: ClientStream> Connection<C> {
             Body::Length(left) => total.saturating_add(left),
             _ => total,
         };
-        match self.worker.limits.body_bytes_max {
-            Some(limit) if announced > limit => Err(Reason::BodyTooLarge),
-            _ => Ok(taken.bytes),
+        if self.worker.limits.body_bytes_max.is_some_and(|limit| announced > limit) {
+            // It does not count as read, though it may be: nothing behind it is taken for a request.
+            return Err(Reason::BodyTooLarge);
         }
+        exchange.upload.complete = taken.complete;
+        Ok(taken.bytes)
     }
 
     /// Leases an endpoint and sends it the request over a pooled connection, or keeps the request until one is open.

@@ -220,6 +220,26 @@ async fn bodies_are_bounded_when_a_limit_is_set() {
 }
 
 #[tokio::test]
+async fn a_body_over_the_limit_is_never_taken_for_a_request() {
+    let origin = Origin::answering(HELLO).await;
+    let limits = Limits { body_bytes_max: Some(10), ..limits() };
+    let vamp = Vamp::with(limits, gateway(vec![route("only", 100, &[origin.address])])).await;
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+    let length = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", hidden.len());
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunks = format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len());
+    for (head, body) in [(length.as_str(), hidden), (chunked, &chunks)] {
+        let mut client = vamp.client().await;
+        client.send(format!("{head}{body}{hidden}")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.field("Connection")), (413, Some("close")), "{head}");
+        assert_eq!(client.closed().await, "", "{head}");
+    }
+    assert_eq!(origin.heads(), Vec::<String>::new());
+    assert_eq!(vamp.reasons(2).await, [Reason::BodyTooLarge; 2]);
+}
+
+#[tokio::test]
 async fn bodies_that_are_framed_badly_never_reach_an_origin_whole() {
     let origin = Origin::start(|mut upstream| async move {
         upstream.head().await;
