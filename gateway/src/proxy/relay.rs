@@ -213,7 +213,10 @@ impl<C: ClientStream> Connection<C> {
         download.relay = relay;
         download.body = head.body;
         download.close_delimited = close_delimited;
-        download.keeps_upstream = head.persistent;
+        // An endpoint that answers before it has the whole request may take the rest of it for the next one.
+        let upload = &exchange.upload;
+        download.keeps_upstream =
+            head.persistent && upload.complete && upload.backlog.is_empty() && !upload.awaits_continue;
         // A body that is still to come may never come whole.
         download.keeps_client = asked.persistent
             && !close_delimited

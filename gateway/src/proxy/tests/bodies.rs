@@ -240,6 +240,31 @@ async fn a_body_over_the_limit_is_never_taken_for_a_request() {
 }
 
 #[tokio::test]
+async fn a_connection_that_answered_before_it_had_the_whole_body_is_not_used_again() {
+    let slow = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n";
+    let early = Origin::start(move |mut upstream| async move {
+        while upstream.head().await.is_some() {
+            upstream.send(slow).await;
+            // The rest of the answer comes when the body is whole: by then the gateway has sent everything.
+            upstream.body(5).await;
+            upstream.send("late").await;
+        }
+    })
+    .await;
+    let vamp = Vamp::before(&[early.address]).await;
+    for _ in 0..2 {
+        let mut client = vamp.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").await;
+        client.until(b"\r\n\r\n").await.unwrap();
+        client.send("hello").await;
+        client.until(b"late").await.unwrap();
+        client.closed().await;
+    }
+    assert_eq!(early.connections(), 2);
+    assert_eq!(vamp.reasons(2).await, [Reason::Completed; 2]);
+}
+
+#[tokio::test]
 async fn bodies_that_are_framed_badly_never_reach_an_origin_whole() {
     let origin = Origin::start(|mut upstream| async move {
         upstream.head().await;
