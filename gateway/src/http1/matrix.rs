@@ -204,6 +204,13 @@ fn limits_hold_at_the_limit_and_one_above() {
 }
 
 #[test]
+fn an_incomplete_head_is_looked_at_when_it_reaches_a_limit() {
+    for (bytes, again) in [(1, 2), (10_000, 16_448), (16_448, 32_896), (40_000, 65_536), (65_536, 131_072)] {
+        assert_eq!(LIMITS.look_again_at(bytes), again, "{bytes}");
+    }
+}
+
+#[test]
 fn an_empty_line_is_seen_when_it_ends_in_the_new_bytes() {
     for (input, from, seen) in [
         ("a\r\n\r\n", 0, true),

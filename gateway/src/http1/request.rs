@@ -23,6 +23,15 @@ pub(crate) struct HeadLimits {
     pub(crate) fields_max: usize,
 }
 
+impl HeadLimits {
+    /// Bytes at which an incomplete head of so many bytes is looked at again although its end has not come: when it
+    /// reaches a limit, and now and then before, because it may be malformed already.
+    pub(crate) fn look_again_at(&self, bytes: usize) -> usize {
+        let limits = [self.target_bytes_max + LINE_EXTRA_BYTES, self.head_bytes_max];
+        limits.into_iter().filter(|limit| *limit > bytes).fold(2 * bytes, usize::min)
+    }
+}
+
 /// The head of one request, borrowed from the bytes that it was read from.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about one head")]

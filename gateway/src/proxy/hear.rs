@@ -100,7 +100,7 @@ impl<C: ClientStream> Connection<C> {
             let heard = self.look(context, scratch, end, self.arrival(began, now));
             if heard.is_none() {
                 self.saved.extend_from_slice(&scratch.buffer[Scratch::START..end]);
-                hearing.look_again_at = 2 * bytes;
+                hearing.look_again_at = self.head_limits().look_again_at(bytes);
             }
             return heard;
         }
@@ -123,7 +123,7 @@ impl<C: ClientStream> Connection<C> {
         let end = scratch.load(&saved);
         let heard = self.look(context, scratch, end, self.arrival(began, now));
         if heard.is_none() {
-            hearing.look_again_at = (2 * saved.len()).min(self.worker.limits.head_bytes_max.max(saved.len() + 1));
+            hearing.look_again_at = self.head_limits().look_again_at(saved.len());
             self.saved = saved;
         }
         heard

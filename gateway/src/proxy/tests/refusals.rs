@@ -65,8 +65,18 @@ async fn heads_over_a_limit_are_answered_with_what_is_too_large() {
     assert_eq!(vamp.ask(&many_fields).await.status, 431);
     assert_eq!(vamp.ask(&endless).await.status, 431);
     assert_eq!(vamp.ask(&large_but_fine).await.status, 200);
+    // The same in pieces that the gateway reads one by one.
+    for (request, status) in [(&long_target, 414), (&endless, 431)] {
+        let mut client = vamp.client().await;
+        for piece in request.as_bytes()[..request.len().min(66_000)].chunks(7_777) {
+            client.send(piece).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(client.answer().await.status, status);
+    }
     let reasons = [Reason::TargetTooLong, Reason::HeadTooLarge, Reason::HeadTooLarge, Reason::Completed];
-    assert_eq!(vamp.reasons(4).await, reasons);
+    let again = [Reason::TargetTooLong, Reason::HeadTooLarge];
+    assert_eq!(vamp.reasons(6).await, [reasons.as_slice(), &again].concat());
 }
 
 #[tokio::test]
