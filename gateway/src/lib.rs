@@ -4,7 +4,6 @@
 pub mod admin;
 mod counters;
 mod data_dir;
-#[allow(dead_code, unused_imports, reason = "the driver that uses it follows")]
 mod http1;
 pub mod limits;
 mod listen;
