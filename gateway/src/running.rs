@@ -9,12 +9,13 @@ use tokio::task::JoinHandle;
 use vamp_record::access::{Access, AccessError, Tokens};
 use vamp_record::document::Documents;
 use vamp_record::{ElasticClient, elastic_url::ElasticUrlError};
+use vamp_routing::Targets;
 use vamp_store::SharedStore;
 
 use crate::admin::{self, AdminState, Listener, OpenError};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::plane::{DataPlane, PlaneError, PlaneSettings};
-use crate::settings::{AdminSettings, Settings};
+use crate::settings::{AdminSettings, Settings, TrafficSettings};
 use crate::ship::{self, Recorder, ShipSettings};
 use crate::sync::{self, SyncSettings, SyncStatus};
 
@@ -82,7 +83,8 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let threads = settings.traffic.threads();
     let records_max = usize::try_from(settings.records.records_max).unwrap_or(usize::MAX);
     let recorder = if elastic.is_some() { Recorder::new(threads, records_max) } else { Recorder::counting(threads) };
-    let plane = DataPlane::start(plane_settings(&settings, threads), Arc::clone(&recorder))?;
+    let targets = targets(&settings.traffic, admin, &store);
+    let plane = DataPlane::start(plane_settings(&settings, threads, targets), Arc::clone(&recorder))?;
 
     let [draining, leave, flush, close] = std::array::from_fn(|_| watch::Sender::new(false));
     let status = watch::Sender::new(SyncStatus::default());
@@ -147,11 +149,19 @@ fn ended(part: &str, outcome: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn plane_settings(settings: &Settings, threads: usize) -> PlaneSettings {
+/// Which addresses routes may lead to: not the admin listener of this process, nor its store.
+fn targets(settings: &TrafficSettings, admin: SocketAddr, store: &SharedStore) -> Targets {
+    // Names in the store's address are not looked up: they may be of many hosts, and change.
+    let stores = store.address().split([',', '/', ' ']).filter_map(|part| part.parse().ok());
+    Targets { own: stores.chain([admin]).collect(), allowed: settings.allow_target.clone() }
+}
+
+fn plane_settings(settings: &Settings, threads: usize, targets: Targets) -> PlaneSettings {
     PlaneSettings {
         bind: settings.traffic.bind.clone(),
         virtual_hosts_port: settings.traffic.virtual_hosts_port,
         threads,
+        targets,
         trusted_proxies: settings.traffic.trusted_proxies.clone(),
         limits: settings.traffic.limits(),
     }

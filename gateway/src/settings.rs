@@ -52,6 +52,9 @@ pub struct TrafficSettings {
     /// Proxies in front of this one, as networks separated by commas: what they say of the client in X-Forwarded-For and Forwarded is believed and appended to
     #[arg(long, env = "VAMP_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
+    /// Addresses that routes may lead to although they would be refused (what names resolve to in link-local networks and metadata services, this process's admin listener, its store), as networks separated by commas
+    #[arg(long, env = "VAMP_ALLOW_TARGET", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
+    pub allow_target: Vec<IpNet>,
     /// Longest time from a connection's (or the next request's) first byte to the end of the head; then 408
     #[arg(long, env = "VAMP_HEAD_TIMEOUT", value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub head_timeout: Duration,

@@ -34,6 +34,7 @@ impl Admin {
             virtual_hosts_port: None,
             threads: 1,
             trusted_proxies: Vec::new(),
+            targets: vamp_routing::Targets::default(),
             limits: Limits::default(),
         };
         let recorder = Recorder::counting(1);

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
-use vamp_routing::CompiledTable;
 use vamp_routing::wire::Degradation;
+use vamp_routing::{CompiledTable, Targets};
 
 use super::Listeners;
 use super::ports::{Owner, Ports};
@@ -76,10 +76,10 @@ pub(super) struct Control {
 struct Lookups(Option<JoinHandle<()>>);
 
 impl Lookups {
-    fn start(&mut self, names: impl FnOnce() -> Vec<Arc<Endpoint>>) {
+    fn start(&mut self, targets: &Arc<Targets>, names: impl FnOnce() -> Vec<Arc<Endpoint>>) {
         if self.0.as_ref().is_none_or(JoinHandle::is_finished) {
             let names = names();
-            self.0 = (!names.is_empty()).then(|| tokio::spawn(resolve(names)));
+            self.0 = (!names.is_empty()).then(|| tokio::spawn(resolve(names, Arc::clone(targets))));
         }
     }
 }
@@ -88,14 +88,15 @@ impl Control {
     pub(super) fn new(
         bind: &[IpAddr],
         virtual_hosts_port: Option<u16>,
+        targets: Targets,
         shared: Shared,
-        threads: Vec<mpsc::Sender<Command>>,
-        ended: Vec<oneshot::Receiver<()>>,
+        threads: Vec<(mpsc::Sender<Command>, oneshot::Receiver<()>)>,
         problems: watch::Sender<Vec<Degradation>>,
         listeners: Arc<Listeners>,
     ) -> Self {
+        let (threads, ended): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
         let ports = Ports::new(BindAddress::of(bind), threads.len());
-        let registry = Registry::default();
+        let registry = Registry::new(targets);
         let (replaced, refreshing, retrying) = (Vec::new(), Lookups::default(), Lookups::default());
         Self {
             virtual_hosts_port,
@@ -167,7 +168,7 @@ impl Control {
         let generation = table.generation();
         let opened = self.ports.want(owners(&table, self.virtual_hosts_port), Instant::now());
         let serving = self.shared.serving.load_full().follow(table, &mut self.registry, self.threads.len());
-        let first_lookup = tokio::spawn(resolve(self.registry.take_new_names()));
+        let first_lookup = tokio::spawn(resolve(self.registry.take_new_names(), Arc::clone(self.registry.targets())));
         drop(tokio::time::timeout(FIRST_LOOKUP_TIMEOUT, first_lookup).await);
         self.replaced.push(self.shared.serving.swap(Arc::new(serving)));
         self.open(opened).await;
@@ -235,10 +236,10 @@ impl Control {
             self.registry.forget_unused();
         }
         if tick.is_multiple_of(RESOLVE_EVERY.as_secs() / TICK.as_secs()) {
-            self.refreshing.start(|| self.registry.named(Endpoint::is_resolved));
+            self.refreshing.start(self.registry.targets(), || self.registry.named(Endpoint::is_resolved));
         }
         if tick.is_multiple_of(RETRY_TICKS) {
-            self.retrying.start(|| self.registry.named(|endpoint| !endpoint.is_resolved()));
+            self.retrying.start(self.registry.targets(), || self.registry.named(|endpoint| !endpoint.is_resolved()));
         }
     }
 

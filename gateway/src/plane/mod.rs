@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use vamp_record::split::GatewayCounts;
 use vamp_routing::wire::{Degradation, Table};
-use vamp_routing::{CompiledTable, Entry, Explanation, PlainHead, Problem};
+use vamp_routing::{CompiledTable, Entry, Explanation, PlainHead, Problem, Targets};
 
 use self::control::{Control, Request};
 use crate::counters::{Snapshot, ThreadCounters};
@@ -48,6 +48,8 @@ pub struct PlaneSettings {
     pub threads: usize,
     /// Proxies whose word on the client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// Which addresses endpoints may have.
+    pub targets: Targets,
     /// Time-outs and bounds.
     pub limits: Limits,
 }
@@ -117,8 +119,7 @@ impl DataPlane {
             recorder,
             counters: (0..threads).map(|_| Arc::new(ThreadCounters::default())).collect(),
         };
-        let mut commands = Vec::new();
-        let mut ended = Vec::new();
+        let mut started = Vec::new();
         for thread in 0..threads {
             let (to_thread, from_control) = mpsc::channel(COMMANDS_MAX);
             let (has_ended, when_ended) = oneshot::channel();
@@ -130,8 +131,7 @@ impl DataPlane {
                 ended: has_ended,
             };
             listen::start(parts, serve.clone()).map_err(|cause| PlaneError::Thread { thread, cause })?;
-            commands.push(to_thread);
-            ended.push(when_ended);
+            started.push((to_thread, when_ended));
         }
         let (requests, from_users) = mpsc::channel(REQUESTS_MAX);
         let (problems, degradations) = watch::channel(Vec::new());
@@ -139,9 +139,9 @@ impl DataPlane {
         let control = Control::new(
             &settings.bind,
             settings.virtual_hosts_port,
+            settings.targets,
             shared.clone(),
-            commands,
-            ended,
+            started,
             problems,
             Arc::clone(&listeners),
         );

@@ -148,6 +148,7 @@ fn settings(threads: usize) -> PlaneSettings {
         virtual_hosts_port: None,
         threads,
         trusted_proxies: Vec::new(),
+        targets: vamp_routing::Targets::default(),
         limits: Limits { drain_timeout: Duration::from_secs(20), ..Limits::default() },
     }
 }

@@ -587,6 +587,7 @@ async fn a_taken_port_of_the_real_data_plane_is_acknowledged_until_it_is_free() 
         virtual_hosts_port: None,
         threads: 1,
         trusted_proxies: Vec::new(),
+        targets: vamp_routing::Targets::default(),
         limits: Limits::default(),
     };
     let plane = DataPlane::start(settings, crate::ship::Recorder::new(1, 16)).unwrap();

@@ -41,7 +41,7 @@ pub(crate) struct Endpoint {
 #[repr(align(128))]
 struct Health {
     in_flight: AtomicU32,
-    /// 1 while a name has no address.
+    /// 1 while a name has no address, 2 while it has only addresses that no route may lead to.
     unresolved: AtomicU32,
     failures: AtomicU32,
     /// Milliseconds after `made` until which the endpoint is passed by; 0 when it is not.
@@ -68,6 +68,12 @@ impl Endpoint {
         if **self.resolved.load() != addresses {
             self.resolved.store(Arc::new(addresses));
         }
+    }
+
+    /// Takes its addresses away: no route may lead there. Tells whether that is new.
+    pub(crate) fn refuse(&self) -> bool {
+        self.resolved.store(Arc::default());
+        self.health.unresolved.swap(2, Ordering::Relaxed) != 2
     }
 
     /// Its addresses, in the order in which they are tried.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tracing::{info, warn};
+use vamp_routing::Targets;
 
 use super::Endpoint;
 
@@ -21,12 +22,23 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The endpoints of a process by address.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
+    targets: Arc<Targets>,
     endpoints: HashMap<Arc<str>, Weak<Endpoint>>,
     made: u64,
     new_names: Vec<Arc<Endpoint>>,
 }
 
 impl Registry {
+    /// No endpoints yet; `targets` says which addresses they may have.
+    pub(crate) fn new(targets: Targets) -> Self {
+        Self { targets: Arc::new(targets), ..Self::default() }
+    }
+
+    /// Which addresses endpoints may have, for [`resolve`].
+    pub(crate) fn targets(&self) -> &Arc<Targets> {
+        &self.targets
+    }
+
     /// The endpoint at this address: the one there is, or a new one.
     pub(crate) fn endpoint(&mut self, address: &str) -> Arc<Endpoint> {
         if let Some(known) = self.endpoints.get(address).and_then(Weak::upgrade) {
@@ -35,6 +47,10 @@ impl Registry {
         self.made += 1;
         let endpoint = Arc::new(Endpoint::new(address, self.made));
         self.endpoints.insert(Arc::clone(&endpoint.address), Arc::downgrade(&endpoint));
+        // Whoever wrote the address down was asked about the rest of the rule; only this process knows its listeners.
+        if endpoint.addresses().iter().any(|address| self.targets.is_own(*address)) {
+            refuse(&endpoint, "the product's own listener");
+        }
         if endpoint.name.is_some() {
             self.new_names.push(Arc::clone(&endpoint));
         }
@@ -59,18 +75,33 @@ impl Registry {
 }
 
 /// Resolves the names of these endpoints, each as soon as its answer is there.
-pub(crate) async fn resolve(endpoints: Vec<Arc<Endpoint>>) {
-    futures_util::stream::iter(endpoints).for_each_concurrent(LOOKUPS_MAX, resolve_one).await;
+pub(crate) async fn resolve(endpoints: Vec<Arc<Endpoint>>, targets: Arc<Targets>) {
+    let lookups = futures_util::stream::iter(endpoints);
+    lookups.for_each_concurrent(LOOKUPS_MAX, |endpoint| resolve_one(endpoint, &targets)).await;
 }
 
-async fn resolve_one(endpoint: Arc<Endpoint>) {
+async fn resolve_one(endpoint: Arc<Endpoint>, targets: &Targets) {
     let Some((host, port)) = &endpoint.name else { return };
     let was_resolved = endpoint.is_resolved();
     let lookup = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host.as_str(), *port)));
     match lookup.await {
         Ok(Ok(found)) => {
-            let mut addresses: Vec<_> = found.map(|socket| socket.ip()).collect();
+            let mut refusal = None;
+            let mut addresses: Vec<_> = found
+                .filter(|address| {
+                    let why = targets.refusal(*address);
+                    refusal = refusal.or(why);
+                    why.is_none()
+                })
+                .map(|address| address.ip())
+                .collect();
             addresses.dedup();
+            if let Some(why) = refusal
+                && addresses.is_empty()
+            {
+                refuse(&endpoint, why);
+                return;
+            }
             endpoint.resolve(addresses);
             if !was_resolved && endpoint.is_resolved() {
                 info!(endpoint.address = %endpoint.address, "endpoint `{}` resolves", endpoint.address);
@@ -85,6 +116,14 @@ async fn resolve_one(endpoint: Arc<Endpoint>) {
                 warn!(endpoint.address = %endpoint.address, %error, "endpoint `{}` no longer resolves and gets no requests: mend its name or its DNS record", endpoint.address);
             }
         }
+    }
+}
+
+/// Takes an endpoint out of use that leads where none should. The log says so when that is new.
+fn refuse(endpoint: &Endpoint, why: &str) {
+    let address = &endpoint.address;
+    if endpoint.refuse() {
+        warn!(endpoint.address = %address, "endpoint `{address}` leads to {why} and gets no requests: give the route another target, or open it with --allow-target");
     }
 }
 
@@ -123,7 +162,7 @@ mod tests {
     async fn a_name_resolves_to_the_addresses_of_the_host() {
         let mut registry = Registry::default();
         let (known, address) = (registry.endpoint("localhost:80"), registry.endpoint("127.0.0.1:80"));
-        resolve(registry.take_new_names()).await;
+        resolve(registry.take_new_names(), Arc::clone(registry.targets())).await;
         assert!(known.is_live() && address.is_live());
         assert!(known.addresses().iter().all(|socket| socket.ip().is_loopback() && socket.port() == 80));
     }
@@ -132,7 +171,31 @@ mod tests {
     async fn a_name_that_does_not_resolve_is_down_and_nothing_else() {
         let mut registry = Registry::default();
         let (none, some) = (registry.endpoint("no such host:80"), registry.endpoint("localhost:80"));
-        resolve(registry.take_new_names()).await;
+        resolve(registry.take_new_names(), Arc::clone(registry.targets())).await;
         assert!(!none.is_resolved() && some.is_resolved());
+    }
+
+    #[track_caller]
+    fn is_used_under(targets: Targets, address: &str) -> impl Future<Output = bool> {
+        let mut registry = Registry::new(targets);
+        let endpoint = registry.endpoint(address);
+        async move {
+            resolve(registry.take_new_names(), Arc::clone(registry.targets())).await;
+            endpoint.is_live() && !endpoint.addresses().is_empty()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_gets_no_address_that_no_route_should_lead_to() {
+        // What the resolver takes for numbers is a name to whoever wrote the route.
+        for hidden in ["2852039166:80", "0xa9.0xfe.0xa9.0xfe:80", "0251.0376.0251.0376:80", "0:80"] {
+            assert!(!is_used_under(Targets::default(), hidden).await, "{hidden}");
+        }
+        let open = Targets { allowed: vec!["169.254.0.0/16".parse().unwrap()], ..Targets::default() };
+        assert!(is_used_under(open, "2852039166:80").await);
+        let own = || Targets { own: vec!["127.0.0.1:1988".parse().unwrap()], allowed: Vec::new() };
+        for (address, is_used) in [("127.1:1988", false), ("127.0.0.1:1988", false), ("127.0.0.1:1989", true)] {
+            assert_eq!(is_used_under(own(), address).await, is_used, "{address}");
+        }
     }
 }

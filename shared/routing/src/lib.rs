@@ -10,6 +10,7 @@ pub mod cookie;
 mod head;
 mod split;
 mod table;
+mod target;
 pub mod wire;
 
 pub use head::{Head, PlainHead};
@@ -17,3 +18,4 @@ pub use table::{
     Chain, CompiledEndpoint, CompiledGateway, CompiledRoute, CompiledTable, CookiePlan, DecidedBy, Decision, Draws,
     Entry, Explanation, Hop, Level, LevelKey, LevelRef, Problem, Refusal, Rule, Verdict,
 };
+pub use target::Targets;
