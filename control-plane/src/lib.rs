@@ -14,5 +14,4 @@ pub mod settings;
 pub mod split;
 mod start;
 
-pub use api::ServerError;
 pub use start::{Running, StartError, start};

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use vamp_record::access::{Access, AccessError, Tokens};
+use vamp_record::listener::{Listener, ListenerError};
 use vamp_store::SharedStore;
 
-use crate::api::{self, About, Api, Server, ServerError, Serving, Tls};
+use crate::api::{self, About, Api};
 use crate::core::{Core, CoreError, CoreSettings, Tasks};
 use crate::persist::{PersistError, Persistence, Sqlite};
 use crate::plan::PlanSettings;
@@ -45,8 +47,8 @@ pub enum StartError {
     #[error("the API may not be opened like this")]
     Access(#[source] AccessError),
     /// The listener does not open.
-    #[error("the API does not start")]
-    Listen(#[source] ServerError),
+    #[error(transparent)]
+    Listen(#[from] ListenerError),
     /// The database does not open.
     #[error("the control plane does not start without its database")]
     Database(#[source] PersistError),
@@ -61,7 +63,7 @@ pub struct Running {
     /// Where its API listens.
     pub address: SocketAddr,
     core: Arc<Core>,
-    serving: Serving,
+    serving: JoinHandle<()>,
     tasks: Tasks,
     stopping: watch::Sender<bool>,
     persistence: Arc<dyn Persistence>,
@@ -69,13 +71,10 @@ pub struct Running {
 
 /// Starts a control plane. A store that does not answer does not stop it: changes are kept, and published when it does.
 pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, StartError> {
-    let server = Server::bind(settings.listen).map_err(StartError::Listen)?;
-    let address = server.address();
-    let access = access(address, &settings.access)?;
-    let tls = match (&settings.access.tls_cert, &settings.access.tls_key) {
-        (Some(certificate), Some(key)) => Some(Tls::read(certificate, key).map_err(StartError::Listen)?),
-        _ => None,
-    };
+    let access = access(settings.listen, &settings.access)?;
+    let tls = settings.access.tls_cert.as_deref().zip(settings.access.tls_key.as_deref());
+    let listener = Listener::open(api::MANNER, settings.listen, tls)?;
+    let address = listener.address();
     let ask = ask_settings(&settings.gateways)?;
     let started = jiff::Timestamp::now();
     let now_unix_ms = u64::try_from(started.as_millisecond()).unwrap_or_default();
@@ -87,8 +86,8 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let (core, tasks) = core.map_err(StartError::Core)?;
     let (stopping, stopped) = watch::channel(false);
     let about = About { namespace: settings.namespace, started };
-    let api = Arc::new(Api::new(core.clone(), access, about, stopped));
-    let serving = server.serve(api::router(api), tls).map_err(StartError::Listen)?;
+    let api = Arc::new(Api::new(core.clone(), access, about, stopped.clone()));
+    let serving = tokio::spawn(listener.serve(api::router(api), stopped));
     tracing::info!(%address, "the API listens");
     Ok(Running { address, core, serving, tasks, stopping, persistence })
 }
@@ -102,7 +101,9 @@ impl Running {
     /// Takes no more requests, lets those under way end, and closes the database.
     pub async fn stop(self) {
         self.stopping.send_replace(true);
-        self.serving.stop().await;
+        if let Err(error) = self.serving.await {
+            tracing::error!("the listener of the API did not end in good order: {error}");
+        }
         self.tasks.stop().await;
         self.persistence.close().await;
     }

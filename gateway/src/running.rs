@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vamp_record::access::{Access, AccessError, Tokens};
 use vamp_record::document::Documents;
+use vamp_record::listener::{Listener, ListenerError};
 use vamp_record::{ElasticClient, elastic_url::ElasticUrlError};
 use vamp_routing::Targets;
 use vamp_store::SharedStore;
 
-use crate::admin::{self, AdminState, Listener, OpenError};
+use crate::admin::{self, AdminState};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::plane::{DataPlane, PlaneError, PlaneSettings};
 use crate::settings::{AdminSettings, Settings, TrafficSettings};
@@ -41,8 +42,8 @@ pub enum StartError {
         cause: std::io::Error,
     },
     /// The admin listener can't be opened.
-    #[error("the admin listener did not start: choose another address with --admin, or mend its certificate")]
-    Admin(#[from] OpenError),
+    #[error(transparent)]
+    Admin(#[from] ListenerError),
     /// Elasticsearch can't be used with these settings.
     #[error(transparent)]
     Elasticsearch(#[from] ElasticUrlError),
@@ -77,7 +78,7 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let elastic = settings.records.elasticsearch.as_ref().map(ElasticClient::new).transpose()?;
 
     let tls = settings.admin.tls_cert.as_deref().zip(settings.admin.tls_key.as_deref());
-    let listener = Listener::open(settings.admin.admin, tls)?;
+    let listener = Listener::open(admin::MANNER, settings.admin.admin, tls)?;
     let admin = listener.address();
 
     let threads = settings.traffic.threads();

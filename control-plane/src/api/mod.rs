@@ -14,7 +14,6 @@ mod openapi;
 mod problem;
 mod query;
 mod read;
-mod server;
 mod several;
 mod status;
 mod traffic;
@@ -35,6 +34,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
 use vamp_record::access::Asked;
+use vamp_record::listener::Manner;
 
 use ask::{Ask, BODY_STEP_BYTES};
 use endpoints::Schema;
@@ -43,9 +43,20 @@ use query::Query;
 use written::Written;
 
 pub(crate) use ask::{About, Api};
-pub(crate) use problem::chain;
-pub use server::ServerError;
-pub(crate) use server::{Server, Serving, Tls};
+
+/// What the listener of the API takes.
+pub(crate) const MANNER: Manner = Manner {
+    name: "listener of the API",
+    flag: "--listen",
+    // LIMIT: each costs two buffers and a file descriptor.
+    connections_max: 1024,
+    // LIMIT: a name of 512 bytes, all escaped, and some tokens and cookies.
+    head_bytes_max: 64 * 1024,
+    // LIMIT: twice the longest `wait`.
+    idle_timeout: Duration::from_mins(2),
+    // LIMIT: a change that is being written is answered; who waits for a rollout is sent away before.
+    drain_timeout: Duration::from_secs(10),
+};
 
 /// LIMIT: bytes of one body: what the reader of documents takes, 100,000 routes of about 100 bytes and some.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;

@@ -92,8 +92,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Made with `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=localhost
 /// -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE`; it opens nothing but this test.
-const CERTIFICATE: &str = include_str!("localhost.crt");
-const KEY: &str = include_str!("localhost.key");
+const CERTIFICATE: &str = include_str!("../../../shared/record/tests/localhost.crt");
+const KEY: &str = include_str!("../../../shared/record/tests/localhost.key");
 
 #[tokio::test]
 async fn it_speaks_tls_with_the_certificate_that_it_was_given() {

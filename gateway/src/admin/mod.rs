@@ -8,7 +8,6 @@ mod exposition;
 mod figures;
 mod problem;
 mod ready;
-mod server;
 mod table;
 
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use axum::routing::{Router, get, post};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use vamp_record::access::{Access, Asked};
+use vamp_record::listener::Manner;
 use vamp_record::split::SplitCounts;
 
 use self::figures::Figures;
@@ -34,7 +34,19 @@ use crate::plane::DataPlane;
 use crate::ship::Recorder;
 use crate::sync::SyncStatus;
 
-pub use self::server::{Listener, OpenError};
+/// What the admin listener takes.
+pub(crate) const MANNER: Manner = Manner {
+    name: "admin listener",
+    flag: "--admin",
+    // LIMIT: probes, a scraper, the control plane and some operators ask here; file descriptors are for traffic.
+    connections_max: 64,
+    // LIMIT: a gateway's name in an address, and some tokens and cookies.
+    head_bytes_max: 16 * 1024,
+    // LIMIT: nothing that is asked here waits for anything.
+    idle_timeout: Duration::from_mins(1),
+    // LIMIT: no answer takes longer.
+    drain_timeout: Duration::from_secs(2),
+};
 
 /// LIMIT: bytes of a request's body: a head that is asked about. Heads of real requests have the same bound.
 const BODY_BYTES_MAX: usize = 64 * 1024;

@@ -1,11 +1,11 @@
 //! The addresses, asked over a socket as a client asks them.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 
 use reqwest::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN};
 use reqwest::{Method, RequestBuilder};
 use vamp_record::access::Tokens;
+use vamp_record::listener::Listener;
 use vamp_routing::wire::{Balance, Endpoint, Gateway, Generation, Route, Share, Sticky, Table, Target};
 
 use super::*;
@@ -18,17 +18,12 @@ struct Admin {
     address: SocketAddr,
     sync: watch::Sender<SyncStatus>,
     draining: watch::Sender<bool>,
-    stop: watch::Sender<bool>,
-    task: tokio::task::JoinHandle<()>,
+    _stop: watch::Sender<bool>,
     client: reqwest::Client,
 }
 
 impl Admin {
     fn start(access: Access) -> Self {
-        Self::start_with(access, None)
-    }
-
-    fn start_with(access: Access, tls: Option<(&Path, &Path)>) -> Self {
         let settings = PlaneSettings {
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             virtual_hosts_port: None,
@@ -52,12 +47,12 @@ impl Admin {
             boot: "b1".to_owned(),
             version: "0.1.0".to_owned(),
         };
-        let listener = Listener::open(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), tls).unwrap();
+        let listener = Listener::open(MANNER, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), None).unwrap();
         let address = listener.address();
-        let task = tokio::spawn(listener.serve(router(state), stopped));
+        tokio::spawn(listener.serve(router(state), stopped));
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { plane, address, sync, draining, stop, task, client }
+        Self { plane, address, sync, draining, _stop: stop, client }
     }
 
     async fn with_table() -> Self {
@@ -213,38 +208,4 @@ async fn with_tokens_nothing_is_answered_without_one() {
         assert_eq!(answered(admin.ask(Method::GET, path).bearer_auth("wrong-0123456789")).await.0, 401, "{path}");
     }
     assert_eq!(answered(admin.ask(Method::GET, "/live").bearer_auth("0123456789abcdef")).await.0, 200);
-}
-
-#[tokio::test]
-async fn it_ends_when_told_to_with_connections_open() {
-    let admin = Admin::start(Access::Loopback);
-    assert_eq!(admin.get("/live").await.0, 200);
-    let _silent = tokio::net::TcpStream::connect(admin.address).await.unwrap();
-    admin.stop.send_replace(true);
-    admin.task.await.unwrap();
-    assert!(tokio::net::TcpStream::connect(admin.address).await.is_err());
-}
-
-#[tokio::test]
-async fn it_speaks_tls_with_the_certificate_that_it_was_given() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../control-plane/tests/api");
-    let (certificate, key) = (folder.join("localhost.crt"), folder.join("localhost.key"));
-    let admin = Admin::start_with(Access::Loopback, Some((&certificate, &key)));
-    let trusted = reqwest::Certificate::from_pem(&std::fs::read(&certificate).unwrap()).unwrap();
-    let client = reqwest::Client::builder().no_proxy().tls_certs_only([trusted]).build().unwrap();
-    assert_eq!(answered(client.get(format!("https://{}/live", admin.address))).await.0, 200);
-    assert!(admin.ask(Method::GET, "/live").send().await.is_err(), "plain HTTP is not answered");
-    let swapped = Listener::open(admin.address, Some((&key, &certificate))).unwrap_err();
-    assert!(swapped.to_string().contains("certificate chain"), "{swapped}");
-}
-
-#[test]
-fn a_listener_that_can_not_be_opened_says_why() {
-    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let first = Listener::open(any, None).unwrap();
-    let taken = Listener::open(first.address(), None).unwrap_err();
-    assert!(taken.to_string().contains("--admin"), "{taken}");
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let unreadable = Listener::open(any, Some((file.path(), file.path()))).unwrap_err();
-    assert!(unreadable.to_string().contains("certificate chain"), "{unreadable}");
 }

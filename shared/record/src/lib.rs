@@ -1,10 +1,12 @@
 //! What one request leaves behind: the record, its Elasticsearch document, template and client, and every Prometheus
-//! name. Both programs and their readers (Kibana, workflows, alert rules) agree on it here.
+//! name. Both programs and their readers (Kibana, workflows, alert rules) agree on it here; so they do on how a
+//! management address is opened to readers ([`listener`]) and who may ask there ([`access`]).
 
 pub mod access;
 pub mod client;
 pub mod document;
 pub mod elastic_url;
+pub mod listener;
 pub mod metric;
 mod reason;
 mod record;
