@@ -213,7 +213,7 @@ async fn without_store_and_disk_it_is_not_ready() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_an_outage_the_newest_table_is_live_within_two_seconds() {
+async fn after_an_outage_the_newest_table_is_live_without_waiting_for_a_look() {
     let (store, handle, directory) = world();
     let process = Process::start(&store, &directory);
     for (revision, outage) in [(1, 1), (2, 30), (3, 600)] {
@@ -225,7 +225,8 @@ async fn after_an_outage_the_newest_table_is_live_within_two_seconds() {
         let started = Instant::now();
         publish_some(&store, revision).await;
         process.serves(revision).await;
-        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        // Made-up time: the waits of the machine, not of this machine. A look comes after 9.6 s at the earliest.
+        assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
     }
     process.stop().await;
 }
