@@ -108,16 +108,11 @@ fn slow_head(head: &str) -> Result<Facts, u16> {
     let framing = slow_framing(&listed("content-length"), &listed("transfer-encoding"), minor)?;
     let connection: BTreeSet<String> = listed("connection").into_iter().collect();
     let persistent = !connection.contains("close") && (minor == 1 || connection.contains("keep-alive"));
-    let protocols = named("upgrade")
-        .last()
-        .map(|value| {
-            value.split(',').map(|item| item.trim_matches([' ', '\t']).to_ascii_lowercase()).collect::<Vec<_>>()
-        })
-        .unwrap_or_default();
+    let protocols = listed("upgrade");
     let upgrade = minor == 1
         && connection.contains("upgrade")
         && !protocols.is_empty()
-        && !protocols.iter().any(|protocol| ["", "h2", "h2c"].contains(&protocol.as_str()))
+        && !protocols.iter().any(|protocol| is_http(protocol))
         && ["none", "0"].contains(&framing.as_str());
     let host = authority.clone().or(hosts.first().map(|host| (*host).clone()));
     let facts = Facts {
@@ -165,6 +160,12 @@ fn slow_target(target: &str, method: &str) -> Result<(Option<String>, String), u
         return Err(400);
     }
     Ok((Some(authority.to_owned()), rest.to_owned()))
+}
+
+/// Whether a lower-case protocol of `Upgrade` carries HTTP on, or is none.
+pub(super) fn is_http(protocol: &str) -> bool {
+    let name = protocol.split('/').next().unwrap().trim_matches([' ', '\t']);
+    name.is_empty() || ["h2", "h3", "http", "tls"].iter().any(|known| name.starts_with(known))
 }
 
 fn slow_host(host: &str) -> bool {
@@ -343,7 +344,7 @@ fn line() -> impl Strategy<Value = String> {
         ]).prop_map(str::to_owned),
         8 => prop::sample::select(vec![
             "Connection: close", "Connection: keep-alive", "Connection: Upgrade", "Connection: X-Gone, cookie", "Connection: Content-Length, Host",
-            "Connection: close, x-forwarded-for,", "Connection: transfer-encoding, x-request-id", "Upgrade: websocket", "Upgrade: h2c", "Upgrade: websocket, h2c",
+            "Connection: close, x-forwarded-for,", "Connection: transfer-encoding, x-request-id", "Upgrade: websocket", "Upgrade: h2c", "Upgrade: websocket, h2c", "Upgrade: HTTP/2.0", "Upgrade: x/1",
             "X-Gone: 1", "TE: trailers", "Keep-Alive: 5", "Proxy-Connection: x", "HTTP2-Settings: AA", "Expect: 100-continue", "Proxy-Authorization: x",
         ]).prop_map(str::to_owned),
         8 => prop::sample::select(vec![

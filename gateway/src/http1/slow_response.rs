@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 
+use super::slow::is_http;
 use super::*;
 
 const LIMITS: HeadLimits = HeadLimits { head_bytes_max: 2048, target_bytes_max: 300, fields_max: 12 };
@@ -97,6 +98,9 @@ fn facts(status: u16, minor: u8, status_line: &str, fields: &[(String, String)],
             .flat_map(|(_, value)| value.split(',').map(|item| item.trim_matches([' ', '\t']).to_ascii_lowercase()))
             .collect()
     };
+    if status == 101 && listed("upgrade").iter().any(|protocol| is_http(protocol)) {
+        return None;
+    }
     let (lengths, codings) = (listed("content-length"), listed("transfer-encoding"));
     let numeric = |text: &String| !text.is_empty() && text.len() <= 18 && text.chars().all(|c| c.is_ascii_digit());
     let mut values: Vec<u64> =
@@ -159,7 +163,7 @@ fn line() -> impl Strategy<Value = String> {
             "Transfer-Encoding: identity", "transfer-encoding : chunked", "Transfer-Encoding:",
         ]),
         6 => prop::sample::select(vec![
-            "Connection: close", "Connection: keep-alive", "Connection: X-Gone", "Connection: upgrade", "Upgrade: x", "X-Gone: 1", "Keep-Alive: 5",
+            "Connection: close", "Connection: keep-alive", "Connection: X-Gone", "Connection: upgrade", "Upgrade: x", "Upgrade: h2c", "X-Gone: 1", "Keep-Alive: 5",
             "Connection: Content-Length, set-cookie", "Connection: transfer-encoding", "Proxy-Connection: x",
         ]),
         6 => prop::sample::select(vec![
