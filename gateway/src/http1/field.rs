@@ -93,16 +93,23 @@ fn is_forwarding_twin(name: &[u8]) -> bool {
 
 /// What the `Connection` fields of a head ask for.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each stands for one token of a list")]
 pub(super) struct ConnectionTokens {
     pub(super) close: bool,
     pub(super) keep_alive: bool,
     pub(super) upgrade: bool,
-    /// Whether other fields are named.
-    pub(super) nominates: bool,
+    /// How many other fields are named.
+    named: usize,
 }
 
 impl ConnectionTokens {
+    /// LIMIT: fields that `Connection` names. Clients name one or two; each is compared with all fields of the head.
+    pub(super) const NAMED_MAX: usize = 64;
+
+    /// Whether other fields are named; `None`: too many.
+    pub(super) fn nominates(self) -> Option<bool> {
+        (self.named <= Self::NAMED_MAX).then_some(self.named > 0)
+    }
+
     pub(super) fn read(&mut self, value: &[u8]) {
         for token in items(value) {
             if token.eq_ignore_ascii_case(b"close") {
@@ -112,7 +119,7 @@ impl ConnectionTokens {
             } else if token.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade = true;
             } else if !token.is_empty() {
-                self.nominates = true;
+                self.named += 1;
             }
         }
     }
@@ -125,22 +132,23 @@ impl ConnectionTokens {
 
 /// Marks the fields that `Connection` names. Fields that frame or address the message, and those that the gateway
 /// reads for itself, can't be named away: a client could take from the upstream what the gateway decided by.
+///
+/// The names are read once, whatever the number of fields: it takes no longer than [`ConnectionTokens::NAMED_MAX`] lets it.
 pub(super) fn nominate(headers: &[Header<'_>], kinds: &mut [Kind]) {
-    for index in 0..headers.len().min(kinds.len()) {
-        let Some((header, kind)) = headers.get(index).zip(kinds.get(index).copied()) else { return };
-        let removable = matches!(kind, Kind::Other | Kind::Cookie | Kind::Expect | Kind::Reshaped);
-        if removable && is_nominated(headers, kinds, header.name.as_bytes()) {
-            kinds.get_mut(index).into_iter().for_each(|kind| *kind = Kind::Nominated);
+    for (index, header) in headers.iter().enumerate() {
+        if kinds.get(index) != Some(&Kind::Connection) {
+            continue;
+        }
+        for token in items(header.value).filter(|token| !token.is_empty()) {
+            let named = headers.iter().zip(kinds.iter_mut());
+            let named = named.filter(|(header, _)| header.name.as_bytes().eq_ignore_ascii_case(token));
+            for (_, kind) in named {
+                if matches!(kind, Kind::Other | Kind::Cookie | Kind::Expect | Kind::Reshaped) {
+                    *kind = Kind::Nominated;
+                }
+            }
         }
     }
-}
-
-fn is_nominated(headers: &[Header<'_>], kinds: &[Kind], name: &[u8]) -> bool {
-    headers
-        .iter()
-        .zip(kinds)
-        .filter(|(_, kind)| **kind == Kind::Connection)
-        .any(|(header, _)| items(header.value).any(|token| token.eq_ignore_ascii_case(name)))
 }
 
 /// The items of a comma-separated list, trimmed; empty ones included.

@@ -280,6 +280,21 @@ fn a_request_goes_on_without_what_concerns_its_connection() {
 }
 
 #[test]
+fn connection_names_a_bounded_number_of_fields() {
+    let naming = |count: usize| format!("Connection: close, {}\r\nConnection: X-Last\r\n", "x-1,,".repeat(count - 1));
+    check_request(&naming(64), 0);
+    check_request(&naming(65), 400);
+    let response = |count: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n", naming(count));
+    check_response(&response(64), false, false, Some(("length", false)));
+    check_response(&response(65), false, false, None);
+    check_onward(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nConnection: x-a, Host\r\nX-B: 1\r\nx-a: 2\r\nX-Request-Id: r\r\nConnection: X-B\r\n\r\n",
+        &PLAIN,
+        &format!("GET / HTTP/1.1\nHost: a\nX-Request-Id: r\n{TOLD}\n"),
+    );
+}
+
+#[test]
 fn http_is_never_offered_for_a_tunnel() {
     for offers in [
         "Upgrade: h2c\r\n",

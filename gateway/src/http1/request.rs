@@ -129,7 +129,8 @@ impl<'b, 'f> RequestHead<'b, 'f> {
         if facts.length.needs_reshaping() {
             reshape_length(kinds);
         }
-        if facts.tokens.nominates {
+        let nominates = facts.tokens.nominates();
+        if nominates.ok_or(Fault::Malformed("Connection names more fields than it takes: name fewer"))? {
             nominate(headers, kinds);
         }
         let host = match (facts.host, line.minor) {

@@ -129,7 +129,7 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
         }
         let body = framing(status, minor, to_head, coded.then_some((headers, &*kinds)), length)?;
         strip_framing(kinds, status, length);
-        if tokens.nominates {
+        if tokens.nominates().ok_or(ResponseFault::Malformed("Connection names too many fields"))? {
             nominate(headers, kinds);
         }
         let persistent = tokens.persistent(minor) && body != Body::UntilClose;
