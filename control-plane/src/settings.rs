@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 use vamp_store::StoreUrl;
+use vamp_store::layout::name;
 
 /// Settings of one control plane.
 #[derive(Debug, Clone, clap::Args)]
@@ -100,18 +101,6 @@ fn port_range(text: &str) -> Result<PortRange, String> {
 fn network(text: &str) -> Result<IpNet, String> {
     let one = |_| text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(one).map_err(|_| "write a network as in `169.254.0.0/16`, or one address".to_owned())
-}
-
-/// A name that can be part of a key and a label.
-fn name(text: &str) -> Result<String, String> {
-    let sound = (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-        && !text.starts_with('.');
-    if sound {
-        Ok(text.to_owned())
-    } else {
-        Err("write 1 to 64 letters, digits, `-`, `_` or `.`, not starting with `.`".to_owned())
-    }
 }
 
 /// Labels of a host name, or nothing.

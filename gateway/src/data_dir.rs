@@ -65,7 +65,7 @@ impl DataDir {
             return Ok(given.to_owned());
         }
         match std::fs::read_to_string(&path) {
-            Ok(text) => crate::settings::name(text.trim()).map_err(|_| DataDirError::BadId { path }),
+            Ok(text) => vamp_store::layout::name(text.trim()).map_err(|_| DataDirError::BadId { path }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let id = format!("gateway-{:08x}", rand::random::<u32>());
                 write_whole(&path, &id).map_err(unusable(&path))?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use vamp_record::ElasticUrl;
 use vamp_store::StoreUrl;
+use vamp_store::layout::name;
 
 use crate::limits::Limits;
 
@@ -156,18 +157,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 fn network(text: &str) -> Result<IpNet, String> {
     let one = |_| text.parse::<IpAddr>().map(IpNet::from);
     text.parse().or_else(one).map_err(|_| "write a network as in `10.0.0.0/8`, or one address".to_owned())
-}
-
-/// A name that can be part of a key, a label and a file name.
-pub(crate) fn name(text: &str) -> Result<String, String> {
-    let sound = (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-        && !text.starts_with('.');
-    if sound {
-        Ok(text.to_owned())
-    } else {
-        Err("write 1 to 64 letters, digits, `-`, `_` or `.`, not starting with `.`".to_owned())
-    }
 }
 
 #[cfg(test)]
