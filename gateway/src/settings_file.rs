@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 
@@ -173,34 +174,16 @@ fn scalar(value: &Yaml<'_>) -> Option<String> {
     }
 }
 
-/// The setting whose name differs from `key` in the fewest letters, if it is few.
+/// The setting that `key` was most likely meant to be: what the parser of flags would say to the same slip.
 fn nearest(command: &Command, key: &str) -> Option<String> {
-    let key = key.replace('_', "-");
-    command
-        .get_arguments()
-        .filter_map(Arg::get_long)
-        .filter(|name| !matches!(*name, "config" | "help" | "version"))
-        .map(|name| (distance(name, &key), name))
-        .filter(|(distance, _)| *distance <= 3)
-        .min()
-        .map(|(_, name)| name.to_owned())
-}
-
-/// Levenshtein's distance.
-fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
-    for (line, from) in left.chars().enumerate() {
-        let mut diagonal = line;
-        let mut before = line + 1;
-        let mut next = vec![before];
-        for (to, above) in right.chars().zip(row.iter().copied().skip(1)) {
-            before = (before + 1).min(above + 1).min(diagonal + usize::from(from != to));
-            diagonal = above;
-            next.push(before);
-        }
-        row = next;
+    let is_setting = |name: &str| command.get_arguments().any(|argument| takes_file_value(argument, name));
+    let name = key.replace('_', "-");
+    if is_setting(&name) {
+        return Some(name);
     }
-    row.last().copied().unwrap_or_default()
+    let error = command.clone().try_get_matches_from(["", &format!("--{name}")]).err()?;
+    let Some(ContextValue::String(near)) = error.get(ContextKind::SuggestedArg) else { return None };
+    near.strip_prefix("--").filter(|near| is_setting(near)).map(str::to_owned)
 }
 
 fn suggestion(near: Option<&str>) -> String {
@@ -280,6 +263,12 @@ mod tests {
     fn an_unknown_key_is_refused_by_name_with_the_nearest_one() {
         let error = read("listen: here\nthread: 4\n", &[]).unwrap_err();
         assert!(error.ends_with("unknown setting `thread`; did you mean `threads`?"), "{error}");
+        let error = read("insecure_http: true\n", &[]).unwrap_err();
+        assert!(error.ends_with("unknown setting `insecure_http`; did you mean `insecure-http`?"), "{error}");
+        for nothing_near in ["config", "confi", "help", "version", "''", "colour=1"] {
+            let error = read(&format!("{nothing_near}: 4\n"), &[]).unwrap_err();
+            assert!(error.ends_with("remove it, or see --help for all"), "{error}");
+        }
     }
 
     #[test]

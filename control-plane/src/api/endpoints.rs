@@ -5,11 +5,10 @@ use std::future::ready;
 use axum::body::Body;
 use axum::http::{Method, Response};
 use futures_util::future::BoxFuture;
-use vamp_model::Kind;
+use vamp_model::{Kind, nearest};
 
 use super::address::{BadEscape, Parameters, Template};
 use super::ask::Ask;
-use super::near::nearest;
 use super::problem::{Code, Problem};
 use super::query::Parameter;
 use super::{history, read, several, status, traffic, write};

@@ -9,7 +9,6 @@ mod ask;
 mod conditional;
 mod endpoints;
 mod history;
-mod near;
 mod openapi;
 mod problem;
 mod query;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::near::nearest;
+use vamp_model::nearest;
+
 use super::problem::Problem;
 
 /// LIMIT: how long a write may wait for the gateways; a client that needs longer asks for the rollout again.

@@ -6,12 +6,11 @@ use axum::body::Body;
 use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
-use vamp_model::Kind;
+use vamp_model::{Kind, nearest};
 
 use super::ask::Ask;
 use super::conditional;
 use super::endpoints::Answer;
-use super::near::nearest;
 use super::problem::Problem;
 use super::query::Page;
 use crate::persist::{Snapshot, Stored};

@@ -5,12 +5,11 @@ use std::net::IpAddr;
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
-use vamp_model::{Kind, Violation, step};
+use vamp_model::{Kind, Violation, nearest, step};
 use vamp_routing::PlainHead;
 
 use super::ask::Ask;
 use super::endpoints::Answer;
-use super::near::nearest;
 use super::problem::Problem;
 use super::read;
 use crate::split::SplitError;

@@ -1,5 +1,6 @@
 //! Walks a tree, takes out what an artifact needs, and collects every violation on the way.
 
+use crate::near::nearest;
 use crate::tree::{Content, Key, Node, Place};
 use crate::violation::{Violation, step};
 
@@ -94,7 +95,7 @@ impl<'t> Decoder<'t> {
     /// Refuses every field that was not taken.
     pub(crate) fn finish(&mut self, fields: &Fields<'_>, known: &[&str]) {
         for (key, _) in &fields.entries {
-            let hint = match nearest(&key.text, known) {
+            let hint = match nearest(&key.text, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("it has {}", known.join(", ")),
             };
@@ -136,31 +137,4 @@ impl<'t> Fields<'t> {
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|(key, node)| key.text == name && node.content != Content::Null)
     }
-}
-
-/// The known name that a mistyped one most likely meant: at most a third of its characters differ.
-pub(crate) fn nearest<'n>(mistyped: &str, known: &[&'n str]) -> Option<&'n str> {
-    // LIMIT: nothing that is meant as a field name is longer.
-    if mistyped.len() > 64 {
-        return None;
-    }
-    let folded = mistyped.to_lowercase().replace('-', "_");
-    let candidates = known.iter().map(|name| (edits(&folded, name), *name));
-    candidates.min().filter(|(edits, name)| edits * 3 <= name.len().max(3)).map(|(_, name)| name)
-}
-
-/// Levenshtein distance.
-fn edits(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
-    for (index, from) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(row.first_mut().unwrap_or(&mut 0), index.saturating_add(1));
-        let mut before = index.saturating_add(1);
-        for (to, above) in right.chars().zip(row.iter_mut().skip(1)) {
-            let cost = diagonal.saturating_add(usize::from(from != to));
-            diagonal = *above;
-            before = cost.min(diagonal.saturating_add(1)).min(before.saturating_add(1));
-            *above = before;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }

@@ -1,10 +1,10 @@
-//! The known word that a mistyped one was most likely meant to be.
+//! What a mistyped word was most likely meant to be.
 
 /// LIMIT: characters of a word that is compared; the work grows with the square, and no name that is meant is longer.
 const CHARACTERS_MAX: usize = 128;
 
 /// The known word that takes the fewest edits, if they are few for its length.
-pub(super) fn nearest<'k>(mistyped: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(mistyped: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if mistyped.chars().count() > CHARACTERS_MAX {
         return None;
     }
