@@ -5,13 +5,13 @@
 
 mod api;
 mod backoff;
-pub mod core;
-pub mod persist;
-pub mod plan;
-pub mod publish;
-pub mod rollout;
+mod core;
+mod persist;
+mod plan;
+mod publish;
+mod rollout;
 pub mod settings;
-pub mod split;
+mod split;
 mod start;
 
 pub use start::{Running, StartError, start};

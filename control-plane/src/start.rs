@@ -62,7 +62,6 @@ pub enum StartError {
 pub struct Running {
     /// Where its API listens.
     pub address: SocketAddr,
-    core: Arc<Core>,
     serving: JoinHandle<()>,
     tasks: Tasks,
     stopping: watch::Sender<bool>,
@@ -86,18 +85,13 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let (core, tasks) = core.map_err(StartError::Core)?;
     let (stopping, stopped) = watch::channel(false);
     let about = About { namespace: settings.namespace, started };
-    let api = Arc::new(Api::new(core.clone(), access, about, stopped.clone()));
+    let api = Arc::new(Api::new(core, access, about, stopped.clone()));
     let serving = tokio::spawn(listener.serve(api::router(api), stopped));
     tracing::info!(%address, "the API listens");
-    Ok(Running { address, core, serving, tasks, stopping, persistence })
+    Ok(Running { address, serving, tasks, stopping, persistence })
 }
 
 impl Running {
-    /// What the API works on.
-    pub fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
     /// Takes no more requests, lets those under way end, and closes the database.
     pub async fn stop(self) {
         self.stopping.send_replace(true);

@@ -1,22 +1,22 @@
 //! The data plane: a native reverse proxy with hot-swapped routing tables. It knows no artifact: it serves whatever
 //! table it is given, and could be used without the control plane.
 
-pub mod admin;
+mod admin;
 mod counters;
 mod data_dir;
 mod http1;
-pub mod limits;
+mod limits;
 mod listen;
 pub mod logging;
-pub mod plane;
+mod plane;
 mod proxy;
 mod running;
 mod serving;
 mod settings;
 pub mod settings_file;
-pub mod ship;
+mod ship;
 pub mod signals;
-pub mod sync;
+mod sync;
 mod upstream;
 mod worker;
 

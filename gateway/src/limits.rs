@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Time-outs and bounds of the data path. `Default` is what a gateway uses unless its settings say otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// From the first byte of a connection (or of its next request) to the end of the head: 408.
     pub head_timeout: Duration,
     /// Longest pause in a request's body: 408.

@@ -187,7 +187,6 @@ fn answer(current: &Current, planned: &Planned, mut outcomes: Vec<Outcome>, revi
         warnings: warnings.cloned().collect(),
         outcomes,
         generation: Generation { epoch: position.epoch, revision },
-        table_changed: revision != position.revision,
     }
 }
 

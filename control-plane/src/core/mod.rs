@@ -31,11 +31,11 @@ use crate::split::{self, AskError, AskSettings, Split, SplitError};
 
 pub(crate) use shared::{Current, Shared, now_unix_ms};
 
-pub use request::{ChangeError, ChangeRequest, Changed, InUse, Mode, Outcome, WriteRequest};
+pub(crate) use request::{ChangeError, ChangeRequest, Changed, InUse, Mode, Outcome, WriteRequest};
 
 /// Settings of the core.
 #[derive(Debug, Clone)]
-pub struct CoreSettings {
+pub(crate) struct CoreSettings {
     /// The namespace below the store's prefix.
     pub namespace: String,
     /// What the planner needs to know.
@@ -57,7 +57,7 @@ pub enum CoreError {
 
 /// What the core knows of itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Status {
+pub(crate) struct Status {
     /// Where the database stands.
     pub position: Position,
     /// Where the database is, without credentials.
@@ -72,7 +72,7 @@ pub struct Status {
 
 /// The version of an artifact that is to become the newest again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestoreRequest {
+pub(crate) struct RestoreRequest {
     /// Kind of the artifact.
     pub kind: Kind,
     /// Its name.
@@ -89,20 +89,20 @@ pub struct RestoreRequest {
 
 /// The half of the control plane without HTTP.
 #[derive(Debug)]
-pub struct Core {
+pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
 }
 
 /// The core's work in the background; ends when it is dropped.
 #[derive(Debug)]
-pub struct Tasks {
+pub(crate) struct Tasks {
     stop: watch::Sender<bool>,
     running: Vec<JoinHandle<()>>,
 }
 
 impl Tasks {
     /// Ends the work in the background and waits until it has ended: counts that were seen are kept.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.send_replace(true);
         for task in std::mem::take(&mut self.running) {
             if let Err(error) = task.await
@@ -122,7 +122,7 @@ impl Drop for Tasks {
 
 impl Core {
     /// Reads the database and starts the work in the background. A store that does not answer does not stop it.
-    pub async fn start(
+    pub(crate) async fn start(
         persistence: Arc<dyn Persistence>,
         store: SharedStore,
         settings: CoreSettings,
@@ -139,52 +139,52 @@ impl Core {
     }
 
     /// Makes a change: all of it, or nothing. It is finished even when the caller no longer waits for it.
-    pub async fn change(&self, request: ChangeRequest) -> Result<Changed, ChangeError> {
+    pub(crate) async fn change(&self, request: ChangeRequest) -> Result<Changed, ChangeError> {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move { change::change(&shared, request).await }).await.map_err(|_| ChangeError::Stopped)?
     }
 
     /// Makes an old version of an artifact the newest again, by a new change.
-    pub async fn restore(&self, request: RestoreRequest) -> Result<Changed, ChangeError> {
+    pub(crate) async fn restore(&self, request: RestoreRequest) -> Result<Changed, ChangeError> {
         let artifact = change::old_version(&self.shared, &request).await?;
         let writes = vec![WriteRequest::replace(artifact, request.expected)];
         self.change(ChangeRequest { writes, validate_only: request.validate_only, cause: request.cause }).await
     }
 
     /// Everything that is stored, at this moment.
-    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, PersistError> {
+    pub(crate) async fn snapshot(&self) -> Result<Arc<Snapshot>, PersistError> {
         Ok(Arc::clone(&self.shared.refresh().await?.snapshot))
     }
 
     /// All versions of one artifact, oldest first; empty when it never was.
-    pub async fn history(&self, kind: Kind, name: &str) -> Result<Vec<Stored>, PersistError> {
+    pub(crate) async fn history(&self, kind: Kind, name: &str) -> Result<Vec<Stored>, PersistError> {
         self.shared.persistence.history(&ArtifactId { kind: kind.plural(), name: name.to_owned() }).await
     }
 
     /// The newest events, newest first.
-    pub async fn events(&self, limit: u32) -> Result<Vec<StoredEvent>, PersistError> {
+    pub(crate) async fn events(&self, limit: u32) -> Result<Vec<StoredEvent>, PersistError> {
         self.shared.persistence.events(limit).await
     }
 
     /// How far the wanted table has come.
-    pub fn rollout(&self) -> Rollout {
+    pub(crate) fn rollout(&self) -> Rollout {
         rollout::now(&self.shared)
     }
 
     /// Waits until the table is published and every gateway process that announced itself at that moment serves it, or
     /// until the time is over.
-    pub async fn wait_applied(&self, generation: Generation, timeout: Duration) -> Rollout {
+    pub(crate) async fn wait_applied(&self, generation: Generation, timeout: Duration) -> Rollout {
         rollout::wait_applied(&self.shared, generation, timeout).await
     }
 
     /// Wanted and delivered shares of a gateway, asked of all gateway processes now.
-    pub async fn split(&self, gateway: &str) -> Result<Split, SplitError> {
+    pub(crate) async fn split(&self, gateway: &str) -> Result<Split, SplitError> {
         split::split(&self.shared, gateway).await
     }
 
     /// What the gateway would decide about such a request, and why. No ticket is taken: where one decides, it is the
     /// first of a new account.
-    pub async fn explain(&self, gateway: &str, head: &PlainHead) -> Result<Explanation, SplitError> {
+    pub(crate) async fn explain(&self, gateway: &str, head: &PlainHead) -> Result<Explanation, SplitError> {
         let current = self.shared.refresh().await?;
         let table = &current.planned.as_ref().map_err(|_| SplitError::NoTable)?.table;
         let unknown = || SplitError::UnknownGateway { gateway: gateway.to_owned() };
@@ -193,7 +193,7 @@ impl Core {
     }
 
     /// What the core knows of itself.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let current = self.shared.current();
         let (problems, warnings) = match &current.planned {
             Ok(planned) => (Vec::new(), planned.warnings.clone()),

@@ -8,7 +8,7 @@ use crate::plan::{Finding, Warning};
 
 /// What a write does with what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// It must not be there.
     Create,
     /// Made when it is not there, replaced when it is.
@@ -19,7 +19,7 @@ pub enum Mode {
 
 /// One artifact that a change writes or deletes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct WriteRequest {
+pub(crate) struct WriteRequest {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -34,17 +34,17 @@ pub struct WriteRequest {
 
 impl WriteRequest {
     /// Makes an artifact that must not be there.
-    pub fn create(artifact: Artifact) -> Self {
+    pub(crate) fn create(artifact: Artifact) -> Self {
         Self::write(artifact, Mode::Create, None)
     }
 
     /// Makes or replaces an artifact.
-    pub fn replace(artifact: Artifact, expected: Option<u64>) -> Self {
+    pub(crate) fn replace(artifact: Artifact, expected: Option<u64>) -> Self {
         Self::write(artifact, Mode::Replace, expected)
     }
 
     /// Deletes an artifact.
-    pub fn delete(kind: Kind, name: &str, expected: Option<u64>) -> Self {
+    pub(crate) fn delete(kind: Kind, name: &str, expected: Option<u64>) -> Self {
         Self { kind, name: name.to_owned(), artifact: None, mode: Mode::Delete, expected }
     }
 
@@ -55,7 +55,7 @@ impl WriteRequest {
 
 /// One API call: all of it happens, or nothing.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ChangeRequest {
+pub(crate) struct ChangeRequest {
     /// What is written, in order; an artifact occurs once.
     pub writes: Vec<WriteRequest>,
     /// Everything is checked, nothing is kept.
@@ -66,7 +66,7 @@ pub struct ChangeRequest {
 
 /// What became of one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Kind of the artifact.
     pub kind: Kind,
     /// Its name.
@@ -84,20 +84,19 @@ pub struct Outcome {
 
 /// What a change became.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub(crate) struct Changed {
     /// One for each write, in order.
     pub outcomes: Vec<Outcome>,
     /// What works, but most likely not as meant: of the gateways that the change touches.
     pub warnings: Vec<Warning>,
-    /// Which table follows from what is stored now: to wait for with [`super::Core::wait_applied`].
+    /// Which table follows from what is stored now, or would with `validate_only`: to wait for with
+    /// [`super::Core::wait_applied`].
     pub generation: Generation,
-    /// The change made a new table (or would, with `validate_only`).
-    pub table_changed: bool,
 }
 
 /// An artifact that was to be deleted, and those that need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InUse {
+pub(crate) struct InUse {
     /// Kind of the artifact.
     pub kind: Kind,
     /// Its name.
@@ -118,7 +117,7 @@ impl std::fmt::Display for InUse {
 
 /// Why a change was not made. Nothing of it was kept.
 #[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
+pub(crate) enum ChangeError {
     /// Nothing is asked.
     #[error("the change has no artifact: send at least one")]
     Empty,

@@ -11,11 +11,11 @@ mod sqlite;
 
 use std::collections::BTreeMap;
 
-pub use sqlite::Sqlite;
+pub(crate) use sqlite::Sqlite;
 
 /// Names one artifact.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ArtifactId {
+pub(crate) struct ArtifactId {
     /// Its kind, plural as in the address: `gateways`.
     pub kind: &'static str,
     /// Its name as its author wrote it.
@@ -24,7 +24,7 @@ pub struct ArtifactId {
 
 /// One version of one artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Its name.
     pub name: String,
     /// 1, 2, 3 …; a deletion takes a number too.
@@ -39,7 +39,7 @@ pub struct Stored {
 
 /// All that is wanted, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Where in the history this is.
     pub position: Position,
     /// Current artifacts by kind and name; deleted ones are not in it.
@@ -64,7 +64,7 @@ pub struct Position {
 
 /// One artifact that a change writes or deletes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
+pub(crate) struct Write {
     /// Which.
     pub id: ArtifactId,
     /// Its new content in canonical JSON; `None` deletes.
@@ -73,7 +73,7 @@ pub struct Write {
 
 /// One API call, whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Where the caller stood when it planned: another writer in between makes it a [`PersistError::Moved`].
     pub expected: Position,
     /// What is written, in order; an artifact occurs once.
@@ -92,7 +92,7 @@ pub struct Change {
 
 /// The start of a new epoch of the same database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BeginEpoch {
+pub(crate) struct BeginEpoch {
     /// Where the caller stood: another writer in between makes it a [`PersistError::Moved`].
     pub expected: Position,
     /// The new epoch, above the expected one.
@@ -105,7 +105,7 @@ pub struct BeginEpoch {
 
 /// What a change became.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Committed {
+pub(crate) struct Committed {
     /// Where the database stands now.
     pub position: Position,
     /// The version that each write got, in order.
@@ -114,7 +114,7 @@ pub struct Committed {
 
 /// One line of the events, which are only ever added to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredEvent {
+pub(crate) struct StoredEvent {
     /// 1, 2, 3 …
     pub sequence: u64,
     /// When, milliseconds since 1970 (UTC).
@@ -127,7 +127,7 @@ pub struct StoredEvent {
 
 /// The last counts of one boot of one gateway process, kept when it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredCounts {
+pub(crate) struct StoredCounts {
     /// The gateway process.
     pub id: String,
     /// Its boot.
@@ -195,7 +195,7 @@ pub enum PersistError {
 
 /// What keeps the truth. All methods are safe to call from many tasks; writes happen one after the other.
 #[async_trait::async_trait]
-pub trait Persistence: Send + Sync + std::fmt::Debug {
+pub(crate) trait Persistence: Send + Sync + std::fmt::Debug {
     /// Where the history stands: cheap, to see whether a snapshot is still current.
     async fn position(&self) -> Result<Position, PersistError>;
     /// Everything current, at one moment.

@@ -26,7 +26,7 @@ const KEPT_BOOTS: i64 = 1000;
 
 /// A SQLite file.
 #[derive(Debug)]
-pub struct Sqlite {
+pub(crate) struct Sqlite {
     pub(super) writer: SqlitePool,
     readers: SqlitePool,
     address: String,
@@ -34,7 +34,7 @@ pub struct Sqlite {
 
 impl Sqlite {
     /// Opens `sqlite:PATH`, makes the file (readable by its owner only) if there is none, and brings its schema forward.
-    pub async fn open(address: &str, now_unix_ms: u64) -> Result<Self, PersistError> {
+    pub(crate) async fn open(address: &str, now_unix_ms: u64) -> Result<Self, PersistError> {
         let path = path_of(address)?;
         prepare_file(&path)?;
         let failed = |cause| PersistError::Failed { address: address.to_owned(), cause };

@@ -5,7 +5,7 @@ use vamp_model::{Kind, Violation};
 
 /// A violation that only shows when all artifacts are seen together, and the artifact that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// Kind of the artifact.
     pub kind: Kind,
     /// Name of the artifact.
@@ -37,7 +37,7 @@ impl Finding {
 
 /// Something that works, but most likely not as meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Warning {
+pub(crate) struct Warning {
     /// The gateway that it concerns, if one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,

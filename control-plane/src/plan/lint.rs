@@ -7,7 +7,7 @@ use super::{Finding, Plan};
 
 /// Compiles the table as every gateway will. What one would refuse is found here, before anything is stored. With the
 /// table of the former plan, only gateways that changed are compiled anew.
-pub fn lint(plan: &Plan, previous: Option<&CompiledTable>) -> Result<CompiledTable, Vec<Finding>> {
+pub(crate) fn lint(plan: &Plan, previous: Option<&CompiledTable>) -> Result<CompiledTable, Vec<Finding>> {
     let table = wire::Table { generation: wire::Generation::default(), gateways: plan.gateways.clone() };
     CompiledTable::compile(&table, previous).map_err(|problems| problems.iter().map(finding).collect())
 }

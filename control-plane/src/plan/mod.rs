@@ -21,12 +21,12 @@ use ipnet::IpNet;
 use vamp_model::{Condition, Gateway, Route};
 use vamp_routing::wire;
 
-pub use finding::{Finding, Warning};
-pub use lint::lint;
+pub(crate) use finding::{Finding, Warning};
+pub(crate) use lint::lint;
 
 /// What the planner needs to know that is not in an artifact.
 #[derive(Debug, Clone)]
-pub struct PlanSettings {
+pub(crate) struct PlanSettings {
     /// Ports for gateways that do not name one.
     pub port_range: RangeInclusive<u16>,
     /// The ports that this host's kernel hands out for outgoing connections, if known: an overlap is warned of.
@@ -57,7 +57,7 @@ impl Default for PlanSettings {
 
 /// Everything that is stored, at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Picture<'p> {
+pub(crate) struct Picture<'p> {
     /// The gateways.
     pub gateways: Vec<&'p Gateway>,
     /// The stored routes.
@@ -72,7 +72,7 @@ pub struct Picture<'p> {
 
 /// The table that follows from a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The gateways of the table, sorted by name.
     pub gateways: Vec<wire::Gateway>,
     /// The port of each gateway: to be kept with the artifacts and given to the next plan.
@@ -82,7 +82,7 @@ pub struct Plan {
 }
 
 /// Makes the table, or names everything that stands in its way.
-pub fn plan(picture: &Picture<'_>) -> Result<Plan, Vec<Finding>> {
+pub(crate) fn plan(picture: &Picture<'_>) -> Result<Plan, Vec<Finding>> {
     let mut findings = Vec::new();
     let mut warnings = Vec::new();
     let gateways: BTreeMap<&str, &Gateway> =

@@ -20,7 +20,7 @@ pub(crate) use worker::run;
 
 /// How the store stands to what is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct StoreStatus {
+pub(crate) struct StoreStatus {
     /// Where it is, without credentials.
     pub address: String,
     /// In one word.
@@ -42,7 +42,7 @@ impl StoreStatus {
 /// How the store stands to what is wanted, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StoreState {
+pub(crate) enum StoreState {
     /// It was not asked yet.
     Starting,
     /// It has the wanted table, or nothing is wanted yet.

@@ -20,7 +20,7 @@ pub(crate) use fleet::{Fleet, Registered, follow};
 
 /// How far a table has come.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Rollout {
+pub(crate) struct Rollout {
     /// Revision of the table.
     pub revision: u64,
     /// Gateway processes that serve it, or a newer one.
@@ -39,19 +39,14 @@ pub struct Rollout {
 
 impl Rollout {
     /// Every gateway process that should serve the table does.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.published && self.applied == self.of
-    }
-
-    /// Those that do not serve the table yet.
-    pub fn laggards(&self) -> impl Iterator<Item = &GatewayState> {
-        self.gateways.iter().filter(|gateway| !gateway.in_sync)
     }
 }
 
 /// One gateway process.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct GatewayState {
+pub(crate) struct GatewayState {
     /// Its id, stable over restarts.
     pub id: String,
     /// Its boot.

@@ -19,7 +19,7 @@ const CONCURRENCY: usize = 16;
 
 /// How gateways are asked.
 #[derive(Clone, Default)]
-pub struct AskSettings {
+pub(crate) struct AskSettings {
     /// Sent as `Authorization: Bearer`; needed by admin listeners on addresses that are not loopback.
     pub token: Option<String>,
     /// Certificate authorities (PEM) of the admin listeners, beside those that the system trusts.

@@ -20,7 +20,7 @@ use crate::core::{Shared, now_unix_ms};
 use crate::publish::with_causes;
 
 pub(crate) use ask::Asker;
-pub use ask::{AskError, AskSettings};
+pub(crate) use ask::{AskError, AskSettings};
 pub(crate) use counts::Counts;
 use counts::Seen;
 use sum::{Reading, sum};
@@ -30,7 +30,7 @@ const POLL_EVERY: Duration = Duration::from_secs(5);
 
 /// Wanted and delivered shares of one gateway.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Split {
+pub(crate) struct Split {
     /// The gateway.
     pub gateway: String,
     /// Gateway processes whose counts were read just now.
@@ -52,7 +52,7 @@ pub struct Split {
 
 /// One place where a share is decided.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Level {
+pub(crate) struct Level {
     /// The route whose condition it is; absent for the weights.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub condition_of: Option<String>,
@@ -67,7 +67,7 @@ pub struct Level {
 
 /// One side of a split.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Side {
+pub(crate) struct Side {
     /// The route; empty for what a condition's strength leaves to the weights.
     pub route: String,
     /// The wanted share: `90%`.
@@ -80,7 +80,7 @@ pub struct Side {
 
 /// Requests of one route by what decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct DecidedBy {
+pub(crate) struct DecidedBy {
     /// The route.
     pub route: String,
     /// All of them.
@@ -98,7 +98,7 @@ pub struct DecidedBy {
 /// How fresh the counts of a process are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// Read just now.
     Read,
     /// It announces itself and could not be read: as last seen.
@@ -109,7 +109,7 @@ pub enum Freshness {
 
 /// The account of one gateway process.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Process {
+pub(crate) struct Process {
     /// Its id.
     pub id: String,
     /// Its boot.
@@ -135,7 +135,7 @@ pub struct Process {
 
 /// There is no such gateway.
 #[derive(Debug, thiserror::Error)]
-pub enum SplitError {
+pub(crate) enum SplitError {
     /// Nothing of this name is stored.
     #[error("there is no gateway `{gateway}`")]
     UnknownGateway {

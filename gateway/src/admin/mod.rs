@@ -56,7 +56,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the admin listener shows.
 #[derive(Debug, Clone)]
-pub struct AdminState {
+pub(crate) struct AdminState {
     /// What serves.
     pub plane: Arc<DataPlane>,
     /// What counts the records.
@@ -76,7 +76,7 @@ pub struct AdminState {
 }
 
 /// All addresses of the admin listener.
-pub fn router(state: AdminState) -> Router {
+pub(crate) fn router(state: AdminState) -> Router {
     let state = Arc::new(state);
     Router::new()
         .route("/live", get(live))

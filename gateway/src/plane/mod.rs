@@ -39,7 +39,7 @@ const REQUESTS_MAX: usize = 16;
 
 /// What a data plane is to do.
 #[derive(Debug, Clone)]
-pub struct PlaneSettings {
+pub(crate) struct PlaneSettings {
     /// Addresses on which gateways listen; none means all, IPv4 and IPv6.
     pub bind: Vec<IpAddr>,
     /// Port that the gateways' virtual hosts share; without it they are not served.
@@ -79,7 +79,7 @@ pub enum PlaneError {
 
 /// The data plane of one process. Dropping it ends its connections where they are; [`DataPlane::drain`] lets them end.
 #[derive(Debug)]
-pub struct DataPlane {
+pub(crate) struct DataPlane {
     shared: Shared,
     requests: mpsc::Sender<Request>,
     degradations: watch::Receiver<Vec<Degradation>>,
@@ -95,7 +95,7 @@ struct Listeners {
 
 impl DataPlane {
     /// Starts the threads, with a table that has no gateway. `recorder` gets one record per request.
-    pub fn start(settings: PlaneSettings, recorder: Arc<Recorder>) -> Result<Arc<Self>, PlaneError> {
+    pub(crate) fn start(settings: PlaneSettings, recorder: Arc<Recorder>) -> Result<Arc<Self>, PlaneError> {
         Self::start_with(settings, recorder, crate::proxy::serve)
     }
 
@@ -151,7 +151,7 @@ impl DataPlane {
 
     /// Puts a table into service, and says what does not work about it: ports that can't be bound, which are tried
     /// again until they can. Tables are put into service one after the other. After [`DataPlane::drain`] it does nothing.
-    pub async fn apply(&self, table: CompiledTable) -> Vec<Degradation> {
+    pub(crate) async fn apply(&self, table: CompiledTable) -> Vec<Degradation> {
         let (applied, answer) = oneshot::channel();
         if self.requests.send(Request::Apply { table: Box::new(table), applied }).await.is_ok()
             && let Ok(degradations) = answer.await
@@ -162,7 +162,7 @@ impl DataPlane {
     }
 
     /// Compiles a table beside the one in service, taking over what has not changed.
-    pub fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>> {
+    pub(crate) fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>> {
         CompiledTable::compile(table, Some(&self.serving().table))
     }
 
@@ -172,7 +172,7 @@ impl DataPlane {
     }
 
     /// What does not work about the table in service, as it comes and goes.
-    pub fn degradations(&self) -> watch::Receiver<Vec<Degradation>> {
+    pub(crate) fn degradations(&self) -> watch::Receiver<Vec<Degradation>> {
         self.degradations.clone()
     }
 
@@ -195,13 +195,13 @@ impl DataPlane {
     }
 
     /// What was counted of each split since its shares last changed.
-    pub fn split_counts(&self) -> Vec<GatewayCounts> {
+    pub(crate) fn split_counts(&self) -> Vec<GatewayCounts> {
         self.serving().split_counts()
     }
 
     /// What the table would decide about such a request at a gateway's entry, and why. Takes no ticket. `None`: there
     /// is no such gateway.
-    pub fn explain(&self, gateway: &str, head: &PlainHead) -> Option<Explanation> {
+    pub(crate) fn explain(&self, gateway: &str, head: &PlainHead) -> Option<Explanation> {
         let serving = self.serving();
         let entry = Entry::Gateway(serving.table.find(gateway)?);
         let mut tickets = serving.peek();
@@ -210,7 +210,7 @@ impl DataPlane {
 
     /// Stops accepting, lets connections end after the request under way, and cuts what has not ended within the drain
     /// time-out. Returns when all threads have ended.
-    pub async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         let (drained, when_drained) = oneshot::channel();
         if self.requests.send(Request::Drain { drained }).await.is_ok() {
             drop(when_drained.await);

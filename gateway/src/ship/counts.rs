@@ -3,7 +3,7 @@
 /// What was counted since the process started, at one moment:
 /// `answered` = `shipped` + the drops of all reasons + `queued`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ShipCounts {
+pub(crate) struct ShipCounts {
     /// Answered requests: every record that was pushed.
     pub answered: u64,
     /// Records that wait to be shipped, in the buffers or on their way.
@@ -18,7 +18,7 @@ pub struct ShipCounts {
 
 /// What the shipper counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Records stored as documents.
     pub shipped: u64,
     /// Records dropped because the server refuses their documents for good.
@@ -35,7 +35,7 @@ pub struct Tally {
 
 /// What became of a bulk request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bulk {
+pub(crate) enum Bulk {
     /// Each document is settled: stored, or refused for good.
     Stored,
     /// Some documents must be sent again.
@@ -48,10 +48,10 @@ pub enum Bulk {
 
 impl Bulk {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Stored, Self::Partly, Self::Refused, Self::Lost];
+    pub(crate) const ALL: [Self; 4] = [Self::Stored, Self::Partly, Self::Refused, Self::Lost];
 
     /// The word for a metric's label.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Stored => "stored",
             Self::Partly => "partly",
@@ -63,7 +63,7 @@ impl Bulk {
 
 impl Tally {
     /// Bulk requests that ended so.
-    pub fn bulks(&self, outcome: Bulk) -> u64 {
+    pub(crate) fn bulks(&self, outcome: Bulk) -> u64 {
         self.bulks.get(outcome as usize).copied().unwrap_or_default()
     }
 
@@ -81,7 +81,7 @@ impl Tally {
 
 impl ShipCounts {
     /// Dropped records by reason, in the words of the metric's label.
-    pub fn dropped(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn dropped(&self) -> [(&'static str, u64); 5] {
         [
             ("queue_full", self.queue_full),
             ("refused", self.tally.refused),

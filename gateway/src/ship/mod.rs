@@ -9,10 +9,12 @@ mod machine;
 mod queue;
 mod run;
 #[cfg(test)]
+mod shipping;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod testing;
 
-pub use counts::{Bulk, ShipCounts, Tally};
-pub use queue::Recorder;
-pub use run::{ShipSettings, run};
+pub(crate) use counts::{Bulk, ShipCounts};
+pub(crate) use queue::Recorder;
+pub(crate) use run::{ShipSettings, run};

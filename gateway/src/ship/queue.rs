@@ -23,7 +23,7 @@ const WAKE_RECORDS: usize = 2_048;
 
 /// Bounded buffers of records, one lane for each thread that answers requests.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     lanes: Box<[Lane]>,
     /// 0 when records are counted only.
     lane_records_max: usize,
@@ -57,13 +57,13 @@ struct Buffer {
 
 impl Recorder {
     /// Buffers for `threads` threads that hold `records_max` records in sum.
-    pub fn new(threads: usize, records_max: usize) -> Arc<Self> {
+    pub(crate) fn new(threads: usize, records_max: usize) -> Arc<Self> {
         let threads = threads.max(1);
         Self::with_lanes(threads, (records_max / threads).max(1))
     }
 
     /// Counts the records of `threads` threads and drops them: nobody wants them.
-    pub fn counting(threads: usize) -> Arc<Self> {
+    pub(crate) fn counting(threads: usize) -> Arc<Self> {
         Self::with_lanes(threads.max(1), 0)
     }
 
@@ -78,13 +78,13 @@ impl Recorder {
     }
 
     /// Whether records are kept for a shipper, or counted only.
-    pub fn keeps_records(&self) -> bool {
+    pub(crate) fn keeps_records(&self) -> bool {
         self.lane_records_max > 0
     }
 
     /// Takes the record of one answered request. When the lane of `thread` is full, this (the newest) record is
     /// dropped and counted: the old ones say how the trouble began.
-    pub fn push(&self, thread: usize, record: Record) {
+    pub(crate) fn push(&self, thread: usize, record: Record) {
         let Some(lane) = self.lanes.get(thread % self.lanes.len()) else { return };
         if !self.keeps_records() {
             lane.answered.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +155,7 @@ impl Recorder {
     }
 
     /// What was counted up to now.
-    pub fn counts(&self) -> ShipCounts {
+    pub(crate) fn counts(&self) -> ShipCounts {
         let shipping = self.shipping();
         let mut counts = ShipCounts {
             queued: shipping.taken.saturating_sub(shipping.tally.settled()),

@@ -20,7 +20,7 @@ use crate::sync::chain;
 
 /// Where records go, and as what.
 #[derive(Debug)]
-pub struct ShipSettings {
+pub(crate) struct ShipSettings {
     /// The server.
     pub client: ElasticClient,
     /// Writes the documents of this process.
@@ -31,7 +31,7 @@ pub struct ShipSettings {
 
 /// Ships what `recorder` gets until `stop` is true or its sender is gone, then what it still holds: at most for the
 /// time-out; the rest is counted as dropped. Stop when no more requests are answered.
-pub async fn run(settings: ShipSettings, recorder: Arc<Recorder>, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn run(settings: ShipSettings, recorder: Arc<Recorder>, mut stop: watch::Receiver<bool>) {
     let mut driver = Driver::new(settings, recorder);
     let mut machine = ShipMachine::new(driver.now(), rand::random());
     let mut deadline = None;

@@ -22,12 +22,12 @@ use vamp_store::SharedStore;
 use crate::plane::DataPlane;
 
 pub(crate) use run::chain;
-pub use run::run;
-pub use status::{Outcomes, SyncState, SyncStatus};
+pub(crate) use run::run;
+pub(crate) use status::{SyncState, SyncStatus};
 
 /// What puts tables into service.
 #[async_trait::async_trait]
-pub trait Serve: Send + Sync {
+pub(crate) trait Serve: Send + Sync {
     /// Compiles a table beside the one in service, taking over what has not changed. It is called where it may take
     /// its time.
     fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>>;
@@ -54,7 +54,7 @@ impl Serve for DataPlane {
 
 /// Whose tables are followed, and as whom.
 #[derive(Debug, Clone)]
-pub struct SyncSettings {
+pub(crate) struct SyncSettings {
     /// Where tables come from.
     pub store: SharedStore,
     /// Whose tables they are.

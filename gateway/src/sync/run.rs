@@ -31,7 +31,7 @@ const LISTED_PROBLEMS_MAX: usize = 10;
 /// Keeps the newest table in service until `stop` is true or its sender is gone, then gives the lease back.
 ///
 /// The table on disk is in service before the store is asked for anything.
-pub async fn run(
+pub(crate) async fn run(
     settings: SyncSettings,
     served: Arc<dyn Serve>,
     status: watch::Sender<SyncStatus>,

@@ -6,7 +6,7 @@ use vamp_routing::wire::{Degradation, Digest, Generation, RefusedTable};
 
 /// How the served table stands to the one in the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum SyncState {
+pub(crate) enum SyncState {
     /// The store was not asked yet.
     #[default]
     Starting,
@@ -26,11 +26,11 @@ pub enum SyncState {
 
 impl SyncState {
     /// All states, for a metric with one series for each.
-    pub const ALL: [Self; 7] =
+    pub(crate) const ALL: [Self; 7] =
         [Self::Starting, Self::Empty, Self::Current, Self::Updating, Self::Refused, Self::Ahead, Self::Disconnected];
 
     /// The word for a metric's label.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Empty => "empty",
@@ -45,7 +45,7 @@ impl SyncState {
 
 /// What became of tables since the process started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Outcomes {
+pub(crate) struct Outcomes {
     /// Tables that were applied, the one from disk included.
     pub applied: u64,
     /// Tables that were refused because they could not be read or compiled.
@@ -60,7 +60,7 @@ pub struct Outcomes {
 
 /// The table's way here, at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct SyncStatus {
+pub(crate) struct SyncStatus {
     /// How the served table stands to the one in the store.
     pub state: SyncState,
     /// The table that is served.
@@ -87,7 +87,7 @@ pub struct SyncStatus {
 
 impl SyncStatus {
     /// Whether traffic may be sent here: a table is served, be it from disk, or it is certain that there is none yet.
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.applied.is_some() || self.was_confirmed_empty
     }
 }

@@ -1,10 +1,7 @@
 //! The shipper with servers that speak HTTP: a made-up one that fails on command, and real ones, named in
 //! `VAMP_TEST_ELASTICSEARCH` (`es8=http://127.0.0.1:9200,os2=http://…`) as `tests/run` starts them.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
-
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -16,9 +13,10 @@ use axum::routing::{post, put};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use vamp_gateway::ship::{self, Recorder, ShipCounts, ShipSettings};
 use vamp_record::document::Documents;
-use vamp_record::{ElasticClient, Reason, Record, RouteLabels, Text};
+use vamp_record::{ElasticClient, Record, RouteLabels, Text};
+
+use super::{Recorder, ShipCounts, ShipSettings, run, testing};
 
 /// How long a test waits for a state; back-off after an outage included.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -115,7 +113,7 @@ impl Shipping {
         let (stop, stopped) = watch::channel(false);
         let documents = Documents::new(namespace, "gw-1", "boot-1");
         let settings = ShipSettings { client, documents, flush_timeout };
-        let task = tokio::spawn(ship::run(settings, Arc::clone(&recorder), stopped));
+        let task = tokio::spawn(run(settings, Arc::clone(&recorder), stopped));
         Self { recorder, stop, task }
     }
 
@@ -160,26 +158,16 @@ fn record() -> Record {
             route_lookup: "lookup-web".into(),
             decided_by: "weight",
         }),
-        epoch: 1,
-        revision: 1,
-        reason: Reason::Completed,
-        status: 200,
-        upstream_status: 200,
-        client: SocketAddr::from(([127, 0, 0, 1], 1)),
         method: Text::bounded(b"GET", Text::METHOD_BYTES_MAX),
         host: Text::bounded(b"shop.example", Text::HOST_BYTES_MAX),
         path: Text::bounded(b"/a\"b\\c\xff\n", Text::PATH_BYTES_MAX),
-        http_minor: 1,
         endpoint: Some("127.0.0.1:8081".into()),
         endpoint_lookup: Some("lookup-instance".into()),
         request_id: Text::bounded(b"id", Text::REQUEST_ID_BYTES_MAX),
-        retries: 0,
-        bytes_in: 0,
         bytes_out: 100,
-        head_us: 0,
-        connect_us: None,
         upstream_us: Some(1_000),
         duration_us: 2_000,
+        ..testing::record(0)
     }
 }
 
