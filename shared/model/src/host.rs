@@ -8,7 +8,7 @@ const HOST_CHARACTERS_MAX: usize = 253;
 const LABEL_CHARACTERS_MAX: usize = 63;
 
 /// Reads the name of a virtual host, exact or `*.suffix`; in lower case. Or says what is wrong: message and hint.
-pub fn parse_virtual_host(text: &str) -> Result<String, (String, &'static str)> {
+pub(crate) fn parse_virtual_host(text: &str) -> Result<String, (String, &'static str)> {
     let host = text.trim().to_ascii_lowercase();
     let refused = |why: &str, hint| Err((format!("the virtual host `{}` {why}", text.escape_debug()), hint));
     if host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())) {

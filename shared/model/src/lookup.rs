@@ -14,7 +14,7 @@ pub fn gateway(name: &str) -> String {
 }
 
 /// Lookup name of a stored route.
-pub fn stored_route(name: &str) -> String {
+pub(crate) fn stored_route(name: &str) -> String {
     hash(ROUTE, name)
 }
 

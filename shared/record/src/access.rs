@@ -8,10 +8,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// LIMIT: tokens in one file: enough for a token per team and its successor, small enough to compare with all of them.
-pub const TOKENS_MAX: usize = 64;
+const TOKENS_MAX: usize = 64;
 
 /// LIMIT: shorter tokens can be guessed.
-pub const TOKEN_BYTES_MIN: usize = 16;
+const TOKEN_BYTES_MIN: usize = 16;
 
 /// The header values that the rule looks at; `None` when absent or not text.
 #[derive(Clone, Copy, Default)]

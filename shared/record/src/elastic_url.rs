@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Environment variable of the password.
-pub const PASSWORD_VARIABLE: &str = "VAMP_ELASTICSEARCH_PASSWORD";
+const PASSWORD_VARIABLE: &str = "VAMP_ELASTICSEARCH_PASSWORD";
 
 /// Environment variable of the API key (in its encoded form).
-pub const API_KEY_VARIABLE: &str = "VAMP_ELASTICSEARCH_API_KEY";
+const API_KEY_VARIABLE: &str = "VAMP_ELASTICSEARCH_API_KEY";
 
 /// LIMIT: bytes of a file with a secret or with certificates.
 const FILE_BYTES_MAX: u64 = 1 << 20;

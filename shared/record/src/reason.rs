@@ -125,7 +125,7 @@ impl Reason {
 
     /// The nearest of HAProxy's termination states, for readers of the field `tsc`: who ended the session, and in
     /// which phase (`--` for the two cookie characters, which old documents never filled).
-    pub fn termination_state(self) -> &'static str {
+    pub(crate) fn termination_state(self) -> &'static str {
         match self {
             Self::Completed | Self::TunnelClosed => "----",
             Self::BadRequest | Self::HeadTooLarge | Self::TargetTooLong | Self::BodyTooLarge | Self::UnknownHost => {

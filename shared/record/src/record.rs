@@ -135,7 +135,7 @@ impl Text {
 impl Record {
     /// Wall clock at the end of the request, nanoseconds since 1970 (UTC): start plus measured durations, so that a
     /// clock that is set meanwhile can't end a request before it began.
-    pub fn ended_unix_ns(&self) -> u64 {
+    pub(crate) fn ended_unix_ns(&self) -> u64 {
         self.started_unix_ns.saturating_add(self.head_us.saturating_add(self.duration_us).saturating_mul(1_000))
     }
 }

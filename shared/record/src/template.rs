@@ -58,7 +58,7 @@ const LONGS: [&str; 17] = [
 ];
 
 /// For `PUT _index_template/vamp-vga`: Elasticsearch from 7.8, OpenSearch.
-pub fn composable() -> Value {
+pub(crate) fn composable() -> Value {
     json!({
         "index_patterns": [INDEX_PATTERN],
         // Above Elasticsearch's own templates (100 to 200), below what an operator writes to override ours.
@@ -68,7 +68,7 @@ pub fn composable() -> Value {
 }
 
 /// For `PUT _template/vamp-vga`: servers without composable templates.
-pub fn legacy() -> Value {
+pub(crate) fn legacy() -> Value {
     // Order 0 was the old product's template of the same pattern: this one goes above it.
     json!({ "index_patterns": [INDEX_PATTERN], "order": 1, "settings": settings(), "mappings": mappings() })
 }

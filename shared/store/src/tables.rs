@@ -64,7 +64,7 @@ pub async fn read_manifest(store: &dyn Store, namespace: &str) -> Result<Option<
 }
 
 /// Decodes a manifest and reads its pages.
-pub async fn complete_manifest(
+async fn complete_manifest(
     store: &dyn Store,
     namespace: &str,
     bytes: &[u8],

@@ -80,12 +80,7 @@ impl Etcd {
 
     /// A connection to it.
     pub fn store(&self) -> SharedStore {
-        self.store_with("")
-    }
-
-    /// A connection to it with more parameters in the URL.
-    pub fn store_with(&self, more: &str) -> SharedStore {
-        crate::connect(&self.url(more).parse().expect("a store URL")).expect("settings of a store")
+        crate::connect(&self.url("").parse().expect("a store URL")).expect("settings of a store")
     }
 
     /// Stops answering without closing anything, as a machine that hangs.

@@ -36,7 +36,7 @@ pub async fn put_value(store: &dyn Store, namespace: &str, digest: Digest, bytes
 }
 
 /// In how many parts a value is written.
-pub fn parts(store: &dyn Store, bytes: usize) -> usize {
+pub(crate) fn parts(store: &dyn Store, bytes: usize) -> usize {
     bytes.div_ceil(part_bytes(store)).max(1)
 }
 
