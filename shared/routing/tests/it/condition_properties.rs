@@ -1,14 +1,6 @@
 //! What holds for every condition: it is read or refused without panic, its print is the same condition, and it means
 //! what a second, plain evaluator says.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panic"
-)]
-
 use proptest::prelude::*;
 use vamp_routing::PlainHead;
 use vamp_routing::condition::Condition;

@@ -1,14 +1,6 @@
 //! Conditions as they are stored: each text of the original's tests, documents and builder, with what it means; and
 //! texts that are refused, with where and why.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panic"
-)]
-
 use vamp_routing::PlainHead;
 use vamp_routing::condition::Condition;
 

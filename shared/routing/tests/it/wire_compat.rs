@@ -2,8 +2,6 @@
 //!
 //! The files in `wire/` are never changed. A new format adds files and a case.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panic")]
-
 use proptest::prelude::*;
 use vamp_routing::wire::{
     Balance, Digest, Encoded, Endpoint, Gateway, Generation, ManifestEntry, Rewrite, Route, Share, Sticky, Target,

@@ -1,4 +1,4 @@
-//! Golden files: `tests/table/golden/*.json`, each a table, requests, and the verdict on each; or what stands in the way
+//! Golden files: `tests/it/table/golden/*.json`, each a table, requests, and the verdict on each; or what stands in the way
 //! of the table. Written by hand: they say what is wanted.
 
 use std::collections::HashMap;
@@ -57,7 +57,7 @@ fn root() -> String {
 }
 
 fn files() -> Vec<(PathBuf, File)> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/table/golden");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/table/golden");
     let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let read = |path: PathBuf| {
         let text = std::fs::read_to_string(&path).unwrap();

@@ -1,12 +1,4 @@
 //! What a table promises: golden files, a second implementation that is slow and obvious, hostile input, and scale.
-#![allow(unreachable_pub, reason = "one crate of modules: what they share is for one another")]
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test: what is not there fails it"
-)]
 
 mod golden;
 mod hostile;
@@ -20,7 +12,7 @@ use vamp_routing::wire::{Balance, Endpoint, Gateway, Generation, Route, Share, S
 use vamp_routing::{CompiledTable, Draws, LevelRef};
 
 /// Draws a ticket for each level by its name: `shop` for the weights, `shop/a` for the strength of route `a`.
-pub struct Tickets<'table> {
+pub(crate) struct Tickets<'table> {
     table: &'table CompiledTable,
     /// The next ticket of each level; 0 where there is none yet.
     pub next: HashMap<String, u64>,
@@ -34,7 +26,7 @@ pub struct Tickets<'table> {
 
 impl<'table> Tickets<'table> {
     /// Tickets from 0 on, everything up.
-    pub fn new(table: &'table CompiledTable) -> Self {
+    pub(crate) fn new(table: &'table CompiledTable) -> Self {
         Self { table, next: HashMap::new(), takes: true, down: Vec::new(), asked: Vec::new() }
     }
 
@@ -66,13 +58,13 @@ impl Draws for Tickets<'_> {
 }
 
 /// A gateway of this name without anything.
-pub fn gateway(name: &str, routes: Vec<Route>) -> Gateway {
+pub(crate) fn gateway(name: &str, routes: Vec<Route>) -> Gateway {
     let lookup = format!("g-{}", name.replace('/', "-"));
     Gateway { name: name.to_owned(), lookup, port: None, virtual_hosts: Vec::new(), sticky: Sticky::None, routes }
 }
 
 /// A route of this name to one endpoint.
-pub fn route(name: &str, weight: u16) -> Route {
+pub(crate) fn route(name: &str, weight: u16) -> Route {
     Route {
         name: name.to_owned(),
         lookup: format!("r-{}", name.replace('/', "-")),
@@ -86,12 +78,12 @@ pub fn route(name: &str, weight: u16) -> Route {
 }
 
 /// One of many endpoints.
-pub fn endpoint(number: u16) -> Endpoint {
+pub(crate) fn endpoint(number: u16) -> Endpoint {
     let address = format!("10.0.{}.{}:80", number / 256, number % 256);
     Endpoint { name: address.clone(), lookup: format!("e-{number}"), address }
 }
 
 /// A table of these gateways.
-pub fn table(gateways: Vec<Gateway>) -> Table {
+pub(crate) fn table(gateways: Vec<Gateway>) -> Table {
     Table { generation: Generation { epoch: 1, revision: 1 }, gateways }
 }

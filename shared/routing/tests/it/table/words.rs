@@ -3,7 +3,7 @@
 use vamp_routing::{CompiledTable, CookiePlan, DecidedBy, Hop, Refusal, Verdict};
 
 /// `shop/a by weight, cookie set → api/b by condition, path /x`, or why there is no route.
-pub fn verdict(table: &CompiledTable, verdict: &Verdict) -> String {
+pub(super) fn verdict(table: &CompiledTable, verdict: &Verdict) -> String {
     match verdict {
         Ok(decision) => {
             let hops: Vec<_> = decision.chain.hops().iter().map(|one| hop(table, one)).collect();
@@ -28,7 +28,7 @@ fn hop(table: &CompiledTable, hop: &Hop) -> String {
 }
 
 /// As `explain` says it.
-pub fn decided_by(decided_by: DecidedBy) -> &'static str {
+pub(super) fn decided_by(decided_by: DecidedBy) -> &'static str {
     match decided_by {
         DecidedBy::Condition => "condition",
         DecidedBy::Cookie => "cookie",
