@@ -5,6 +5,7 @@
 
 mod api;
 mod backoff;
+mod causes;
 mod core;
 mod persist;
 mod plan;

@@ -48,13 +48,21 @@ fn filter(text: &str) -> Result<String, String> {
         .map_err(|error| format!("{error}: write as in `info,vamp_store=debug`"))
 }
 
+/// An error with everything that led to it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    joined(error, ": ")
+}
+
 /// An error with everything that led to it, each cause on a line of its own.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
+    joined(error, "\n  because ")
+}
+
+fn joined(error: &dyn std::error::Error, between: &str) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str("\n  because ");
-        text.push_str(&error.to_string());
+        text = format!("{text}{between}{error}");
         cause = error.source();
     }
     text

@@ -14,6 +14,7 @@ use vamp_model::{Kind, Violation};
 use vamp_record::access::Denied;
 
 use super::written::{MEDIA_TYPES, answer_text};
+use crate::causes::with_causes;
 use crate::core::ChangeError;
 use crate::plan::Finding;
 
@@ -285,7 +286,7 @@ impl Problem {
 
     /// Something failed that the client can't mend: logged here with its causes.
     pub(super) fn internal(what: &str, cause: &(dyn Error + 'static)) -> Self {
-        tracing::error!(cause = %chain(cause), "{what} failed");
+        tracing::error!(cause = %with_causes(cause), "{what} failed");
         let mend = "try again; the log of the control plane has the cause under this request's id";
         Self::new(Code::Internal, format!("{what} failed"), mend)
     }
@@ -361,17 +362,6 @@ fn violation_text(violation: &Value) -> String {
     let hint = text("hint");
     let mend = if hint.is_empty() { String::new() } else { format!(" ({hint})") };
     format!("{place}{}{mend}", text("message"))
-}
-
-/// An error and what caused it, in one line.
-pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let _infallible = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

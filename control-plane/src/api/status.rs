@@ -7,9 +7,10 @@ use vamp_model::Kind;
 
 use super::ask::Ask;
 use super::endpoints::Answer;
-use super::problem::{Problem, chain};
+use super::problem::Problem;
 use super::written::{Written, answer_text};
 use super::{query, time};
+use crate::causes::with_causes;
 
 /// `GET /live`
 pub(super) fn live(ask: &Ask) -> Response<Body> {
@@ -22,7 +23,7 @@ pub(super) async fn ready(ask: Ask) -> Answer {
         return Err(Problem::unavailable("the control plane is stopping", "use another one, or start it again"));
     }
     if let Err(error) = ask.api.core.snapshot().await {
-        tracing::error!(cause = %chain(&error), "the database can't be read");
+        tracing::error!(cause = %with_causes(&error), "the database can't be read");
         return Err(Problem::unavailable("the database does not answer", "look at the log of the control plane"));
     }
     let status = ask.api.core.status();

@@ -10,8 +10,6 @@ mod guard;
 mod tests;
 mod worker;
 
-use std::error::Error;
-
 use serde::Serialize;
 use vamp_routing::wire::Generation;
 
@@ -55,15 +53,4 @@ pub(crate) enum StoreState {
     Contested,
     /// No table follows from what is stored, or the database does not answer: what is published is kept.
     NoTable,
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(found) = cause {
-        text = format!("{text}: {found}");
-        cause = found.source();
-    }
-    text
 }

@@ -10,8 +10,9 @@ use vamp_routing::wire::Generation;
 use vamp_store::StoreError;
 use vamp_store::tables::{Found, Publishable, Publisher, TableError};
 
-use super::{StoreState, StoreStatus, with_causes};
+use super::{StoreState, StoreStatus};
 use crate::backoff::Backoff;
+use crate::causes::with_causes;
 use crate::core::{Current, Shared, now_unix_ms};
 use crate::persist::{BeginEpoch, PersistError};
 

@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use vamp_record::split::SplitCounts;
 use vamp_routing::wire::Registration;
 
-use crate::publish::with_causes;
+use crate::causes::with_causes;
 
 /// LIMIT: a gateway process that does not answer in this time is not counted; a listener on the same network takes
 /// milliseconds.

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use vamp_record::split::SplitCounts;
 use vamp_routing::wire::Registration;
 
+use crate::causes::with_causes;
 use crate::core::{Shared, now_unix_ms};
-use crate::publish::with_causes;
 
 pub(crate) use ask::Asker;
 pub(crate) use ask::{AskError, AskSettings};

@@ -74,7 +74,7 @@ impl Problem {
 
     /// A fault of ours: told to the log, not to the client.
     pub(super) fn failed(cause: &dyn std::error::Error) -> Self {
-        tracing::error!("an answer of the admin listener failed: {}", crate::sync::chain(cause));
+        tracing::error!("an answer of the admin listener failed: {}", crate::logging::chain(cause));
         let detail = "the answer could not be made".to_owned();
         let mend = "look into the log of this gateway";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The gateway failed", detail, mend)

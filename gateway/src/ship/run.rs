@@ -16,7 +16,7 @@ use vamp_record::{ElasticClient, Record};
 
 use super::machine::{Action, Document, Fault, Input, Notice, ShipMachine};
 use super::queue::Recorder;
-use crate::sync::chain;
+use crate::logging::chain;
 
 /// Where records go, and as what.
 #[derive(Debug)]

@@ -21,7 +21,6 @@ use vamp_store::SharedStore;
 
 use crate::plane::DataPlane;
 
-pub(crate) use run::chain;
 pub(crate) use run::run;
 pub(crate) use status::{SyncState, SyncStatus};
 

@@ -20,6 +20,7 @@ use super::lanes::LEASE;
 use super::machine::{Action, Found, Identity, Input, LeaseFault, ReadFault, Seen, SyncMachine, TableId};
 use super::stock::Stock;
 use super::{Serve, SyncSettings, SyncState, SyncStatus};
+use crate::logging::chain;
 
 // LIMIT: one request to the store; drivers have shorter ones of their own.
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
@@ -78,17 +79,6 @@ async fn next_degradations(degradations: &mut watch::Receiver<Vec<Degradation>>,
         // Whoever serves is gone; so are its reports.
         None => std::future::pending().await,
     }
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// What ended, with what the driver itself takes from it.

@@ -12,7 +12,7 @@ use vamp_store::{Store, values};
 
 use super::keep::Image;
 use super::machine::ReadFault;
-use super::run::chain;
+use crate::logging::chain;
 
 // LIMIT: values after which what was read is put in stock, so that a store that fails now and then is read through.
 const BATCH: usize = 64;
