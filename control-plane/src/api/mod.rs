@@ -27,12 +27,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, ORIGIN, VARY};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument as _;
-use vamp_record::access::Asked;
 use vamp_record::listener::Manner;
 
 use ask::{Ask, BODY_STEP_BYTES};
@@ -117,13 +116,7 @@ fn without_body(mut answer: Response<Body>) -> Response<Body> {
 
 async fn handle(api: Arc<Api>, request: Request) -> endpoints::Answer {
     let (parts, body) = request.into_parts();
-    let text = |name: &HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
-    if parts.headers.get_all(HOST).iter().count() > 1 {
-        return Err(Problem::bad_request("the request has several `Host` fields", "send one"));
-    }
-    let host = parts.uri.authority().map(axum::http::uri::Authority::as_str).or_else(|| text(&HOST));
-    let asked = Asked { host, origin: text(&ORIGIN), authorization: text(&AUTHORIZATION) };
-    api.access.check(&asked).map_err(Problem::denied)?;
+    api.access.check(&parts.uri, &parts.headers).map_err(Problem::denied)?;
     let _place = api.requests.try_acquire().map_err(|_| Problem::busy("too many requests"))?;
     let found = match api.endpoints.find(&parts.method, parts.uri.path())? {
         Ok(found) => found,

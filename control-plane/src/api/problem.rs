@@ -169,11 +169,16 @@ impl Problem {
 
     /// The access rule says no.
     pub(super) fn denied(denied: Denied) -> Self {
-        if denied.status() == 401 {
-            let problem = Self::new(Code::Unauthorized, denied.to_string(), "");
-            return problem.with_header(WWW_AUTHENTICATE, "Bearer realm=\"vamp\"");
+        let code = match denied {
+            Denied::SeveralHosts => Code::BadRequest,
+            Denied::ForeignHost | Denied::ForeignOrigin => Code::Forbidden,
+            Denied::NoToken | Denied::WrongToken => Code::Unauthorized,
+        };
+        let problem = Self::new(code, denied.to_string(), "");
+        match code {
+            Code::Unauthorized => problem.with_header(WWW_AUTHENTICATE, "Bearer realm=\"vamp\""),
+            _ => problem,
         }
-        Self::new(Code::Forbidden, denied.to_string(), "")
     }
 
     /// Nothing of this kind has the name.

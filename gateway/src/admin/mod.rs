@@ -16,14 +16,14 @@ use std::time::{Duration, Instant};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
-use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{Router, get, post};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use vamp_record::access::{Access, Asked};
+use vamp_record::access::Access;
 use vamp_record::listener::Manner;
 use vamp_record::split::SplitCounts;
 
@@ -93,25 +93,14 @@ pub(crate) fn router(state: AdminState) -> Router {
 
 /// Lets nobody in who may not ask, and marks every answer as not to be kept.
 async fn guard(State(state): State<Arc<AdminState>>, request: Request, next: Next) -> Response {
-    let mut answer = match check(&state.access, &request) {
+    let mut answer = match state.access.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(problem) => problem.into_response(),
+        Err(denied) => Problem::denied(denied).into_response(),
     };
     let headers = answer.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
-}
-
-fn check(access: &Access, request: &Request) -> Result<(), Problem> {
-    let headers = request.headers();
-    if headers.get_all(HOST).iter().count() > 1 {
-        return Err(Problem::bad_request("the request has several `Host` fields", "send one"));
-    }
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or_else(|| text(HOST));
-    let asked = Asked { host, origin: text(ORIGIN), authorization: text(AUTHORIZATION) };
-    access.check(&asked).map_err(Problem::denied)
 }
 
 async fn live() -> Json<Value> {

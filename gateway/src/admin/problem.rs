@@ -36,6 +36,7 @@ impl Problem {
         let text = denied.to_string();
         let (detail, mend) = text.split_once(": ").unwrap_or((&text, ""));
         let (kind, title) = match denied {
+            Denied::SeveralHosts => return Self::bad_request(detail, mend),
             Denied::ForeignHost | Denied::ForeignOrigin => ("forbidden", "The request may not be answered"),
             Denied::NoToken | Denied::WrongToken => ("unauthorized", "A token is needed"),
         };

@@ -1,5 +1,5 @@
-//! Who may drive a management listener (the control plane's API, a gateway's admin listener). Pure: header values in,
-//! an answer out; both programs put it in front of their routers.
+//! Who may drive a management listener (the control plane's API, a gateway's admin listener). Pure: head of a
+//! request in, an answer out; both programs put it in front of their routers.
 //!
 //! The rule: on a loopback address no credentials are asked for, but `Host` and `Origin` are checked, so that no page
 //! in a browser can drive the listener, not even one whose name was pointed at 127.0.0.1 (DNS rebinding). On any other
@@ -7,21 +7,25 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
+use axum::http::uri::{Authority, Uri};
+
 /// LIMIT: tokens in one file: enough for a token per team and its successor, small enough to compare with all of them.
 const TOKENS_MAX: usize = 64;
 
 /// LIMIT: shorter tokens can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
 
-/// The header values that the rule looks at; `None` when absent or not text.
+/// The header values that the rule looks at; `None` when absent, empty when not text: that names nobody.
 #[derive(Clone, Copy, Default)]
-pub struct Asked<'a> {
-    /// `Host`, or the authority of HTTP/2.
-    pub host: Option<&'a str>,
+struct Asked<'a> {
+    /// `Host`, or the authority of the target.
+    host: Option<&'a str>,
     /// `Origin`.
-    pub origin: Option<&'a str>,
+    origin: Option<&'a str>,
     /// `Authorization`.
-    pub authorization: Option<&'a str>,
+    authorization: Option<&'a str>,
 }
 
 /// The rule of one listener.
@@ -36,6 +40,9 @@ pub enum Access {
 /// Why a request may not be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
+    /// One reader could take another host for the right one.
+    #[error("the request has several `Host` fields: send one")]
+    SeveralHosts,
     /// The request is addressed to another name than this machine's own.
     #[error(
         "this listener answers requests for localhost only: use http://localhost or http://127.0.0.1, or start the program with a token file"
@@ -55,9 +62,10 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// The status of the answer: 401 where a token would help, else 403.
+    /// The status of the answer: 400 for a head that makes no sense, 401 where a token would help, else 403.
     pub fn status(self) -> u16 {
         match self {
+            Self::SeveralHosts => 400,
             Self::ForeignHost | Self::ForeignOrigin => 403,
             Self::NoToken | Self::WrongToken => 401,
         }
@@ -120,8 +128,17 @@ impl Access {
         Ok(Self::Tokens(tokens))
     }
 
-    /// Whether a request may be answered.
-    pub fn check(&self, asked: &Asked<'_>) -> Result<(), Denied> {
+    /// Whether a request with this target and these fields may be answered.
+    pub fn check(&self, target: &Uri, fields: &HeaderMap) -> Result<(), Denied> {
+        if fields.get_all(HOST).iter().count() > 1 {
+            return Err(Denied::SeveralHosts);
+        }
+        let text = |name: HeaderName| fields.get(name).map(|value| value.to_str().unwrap_or_default());
+        let host = target.authority().map(Authority::as_str).or_else(|| text(HOST));
+        self.check_asked(&Asked { host, origin: text(ORIGIN), authorization: text(AUTHORIZATION) })
+    }
+
+    fn check_asked(&self, asked: &Asked<'_>) -> Result<(), Denied> {
         match self {
             Self::Loopback => check_loopback(asked),
             Self::Tokens(tokens) => tokens.check(asked.authorization),
@@ -214,6 +231,8 @@ fn same(expected: &[u8], given: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     const TOKEN: &str = "0123456789abcdef";
@@ -222,14 +241,14 @@ mod tests {
     #[track_caller]
     fn check_host(host: &str, origin: Option<&str>, expected: Result<(), Denied>) {
         let asked = Asked { host: Some(host), origin, authorization: None };
-        assert_eq!(Access::Loopback.check(&asked), expected, "{host} {origin:?}");
+        assert_eq!(Access::Loopback.check_asked(&asked), expected, "{host} {origin:?}");
     }
 
     #[track_caller]
     fn check_token(authorization: Option<&str>, expected: Result<(), Denied>) {
         let access = Access::Tokens(Tokens::parse(&format!("# team a\n{TOKEN}\n\n {OTHER} \n")).unwrap());
         let asked = Asked { host: Some("gateway.example:1988"), origin: Some("https://anywhere"), authorization };
-        assert_eq!(access.check(&asked), expected, "{authorization:?}");
+        assert_eq!(access.check_asked(&asked), expected, "{authorization:?}");
     }
 
     #[test]
@@ -249,7 +268,27 @@ mod tests {
         ] {
             check_host(host, None, Err(Denied::ForeignHost));
         }
-        assert_eq!(Access::Loopback.check(&Asked::default()), Err(Denied::ForeignHost));
+        assert_eq!(Access::Loopback.check_asked(&Asked::default()), Err(Denied::ForeignHost));
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_denied() {
+        #[track_caller]
+        fn check(fields: &[(HeaderName, &[u8])], expected: Result<(), Denied>) {
+            let mut map = HeaderMap::new();
+            for (name, value) in fields {
+                map.append(name, HeaderValue::from_bytes(value).unwrap());
+            }
+            assert_eq!(Access::Loopback.check(&Uri::from_static("/ready"), &map), expected, "{fields:?}");
+        }
+        check(&[(HOST, b"localhost")], Ok(()));
+        check(&[(HOST, b"localhost"), (HOST, b"localhost")], Err(Denied::SeveralHosts));
+        check(&[(HOST, b"localhost\xff")], Err(Denied::ForeignHost));
+        check(&[(HOST, b"localhost"), (ORIGIN, b"http://localhost")], Ok(()));
+        check(&[(HOST, b"localhost"), (ORIGIN, b"http://localhost\xff")], Err(Denied::ForeignOrigin));
+        let named = Uri::from_static("http://evil.example/ready");
+        let fields = HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]);
+        assert_eq!(Access::Loopback.check(&named, &fields), Err(Denied::ForeignHost));
     }
 
     #[test]
