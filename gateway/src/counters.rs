@@ -34,24 +34,52 @@ const BOUNDS_US: [u64; DURATION_BOUNDS_SECONDS.len()] = {
     bounds
 };
 
+/// A number that threads share, as counting uses it: all of it relaxed, because a count says nothing about other memory.
+/// A parameter, so that a model checker can put its own in the place of the processor's.
+pub(crate) trait Atomic: Default {
+    /// What it is now.
+    fn load(&self) -> u64;
+    /// Makes it this.
+    fn store(&self, value: u64);
+    /// What it is now, and one more for whoever asks next: no two get the same.
+    fn take_one(&self) -> u64;
+}
+
+impl Atomic for AtomicU64 {
+    #[inline]
+    fn load(&self) -> u64 {
+        self.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn store(&self, value: u64) {
+        self.store(value, Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn take_one(&self) -> u64 {
+        self.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 /// A counter with one writer.
 #[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
+pub(crate) struct Count<A = AtomicU64>(A);
 
-impl Count {
+impl<A: Atomic> Count<A> {
     /// Adds; only the thread that owns the slot may call it.
     pub(crate) fn add(&self, more: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+        self.0.store(self.0.load().wrapping_add(more));
     }
 
     /// Takes away; only the thread that owns the slot may call it.
     pub(crate) fn subtract(&self, less: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(less), Ordering::Relaxed);
+        self.0.store(self.0.load().saturating_sub(less));
     }
 
     /// What is counted now; any thread may call it.
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.load()
     }
 }
 

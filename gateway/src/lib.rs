@@ -1,6 +1,7 @@
 //! The data plane: a native reverse proxy with hot-swapped routing tables. It knows no artifact: it serves whatever
 //! table it is given, and could be used without the control plane.
 
+mod account;
 mod admin;
 mod counters;
 mod data_dir;

@@ -5,7 +5,7 @@
 //! of a route by the names of gateway and route.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -16,7 +16,8 @@ use vamp_routing::{
     Chain, CompiledGateway, CompiledRoute, CompiledTable, DecidedBy, Draws, Entry, Head, Level, LevelRef, Verdict,
 };
 
-use crate::counters::{Count, PerThread, RouteCounters, RouteSnapshot, RouteTotals, decided_index};
+use crate::account::Account;
+use crate::counters::{RouteCounters, RouteSnapshot, RouteTotals, decided_index};
 use crate::upstream::{Endpoint, Registry};
 
 /// A port on which requests come in.
@@ -78,19 +79,6 @@ pub(crate) struct RouteEndpoint {
     /// Its lookup in this route.
     pub(crate) lookup: Arc<str>,
 }
-
-/// The account of one split level: who is next, and who had how many. It lives as long as the level's shares do.
-#[derive(Debug)]
-struct Account {
-    ticket: Ticket,
-    since_unix_ms: u64,
-    delivered: PerThread<Box<[Count]>>,
-}
-
-/// The next ticket, on cache lines of its own: all threads draw from it.
-#[derive(Debug)]
-#[repr(align(128))]
-struct Ticket(AtomicU64);
 
 impl Serving {
     /// The table before the first one: it has no gateway.
@@ -336,32 +324,6 @@ impl RouteState {
     }
 }
 
-impl Account {
-    /// A new account at a random phase: if each began with the first ticket, frequent edits would starve the routes
-    /// whose turn comes late.
-    fn new(level: &Level, since_unix_ms: u64, threads: usize) -> Self {
-        let ticket = Ticket(AtomicU64::new(rand::random_range(0..level.period.max(1))));
-        Self { ticket, since_unix_ms, delivered: PerThread::new(threads) }
-    }
-
-    fn take(&self, level: &Level, thread: usize) -> u64 {
-        let ticket = self.ticket.0.fetch_add(1, Ordering::Relaxed);
-        let slot = self.delivered.slot(thread, || level.shares.iter().map(|_| Count::default()).collect());
-        if let Some(count) = slot.and_then(|slot| slot.get(level.pick(ticket))) {
-            count.add(1);
-        }
-        ticket
-    }
-
-    fn delivered(&self, shares: usize) -> Vec<u64> {
-        let mut sums = vec![0; shares];
-        for slot in self.delivered.used() {
-            slot.iter().zip(&mut sums).for_each(|(count, sum)| *sum += count.get());
-        }
-        sums
-    }
-}
-
 fn gateway_counts(gateway: &CompiledGateway, state: &GatewayState) -> GatewayCounts {
     let levels = gateway.levels().iter().zip(&state.accounts);
     let mut levels: Vec<_> = levels.map(|(level, account)| level_counts(gateway, level, account)).collect();
@@ -388,7 +350,7 @@ fn level_counts(gateway: &CompiledGateway, level: &Level, account: &Account) -> 
     LevelCounts {
         kind: if strength_of.is_some() { LevelKind::Strength } else { LevelKind::Weights },
         route: strength_of.map(|route| route.wire.name.clone()),
-        since_unix_ms: account.since_unix_ms,
+        since_unix_ms: account.since_unix_ms(),
         tickets: delivered.iter().sum(),
         shares: shares.collect(),
     }
@@ -417,7 +379,7 @@ struct Peek<'s> {
 
 impl Draws for Peek<'_> {
     fn draw(&mut self, at: LevelRef) -> u64 {
-        self.serving.account(at).map_or(0, |(_, account)| account.ticket.0.load(Ordering::Relaxed))
+        self.serving.account(at).map_or(0, |(_, account)| account.next())
     }
 
     fn is_up(&self, gateway: usize, route: usize, endpoint: Option<usize>) -> bool {
@@ -440,6 +402,9 @@ fn now_unix_ms() -> u64 {
 }
 
 #[cfg(test)]
+mod under_swaps;
+
+#[cfg(test)]
 mod tests {
     use vamp_routing::wire::{self, Endpoint, Gateway, Generation, Route, Sticky, Target};
     use vamp_routing::{PlainHead, wire::Share};
@@ -448,7 +413,7 @@ mod tests {
 
     const THREADS: usize = 2;
 
-    fn table(weights: &[u16], port: u16) -> CompiledTable {
+    pub(super) fn table(weights: &[u16], port: u16) -> CompiledTable {
         table_with(weights, port, |_| {})
     }
 
