@@ -137,7 +137,7 @@ impl Serving {
     pub(crate) fn decide<H: Head>(&self, thread: usize, entry: Entry, head: &H) -> Verdict {
         let verdict = self.table.route(entry, head, &mut Tickets { serving: self, thread });
         let chain = verdict.as_ref().ok().map(|decision| &decision.chain);
-        for hop in chain.map(Chain::hops).unwrap_or_default() {
+        for hop in chain.into_iter().flat_map(Chain::hops) {
             if let Some(route) = self.route(hop.gateway, hop.route) {
                 route.counters.decided(thread, hop.decided_by);
             }
@@ -175,8 +175,9 @@ impl Serving {
     }
 
     fn chain_labels(&self, chain: &Chain) -> Option<Arc<RouteLabels>> {
-        match chain.hops() {
-            [hop] => {
+        let mut hops = chain.hops();
+        match (hops.len(), hops.next()) {
+            (1, Some(hop)) => {
                 let cell = self.route(hop.gateway, hop.route)?.labels.get(decided_index(hop.decided_by))?;
                 Some(Arc::clone(cell.get_or_init(|| Arc::new(self.make_labels(chain)))))
             }

@@ -1,10 +1,10 @@
 //! What the connections of one thread share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
@@ -33,6 +33,21 @@ pub(crate) struct Worker {
     pub(crate) counters: Arc<ThreadCounters>,
     recorder: Arc<Recorder>,
     newest: RefCell<Newest>,
+    clock: Cell<Clock>,
+}
+
+/// The wall clock at one moment of the steady one, so that a request asks only one of them.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    at: Instant,
+    unix_ns: u64,
+}
+
+impl Clock {
+    fn now() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { at: Instant::now(), unix_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX) }
+    }
 }
 
 /// The newest table that this thread saw.
@@ -83,6 +98,7 @@ impl Worker {
             counters: shared.counters.get(thread).cloned().unwrap_or_default(),
             recorder: Arc::clone(&shared.recorder),
             newest: RefCell::new(Newest { cache, served }),
+            clock: Cell::new(Clock::now()),
         })
     }
 
@@ -107,10 +123,15 @@ impl Worker {
         self.recorder.push(self.thread, record);
     }
 
-    /// The wall clock, nanoseconds since 1970 (UTC).
-    #[expect(clippy::unused_self, reason = "the worker is where the engine gets its clock")]
-    pub(crate) fn unix_ns(&self) -> u64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    /// The wall clock at a moment not long ago, nanoseconds since 1970 (UTC).
+    pub(crate) fn unix_ns(&self, at: Instant) -> u64 {
+        let clock = self.clock.get();
+        let since = at.saturating_duration_since(clock.at);
+        clock.unix_ns.saturating_add(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Looks at the wall clock: it may have been set. Called about once a second.
+    pub(crate) fn set_clock(&self) {
+        self.clock.set(Clock::now());
     }
 }

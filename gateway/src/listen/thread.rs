@@ -194,6 +194,7 @@ async fn sweep(worker: Rc<Worker>) {
         ticks.tick().await;
         // Lets go of a table that was replaced, even if no request comes.
         drop(worker.serving());
+        worker.set_clock();
         worker.pools.sweep(Instant::now(), worker.limits.idle_upstream_timeout);
     }
 }

@@ -21,7 +21,7 @@ impl Answer {
     }
 
     /// Appends it to `out`; `persistent`: the connection stays open; `to_head`: it answers HEAD, which has no body.
-    pub(super) fn write(&self, persistent: bool, to_head: bool, request_id: &str, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, persistent: bool, to_head: bool, request_id: &[u8], out: &mut Vec<u8>) {
         // Writing to a vector does not fail.
         drop(write!(
             out,
@@ -31,7 +31,9 @@ impl Answer {
             self.text.len() + 1,
         ));
         if !request_id.is_empty() {
-            drop(write!(out, "X-Request-Id: {request_id}\r\n"));
+            out.extend_from_slice(b"X-Request-Id: ");
+            out.extend_from_slice(request_id);
+            out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(if persistent {
             b"Connection: keep-alive\r\n\r\n"
@@ -109,13 +111,13 @@ mod tests {
     fn an_answer_is_framed_and_says_whether_the_connection_stays() {
         let answer = Answer { status: 404, text: "no: yes".to_owned() };
         let mut out = Vec::new();
-        answer.write(false, false, "id1", &mut out);
+        answer.write(false, false, b"id1", &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 8\r\nCache-Control: no-store\r\nX-Request-Id: id1\r\nConnection: close\r\n\r\nno: yes\n"
         );
         let mut out = Vec::new();
-        answer.write(true, true, "", &mut out);
+        answer.write(true, true, b"", &mut out);
         assert!(out.ends_with(b"Connection: keep-alive\r\n\r\n"));
     }
 }

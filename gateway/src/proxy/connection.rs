@@ -183,14 +183,14 @@ impl<C: ClientStream> Connection<C> {
     }
 
     fn answered(&mut self, exchange: &mut Exchange, upstream: upstream::Connection) -> Next {
+        self.free_since = Instant::now();
         let sent_whole = exchange.upload.complete && !exchange.upload.broken && exchange.upload.backlog.is_empty();
         if sent_whole
             && exchange.download.keeps_upstream
             && let Some(lease) = &exchange.lease
         {
-            lease.give_back(&self.worker, upstream);
+            lease.give_back(&self.worker, upstream, self.free_since);
         }
-        self.free_since = Instant::now();
         exchange.finish(Reason::Completed, self.free_since);
         match (exchange.download.keeps_client, sent_whole && self.saved.is_empty()) {
             (true, _) => Next::Listen,
@@ -291,7 +291,7 @@ impl<C: ClientStream> Connection<C> {
         let serving = self.worker.serving();
         let mut record = blank_record(&self.worker, &serving, arrival);
         let mut bytes = Vec::new();
-        answer.write(false, false, "", &mut bytes);
+        answer.write(false, false, b"", &mut bytes);
         record.status = answer.status;
         record.bytes_out = bytes.len() as u64;
         let taken = self.send_whole(bytes).await;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use vamp_record::{Reason, Record, Text};
+use vamp_record::{Reason, Record, Texts};
 use vamp_routing::wire::Sticky;
 use vamp_routing::{CookiePlan, Decision, Head, Refusal, cookie};
 
@@ -210,11 +210,8 @@ impl Exchange {
         let blank = blank_record(&worker, &serving, arrival);
         let record = Record {
             client: SocketAddr::new(client, arrival.peer.port()),
-            method: Text::bounded(head.method, Text::METHOD_BYTES_MAX),
-            host: Text::bounded(head.host.unwrap_or_default(), Text::HOST_BYTES_MAX),
-            path: Text::bounded(head.path(), Text::PATH_BYTES_MAX),
+            texts: Texts::new(head.method, head.host.unwrap_or_default(), head.path(), request_id),
             http_minor: head.minor,
-            request_id: Text::bounded(request_id, Text::REQUEST_ID_BYTES_MAX),
             ..blank
         };
         Self {
@@ -288,8 +285,8 @@ impl Exchange {
     }
 
     /// The request's id.
-    pub(super) fn request_id(&self) -> &str {
-        self.record.as_ref().map_or("", |record| record.request_id.kept.as_str())
+    pub(super) fn request_id(&self) -> &[u8] {
+        self.record.as_ref().map(|record| record.texts.request_id()).unwrap_or_default()
     }
 
     /// Notes which endpoint is asked.
@@ -371,11 +368,12 @@ impl Exchange {
         let mut lines = Vec::new();
         let Some(decision) = &self.decision else { return lines };
         let hops = decision.chain.hops();
-        for (index, hop) in hops.iter().enumerate() {
+        let count = hops.len();
+        for (index, hop) in hops.enumerate() {
             let Some(gateway) = self.serving.table.gateways().get(hop.gateway) else { continue };
             let Some(name) = &gateway.cookie else { continue };
             // Only the last gateway of a chain has endpoints.
-            let endpoint = (gateway.wire.sticky == Sticky::Instance && index + 1 == hops.len())
+            let endpoint = (gateway.wire.sticky == Sticky::Instance && index + 1 == count)
                 .then(|| self.lease.as_ref().map(|lease| lease.index))
                 .flatten();
             // A cookie that names an endpoint which was passed by is replaced.
@@ -404,7 +402,7 @@ pub(super) fn blank_record(worker: &Worker, serving: &Serving, arrival: Arrival)
     let took = arrival.heard.saturating_duration_since(arrival.began);
     let head_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     Record {
-        started_unix_ns: worker.unix_ns().saturating_sub(head_ns),
+        started_unix_ns: worker.unix_ns(arrival.heard).saturating_sub(head_ns),
         labels: serving.labels(Place::Nowhere),
         epoch: generation.epoch,
         revision: generation.revision,
@@ -412,13 +410,10 @@ pub(super) fn blank_record(worker: &Worker, serving: &Serving, arrival: Arrival)
         status: 0,
         upstream_status: 0,
         client: SocketAddr::new(arrival.peer.ip().to_canonical(), arrival.peer.port()),
-        method: Text::default(),
-        host: Text::default(),
-        path: Text::default(),
+        texts: Texts::default(),
         http_minor: 1,
         endpoint: None,
         endpoint_lookup: None,
-        request_id: Text::default(),
         retries: 0,
         bytes_in: 0,
         bytes_out: 0,

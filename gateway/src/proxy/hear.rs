@@ -152,18 +152,25 @@ impl<C: ClientStream> Connection<C> {
         };
         let body_start = Scratch::START + head.bytes;
         let mut slot = spare_slot();
-        let exchange = slot.insert(self.admit(&head, &fresh_id, arrival, out));
+        let exchange = self.admit(&mut slot, &head, &fresh_id, arrival, out);
         self.take_body(scratch, exchange, body_start, end, context);
         Some(Heard::Request(slot))
     }
 
     /// Decides where the request goes and writes the head that goes there.
-    fn admit(&mut self, head: &RequestHead<'_, '_>, fresh_id: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> Exchange {
+    fn admit<'s>(
+        &mut self,
+        slot: &'s mut Slot,
+        head: &RequestHead<'_, '_>,
+        fresh_id: &[u8],
+        arrival: Arrival,
+        out: &mut Vec<u8>,
+    ) -> &'s mut Exchange {
         // The one place where a request gets its table.
         let serving = self.worker.serving();
         let client = client_address(self.peer.ip(), &self.worker.trusted_proxies, head);
         let id = head.request_id().unwrap_or(fresh_id);
-        let mut exchange = Exchange::new(Rc::clone(&self.worker), serving, head, client, arrival, id);
+        let exchange = slot.insert(Exchange::new(Rc::clone(&self.worker), serving, head, client, arrival, id));
         let routed = RoutedHead { head, source: client };
         let verdict = match exchange.serving.entry(self.listener.id()) {
             Some(entry) => self.worker.decide(&exchange.serving, entry, &routed),

@@ -12,16 +12,28 @@ pub(super) struct Timer {
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends: at or before the deadline that counts.
     armed_for: Instant,
+    /// Whether `sleep` knows whom to wake.
+    waits: bool,
 }
 
 impl Timer {
     /// A timer that is first looked at before this deadline.
     pub(super) fn new(deadline: Instant) -> Self {
-        Self { sleep: Box::pin(tokio::time::sleep_until(deadline.into())), armed_for: deadline }
+        Self { sleep: Box::pin(tokio::time::sleep_until(deadline.into())), armed_for: deadline, waits: false }
     }
 
     /// Whether the deadline has come; if not, the task is woken then (or earlier, to ask again).
+    ///
+    /// All calls are of one task: who is to be woken is told once for each time that it is armed.
+    #[inline]
     pub(super) fn is_over(&mut self, context: &mut Context<'_>, deadline: Instant) -> bool {
+        if self.waits && deadline >= self.armed_for && !self.sleep.is_elapsed() {
+            return false;
+        }
+        self.look(context, deadline)
+    }
+
+    fn look(&mut self, context: &mut Context<'_>, deadline: Instant) -> bool {
         if deadline < self.armed_for {
             self.arm(deadline);
         }
@@ -31,12 +43,14 @@ impl Timer {
             }
             self.arm(deadline);
         }
+        self.waits = true;
         false
     }
 
     fn arm(&mut self, deadline: Instant) {
         self.sleep.as_mut().reset(deadline.into());
         self.armed_for = deadline;
+        self.waits = false;
     }
 }
 

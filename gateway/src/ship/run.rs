@@ -166,16 +166,18 @@ impl Driver {
     }
 }
 
+/// Bytes of a document with its action line, nearly always: room for it is made once.
+const USUAL_DOCUMENT_BYTES: usize = 1_024;
+
 /// The documents of records numbered from `first`.
 fn write(documents: &Documents, chunks: &[Vec<Record>], first: u64) -> Vec<Document> {
-    let mut lines = Vec::new();
-    let mut ends = Vec::new();
+    let records = chunks.iter().map(Vec::len).sum();
+    let mut lines = Vec::with_capacity(records * USUAL_DOCUMENT_BYTES);
+    let mut ends = Vec::with_capacity(records);
+    let mut writer = documents.writer();
     for (sequence, record) in (first..).zip(chunks.iter().flatten()) {
-        let start = lines.len();
-        match documents.write(record, sequence, &mut lines) {
-            Ok(()) => ends.push(lines.len()),
-            Err(_) => lines.truncate(start),
-        }
+        writer.write(record, sequence, &mut lines);
+        ends.push(lines.len());
     }
     let mut rest = Bytes::from(lines);
     let mut start = 0;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vamp_record::document::Documents;
-use vamp_record::{ElasticClient, Record, RouteLabels, Text};
+use vamp_record::{ElasticClient, Record, RouteLabels, Texts};
 
 use super::{Recorder, ShipCounts, ShipSettings, run, testing};
 
@@ -158,12 +158,9 @@ fn record() -> Record {
             route_lookup: "lookup-web".into(),
             decided_by: "weight",
         }),
-        method: Text::bounded(b"GET", Text::METHOD_BYTES_MAX),
-        host: Text::bounded(b"shop.example", Text::HOST_BYTES_MAX),
-        path: Text::bounded(b"/a\"b\\c\xff\n", Text::PATH_BYTES_MAX),
+        texts: Texts::new(b"GET", b"shop.example", b"/a\"b\\c\xff\n", b"id"),
         endpoint: Some("127.0.0.1:8081".into()),
         endpoint_lookup: Some("lookup-instance".into()),
-        request_id: Text::bounded(b"id", Text::REQUEST_ID_BYTES_MAX),
         bytes_out: 100,
         upstream_us: Some(1_000),
         duration_us: 2_000,

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use vamp_record::{Reason, Record, RouteLabels, Text};
+use vamp_record::{Reason, Record, RouteLabels, Texts};
 
 /// A record that holds `number`, in its start.
 pub(super) fn record(number: u64) -> Record {
@@ -16,13 +16,10 @@ pub(super) fn record(number: u64) -> Record {
         status: 200,
         upstream_status: 200,
         client: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
-        method: Text::default(),
-        host: Text::default(),
-        path: Text::default(),
+        texts: Texts::default(),
         http_minor: 1,
         endpoint: None,
         endpoint_lookup: None,
-        request_id: Text::default(),
         retries: 0,
         bytes_in: 0,
         bytes_out: 0,

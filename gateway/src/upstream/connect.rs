@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -66,13 +65,8 @@ impl Connection {
 
     /// Whether it is open and nothing came that nobody asked for. Costs no system call unless something came.
     pub(super) fn is_quiet(&self) -> bool {
-        match self.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => true,
-            // Readiness may be left over from the read before: only a read can tell.
-            Poll::Ready(_) => {
-                matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
-            }
-        }
+        // Asks the kernel only where the runtime knows of something, which may be left over from the read before.
+        matches!(self.stream.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 
@@ -113,8 +107,8 @@ impl Lease {
     }
 
     /// Keeps a connection for a later request: one on which the answer ended and that both sides leave open.
-    pub(crate) fn give_back(&self, worker: &Worker, connection: Connection) {
-        worker.pools.put(&self.endpoint, connection, Instant::now());
+    pub(crate) fn give_back(&self, worker: &Worker, connection: Connection, now: std::time::Instant) {
+        worker.pools.put(&self.endpoint, connection, now.into());
     }
 
     /// Tries the addresses in turn. Each has its part of the time, so that one that does not answer leaves some for

@@ -20,13 +20,24 @@ pub struct RouteLabels {
     pub decided_by: &'static str,
 }
 
-/// A bounded text out of a request: never longer than its limit, and it says when it was cut.
+/// The texts of one request as it sent them, in one allocation: each request makes one, so that what is done here is
+/// paid by all. They are made fit to be read only when they are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Text {
+pub struct Texts {
+    bytes: Box<[u8]>,
+    /// Where method, host and path end; the request id is the rest.
+    ends: [u16; 3],
+    /// Which of the four had more than is kept, a bit each.
+    cut: u8,
+}
+
+/// A bounded text, as it is shown: never longer than its limit, and it says when it was cut.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Text {
     /// What was kept, as UTF-8 (other bytes escaped as `\xNN`).
-    pub kept: String,
+    pub(crate) kept: String,
     /// Whether there was more.
-    pub cut: bool,
+    pub(crate) cut: bool,
 }
 
 /// What one answered request leaves behind.
@@ -48,20 +59,14 @@ pub struct Record {
     pub upstream_status: u16,
     /// Client address after the trusted-proxy rules, port of the peer.
     pub client: SocketAddr,
-    /// Method.
-    pub method: Text,
-    /// Host as decided on.
-    pub host: Text,
-    /// Path without query.
-    pub path: Text,
+    /// Method, host as decided on, path without query, and the request id sent upstream.
+    pub texts: Texts,
     /// Minor HTTP version of the client: 0 or 1.
     pub http_minor: u8,
     /// Address of the endpoint that answered, if one did.
     pub endpoint: Option<Arc<str>>,
     /// Lookup of the endpoint.
     pub endpoint_lookup: Option<Arc<str>>,
-    /// The request id sent upstream.
-    pub request_id: Text,
     /// Tries after the first.
     pub retries: u8,
     /// Body bytes from the client.
@@ -78,27 +83,80 @@ pub struct Record {
     pub duration_us: u64,
 }
 
-impl Text {
-    /// LIMIT: of a method. The longest registered one has 17 bytes.
+impl Texts {
+    /// LIMIT: bytes of a method. The longest registered one has 17.
     pub const METHOD_BYTES_MAX: usize = 32;
-    /// LIMIT: of a host. A DNS name has up to 253 bytes, a port 6 more.
+    /// LIMIT: bytes of a host. A DNS name has up to 253, a port 6 more.
     pub const HOST_BYTES_MAX: usize = 260;
-    /// LIMIT: of a path. Old log lines were cut at 1,024 bytes in sum; longer keywords cost an index more than they tell.
+    /// LIMIT: bytes of a path. Old log lines were cut at 1,024 in sum; longer keywords cost an index more than they tell.
     pub const PATH_BYTES_MAX: usize = 1024;
-    /// LIMIT: of a request id. A UUID has 36 bytes, a W3C trace parent 55.
+    /// LIMIT: bytes of a request id. A UUID has 36, a W3C trace parent 55.
     pub const REQUEST_ID_BYTES_MAX: usize = 128;
 
+    /// Keeps the start of each.
+    pub fn new(method: &[u8], host: &[u8], path: &[u8], request_id: &[u8]) -> Self {
+        let mut cut = 0;
+        let mut part = |bit: u8, text: &'_ [u8], limit_bytes: usize| {
+            cut |= u8::from(text.len() > limit_bytes) << bit;
+            text.len().min(limit_bytes)
+        };
+        let lengths = [
+            part(0, method, Self::METHOD_BYTES_MAX),
+            part(1, host, Self::HOST_BYTES_MAX),
+            part(2, path, Self::PATH_BYTES_MAX),
+            part(3, request_id, Self::REQUEST_ID_BYTES_MAX),
+        ];
+        let mut bytes = Vec::with_capacity(lengths.iter().sum());
+        let mut ends = [0; 4];
+        for ((text, length), end) in [method, host, path, request_id].into_iter().zip(lengths).zip(&mut ends) {
+            bytes.extend_from_slice(text.get(..length).unwrap_or_default());
+            // The limits add up to less than 64 KiB.
+            *end = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        }
+        let [method, host, path, _] = ends;
+        Self { bytes: bytes.into_boxed_slice(), ends: [method, host, path], cut }
+    }
+
+    /// The method.
+    pub fn method(&self) -> &[u8] {
+        self.part(0, self.ends[0])
+    }
+
+    /// The host as decided on.
+    pub fn host(&self) -> &[u8] {
+        self.part(self.ends[0], self.ends[1])
+    }
+
+    /// The path without query.
+    pub fn path(&self) -> &[u8] {
+        self.part(self.ends[1], self.ends[2])
+    }
+
+    /// The request id sent upstream.
+    pub fn request_id(&self) -> &[u8] {
+        self.bytes.get(usize::from(self.ends[2])..).unwrap_or_default()
+    }
+
+    fn part(&self, start: u16, end: u16) -> &[u8] {
+        self.bytes.get(usize::from(start)..usize::from(end)).unwrap_or_default()
+    }
+
+    /// Name, text and limit of each, and whether it had more.
+    pub(crate) fn named(&self) -> [(&'static str, &[u8], usize, bool); 4] {
+        let cut = |bit: u8| self.cut & (1 << bit) != 0;
+        [
+            ("method", self.method(), Self::METHOD_BYTES_MAX, cut(0)),
+            ("host", self.host(), Self::HOST_BYTES_MAX, cut(1)),
+            ("path", self.path(), Self::PATH_BYTES_MAX, cut(2)),
+            ("request_id", self.request_id(), Self::REQUEST_ID_BYTES_MAX, cut(3)),
+        ]
+    }
+}
+
+impl Text {
     /// Keeps what fits into `limit_bytes` of text. Bytes that are not UTF-8 and control characters become `\xNN`, so
     /// that no reader's terminal or parser is driven by a client.
-    pub fn bounded(bytes: &[u8], limit_bytes: usize) -> Self {
-        // The common case by far: one copy.
-        if bytes.len() <= limit_bytes
-            // Without an early end, so that it is done many bytes at once.
-            && bytes.iter().fold(true, |plain, byte| plain & (byte.wrapping_sub(b' ') <= b'~' - b' '))
-            && let Ok(plain) = std::str::from_utf8(bytes)
-        {
-            return Self { kept: plain.to_owned(), cut: false };
-        }
+    pub(crate) fn bounded(bytes: &[u8], limit_bytes: usize) -> Self {
         let mut text = Self::default();
         for chunk in bytes.utf8_chunks() {
             let whole = chunk.valid().chars().all(|character| text.push(character, limit_bytes))
@@ -153,6 +211,30 @@ mod tests {
     fn plain_text_is_kept_whole() {
         check(b"/shop?", 6, "/shop?", false);
         check("/größe".as_bytes(), 100, "/größe", false);
+    }
+
+    #[test]
+    fn the_texts_of_a_request_are_kept_up_to_their_limits() {
+        let long = [b'x'; 2_000];
+        let texts = Texts::new(b"GET", b"", &long, b"id");
+        assert_eq!((texts.method(), texts.host(), texts.request_id()), (&b"GET"[..], &b""[..], &b"id"[..]));
+        assert_eq!(texts.path(), &long[..Texts::PATH_BYTES_MAX]);
+        assert_eq!(
+            texts.named().map(|(name, _, _, cut)| (name, cut)),
+            [("method", false), ("host", false), ("path", true), ("request_id", false)]
+        );
+        assert_eq!(Texts::default(), Texts::new(b"", b"", b"", b""));
+    }
+
+    #[test]
+    fn a_character_that_the_limit_of_the_texts_cuts_is_not_shown_as_broken() {
+        for more in 0..4 {
+            let host = format!("{}{}", "x".repeat(Texts::HOST_BYTES_MAX - more), "\u{1f600}");
+            let texts = Texts::new(b"", host.as_bytes(), b"", b"");
+            let shown = Text::bounded(texts.host(), Texts::HOST_BYTES_MAX);
+            let wanted = Text::bounded(host.as_bytes(), Texts::HOST_BYTES_MAX);
+            assert_eq!((shown.kept, shown.cut || texts.named()[1].3), (wanted.kept, true), "{more}");
+        }
     }
 
     #[test]

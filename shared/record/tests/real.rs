@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use vamp_record::client::{ElasticError, ItemOutcome};
 use vamp_record::document::Documents;
-use vamp_record::{ElasticClient, Reason, Record, RouteLabels, Text, template};
+use vamp_record::{ElasticClient, Reason, Record, RouteLabels, Texts, template};
 
 const GATEWAY: &str = "93a45182d84bf6fc0c3c23c33a9501c7d74be2bb";
 const STABLE: &str = "62a11db802baf59987a3ece9e10d8754eca16a09";
@@ -55,13 +55,10 @@ fn record(route_lookup: &str, status: u16, duration_ms: u64) -> Record {
         status,
         upstream_status: status,
         client: SocketAddr::from(([10, 0, 0, 1], 4711)),
-        method: Text::bounded(b"GET", Text::METHOD_BYTES_MAX),
-        host: Text::bounded(b"shop.example", Text::HOST_BYTES_MAX),
-        path: Text::bounded(b"/cart", Text::PATH_BYTES_MAX),
+        texts: Texts::new(b"GET", b"shop.example", b"/cart", b"id"),
         http_minor: 1,
         endpoint: Some("127.0.0.1:8081".into()),
         endpoint_lookup: Some("f52646a39457170e02fb276840a696267e0815eb".into()),
-        request_id: Text::bounded(b"id", Text::REQUEST_ID_BYTES_MAX),
         retries: 0,
         bytes_in: 0,
         bytes_out: 1_234,
@@ -76,7 +73,7 @@ async fn store(client: &ElasticClient, namespace: &str, records: &[Record]) -> V
     let documents = Documents::new(namespace, "gw-1", "boot-1");
     let mut body = Vec::new();
     for (sequence, record) in records.iter().enumerate() {
-        documents.write(record, u64::try_from(sequence).unwrap(), &mut body).unwrap();
+        documents.writer().write(record, u64::try_from(sequence).unwrap(), &mut body);
     }
     let outcomes = client.bulk(body, records.len()).await.unwrap();
     client.refresh(&index(namespace)).await.unwrap();
@@ -218,7 +215,7 @@ async fn all_hits_are_counted_above_ten_thousand() {
         let documents = Documents::new(&namespace, "gw-1", "boot-1");
         for batch in 0..11_u64 {
             let mut body = Vec::new();
-            (0..1_000).for_each(|number| documents.write(&one, batch * 1_000 + number, &mut body).unwrap());
+            (0..1_000).for_each(|number| documents.writer().write(&one, batch * 1_000 + number, &mut body));
             client.bulk(body, 1_000).await.unwrap();
         }
         client.refresh(&index(&namespace)).await.unwrap();

@@ -118,23 +118,65 @@ pub struct Hop {
 /// The gateways that one request passed, first to last; never empty in a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Chain {
-    hops: [Hop; Self::MAX],
-    length: usize,
+    hops: [Packed; Self::MAX],
+    length: u8,
 }
 
 impl Chain {
     /// LIMIT: gateways that one request may pass; compile refuses longer chains.
     pub const MAX: usize = 8;
 
+    /// A chain before its first hop.
+    fn new() -> Self {
+        let nowhere =
+            Packed { gateway: 0, route: 0, instance: 0, decided_by: DecidedBy::OnlyRoute, cookie: CookiePlan::None };
+        Self { hops: [nowhere; Self::MAX], length: 0 }
+    }
+
+    /// Adds a hop, if there is room.
+    fn push(&mut self, hop: &Hop) -> Option<()> {
+        *self.hops.get_mut(usize::from(self.length))? = Packed::of(hop);
+        self.length += 1;
+        Some(())
+    }
+
     /// The hops, first to last.
-    pub fn hops(&self) -> &[Hop] {
-        self.hops.get(..self.length).unwrap_or_default()
+    pub fn hops(&self) -> impl ExactSizeIterator<Item = Hop> {
+        self.hops.iter().take(self.length.into()).map(|hop| hop.hop())
     }
 
     /// The hop whose route has the endpoints.
     #[expect(clippy::indexing_slicing, reason = "a chain begins with one hop and holds at most `MAX`")]
-    pub fn last(&self) -> &Hop {
-        &self.hops[self.length - 1]
+    pub fn last(&self) -> Hop {
+        self.hops[usize::from(self.length) - 1].hop()
+    }
+}
+
+/// A hop as a chain holds it: every decision carries room for the longest chain, so it is small. No table has 2³²
+/// gateways, routes or endpoints.
+#[derive(Debug, Clone, Copy)]
+struct Packed {
+    gateway: u32,
+    route: u32,
+    /// One more than the index; 0 for none.
+    instance: u32,
+    decided_by: DecidedBy,
+    cookie: CookiePlan,
+}
+
+impl Packed {
+    fn of(hop: &Hop) -> Self {
+        let pack = |index| u32::try_from(index).unwrap_or(u32::MAX);
+        let instance = hop.instance.map_or(0, |index| pack(index + 1));
+        let Hop { gateway, route, decided_by, cookie, .. } = *hop;
+        Self { gateway: pack(gateway), route: pack(route), instance, decided_by, cookie }
+    }
+
+    fn hop(self) -> Hop {
+        let index = |packed| usize::try_from(packed).unwrap_or(usize::MAX);
+        let Self { gateway, route, instance, decided_by, cookie } = self;
+        let instance = instance.checked_sub(1).map(index);
+        Hop { gateway: index(gateway), route: index(route), decided_by, cookie, instance }
     }
 }
 

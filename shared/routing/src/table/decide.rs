@@ -90,16 +90,15 @@ pub(super) fn decide<H: Head, D: Draws, O: Observer>(
         }
     };
     let mut path: Option<String> = None;
-    let nowhere =
-        Hop { gateway: at, route: 0, decided_by: DecidedBy::OnlyRoute, cookie: CookiePlan::None, instance: None };
-    let mut chain = Chain { hops: [nowhere; Chain::MAX], length: 0 };
-    for place in &mut chain.hops {
+    let mut chain = Chain::new();
+    for _ in 0..Chain::MAX {
         let gateway = table.gateways.get(at).ok_or(Refusal::UnknownHost)?;
         observer.see(Step::Enter { gateway: at });
         let hop = Turn { index: at, gateway, draws, observer }.hop(&Onward { head, path: path.as_deref() })?;
         rewrite(gateway, &hop, head, &mut path, observer);
-        *place = hop;
-        chain.length += 1;
+        if chain.push(&hop).is_none() {
+            break;
+        }
         match table.link(at, hop.route) {
             Some(next) => at = next,
             None => return Ok(Decision { chain, rewritten_path: path }),

@@ -6,7 +6,7 @@ use vamp_routing::{CompiledTable, CookiePlan, DecidedBy, Hop, Refusal, Verdict};
 pub(super) fn verdict(table: &CompiledTable, verdict: &Verdict) -> String {
     match verdict {
         Ok(decision) => {
-            let hops: Vec<_> = decision.chain.hops().iter().map(|one| hop(table, one)).collect();
+            let hops: Vec<_> = decision.chain.hops().map(|one| hop(table, &one)).collect();
             let path = decision.rewritten_path.as_ref().map(|path| format!(", path {path}"));
             hops.join(" → ") + &path.unwrap_or_default()
         }
