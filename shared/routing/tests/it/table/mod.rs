@@ -2,6 +2,7 @@
 
 mod golden;
 mod hostile;
+mod mixes;
 mod scale;
 mod second;
 mod words;

@@ -11,7 +11,7 @@ use super::{Tickets, endpoint, gateway, route, table, words};
 
 /// A condition that this file understands by itself.
 #[derive(Debug, Clone)]
-enum Condition {
+pub(super) enum Condition {
     Under(&'static str),
     Has(&'static str),
     Not(Box<Self>),
@@ -43,24 +43,43 @@ impl Condition {
 
 /// A route, with its conditions as this file understands them.
 #[derive(Debug, Clone)]
-struct Sketch {
-    weight: u16,
-    condition: Option<(Condition, u16)>,
+pub(super) struct Sketch {
+    pub(super) weight: u16,
+    pub(super) condition: Option<(Condition, u16)>,
     rewrites: Vec<(&'static str, Condition)>,
     endpoints: u16,
     /// How many gateways further down it leads; 0 to its endpoints.
     link: usize,
 }
 
+/// Gateways, each leading to later ones only.
 #[derive(Debug, Clone)]
-struct World {
-    gateways: Vec<(Sticky, Vec<Sketch>)>,
+pub(super) struct World {
+    pub(super) gateways: Vec<(Sticky, Vec<Sketch>)>,
+    pub(super) down: Vec<String>,
+    seed: u64,
+}
+
+/// What a cookie names: gateway, route, endpoint; what is not there is gone.
+pub(super) type Named = (usize, usize, Option<u16>);
+
+/// One request.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
     path: &'static str,
     headers: Vec<&'static str>,
-    /// Gateway, route, endpoint; what is not there is gone.
-    cookies: Vec<(usize, usize, Option<u16>)>,
-    down: Vec<String>,
-    seed: u64,
+    pub(super) cookies: Vec<Named>,
+}
+
+impl Asked {
+    pub(super) fn head(&self) -> PlainHead {
+        let mut fields: Vec<_> = self.headers.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+        for (gateway, route, endpoint) in &self.cookies {
+            let instance = endpoint.map(|endpoint| format!(".e-{endpoint}")).unwrap_or_default();
+            fields.push(("Cookie".to_owned(), format!("a=b; vamp_g-g{gateway}=r-r{route}{instance}")));
+        }
+        PlainHead { target: format!("{}?q=1", self.path), fields, ..PlainHead::default() }
+    }
 }
 
 impl World {
@@ -69,7 +88,7 @@ impl World {
         (route.link > 0 && to < self.gateways.len()).then_some(to)
     }
 
-    fn publish(&self) -> Vec<Gateway> {
+    pub(super) fn publish(&self) -> Vec<Gateway> {
         let publish = |(index, (sticky, routes)): (usize, &(Sticky, Vec<Sketch>))| {
             let routes = routes.iter().enumerate().map(|(number, sketch)| self.publish_route(index, number, sketch));
             Gateway { sticky: *sticky, ..gateway(&format!("g{index}"), routes.collect()) }
@@ -94,21 +113,13 @@ impl World {
         }
     }
 
-    fn head(&self) -> PlainHead {
-        let mut fields: Vec<_> = self.headers.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
-        for (gateway, route, endpoint) in &self.cookies {
-            let instance = endpoint.map(|endpoint| format!(".e-{endpoint}")).unwrap_or_default();
-            fields.push(("Cookie".to_owned(), format!("a=b; vamp_g-g{gateway}=r-r{route}{instance}")));
-        }
-        PlainHead { target: format!("{}?q=1", self.path), fields, ..PlainHead::default() }
-    }
-
     fn ticket(&self, level: &str) -> u64 {
         let fold = |hash: u64, byte: u8| hash.wrapping_mul(31).wrapping_add(u64::from(byte));
         level.bytes().fold(self.seed, fold) % 150
     }
 
-    fn levels(&self) -> HashMap<String, u64> {
+    /// The next ticket of each level: any.
+    pub(super) fn levels(&self) -> HashMap<String, u64> {
         let mut names = Vec::new();
         for (index, (_, routes)) in self.gateways.iter().enumerate() {
             names.push(format!("g{index}"));
@@ -119,14 +130,34 @@ impl World {
 }
 
 /// The decision by the rules.
-struct Second<'world> {
+pub(super) struct Second<'world> {
     world: &'world World,
+    asked: &'world Asked,
     path: String,
-    asked: Vec<String>,
+    /// The next ticket of each level.
+    pub(super) next: HashMap<String, u64>,
+    /// The levels that gave one, in order.
+    pub(super) drawn: Vec<String>,
+    /// The side on which each fell.
+    pub(super) fell: Vec<usize>,
 }
 
-impl Second<'_> {
-    fn decide(&mut self) -> String {
+impl<'world> Second<'world> {
+    pub(super) fn new(world: &'world World, asked: &'world Asked, next: HashMap<String, u64>) -> Self {
+        Self { world, asked, path: asked.path.to_owned(), next, drawn: Vec::new(), fell: Vec::new() }
+    }
+
+    fn draw(&mut self, level: String, shares: &[u16]) -> usize {
+        let next = self.next.entry(level.clone()).or_default();
+        let ticket = *next;
+        *next += 1;
+        let side = turn(shares, ticket);
+        self.drawn.push(level);
+        self.fell.push(side);
+        side
+    }
+
+    pub(super) fn decide(&mut self) -> String {
         let mut at = 0;
         let mut hops = Vec::new();
         loop {
@@ -134,7 +165,7 @@ impl Second<'_> {
             hops.push(hop);
             let sketch = &self.world.gateways[at].1[route];
             for (template, condition) in &sketch.rewrites {
-                if condition.holds(&self.path, &self.world.headers) {
+                if condition.holds(&self.path, &self.asked.headers) {
                     self.path = template.replace("%[path]", &self.path);
                 }
             }
@@ -143,7 +174,7 @@ impl Second<'_> {
                 None => break,
             }
         }
-        let rewritten = if self.path == self.world.path { String::new() } else { format!(", path {}", self.path) };
+        let rewritten = if self.path == self.asked.path { String::new() } else { format!(", path {}", self.path) };
         hops.join(" → ") + &rewritten
     }
 
@@ -164,7 +195,7 @@ impl Second<'_> {
             if instance.is_none() && has_instances(route) { ", cookie set" } else { ", cookie kept" }
         };
         let matching = routes.iter().position(|route| {
-            route.condition.as_ref().is_some_and(|(condition, _)| condition.holds(&self.path, &self.world.headers))
+            route.condition.as_ref().is_some_and(|(condition, _)| condition.holds(&self.path, &self.asked.headers))
         });
         if let Some(number) = matching {
             match (routes[number].condition.as_ref()?.1, cookie) {
@@ -186,10 +217,7 @@ impl Second<'_> {
                 }
                 (_, Some(_)) => {}
                 (strength, None) => {
-                    let level = format!("g{at}/r{number}");
-                    let ticket = self.world.ticket(&level);
-                    self.asked.push(level);
-                    if turn(&[strength, 10_000 - strength], ticket) == 0 {
+                    if self.draw(format!("g{at}/r{number}"), &[strength, 10_000 - strength]) == 0 {
                         return says(number, None, "condition", ", cookie set");
                     }
                 }
@@ -205,10 +233,8 @@ impl Second<'_> {
             0 => None,
             1 => says(weights.iter().position(|weight| *weight > 0)?, None, "only_route", ", cookie set"),
             _ => {
-                let level = format!("g{at}");
-                let ticket = self.world.ticket(&level);
-                self.asked.push(level);
-                says(turn(&weights, ticket), None, "weight", ", cookie set")
+                let route = self.draw(format!("g{at}"), &weights);
+                says(route, None, "weight", ", cookie set")
             }
         }
     }
@@ -228,7 +254,7 @@ impl Second<'_> {
             };
             Some((*route, instance.filter(|endpoint| *sticky == Sticky::Instance && is_live(endpoint))))
         };
-        self.world.cookies.iter().find_map(named)
+        self.asked.cookies.iter().find_map(named)
     }
 }
 
@@ -302,25 +328,24 @@ fn routes() -> impl Strategy<Value = Vec<Sketch>> {
     })
 }
 
-fn world() -> impl Strategy<Value = World> {
+pub(super) fn asked() -> impl Strategy<Value = Asked> {
+    (
+        prop_oneof![Just("/"), Just("/a"), Just("/a/b"), Just("/ab")],
+        proptest::sample::subsequence(vec!["x-one", "x-two"], 0..=2),
+        proptest::collection::vec((0..3_usize, 0..5_usize, proptest::option::of(0..3_u16)), 0..4),
+    )
+        .prop_map(|(path, headers, cookies)| Asked { path, headers, cookies })
+}
+
+pub(super) fn world() -> impl Strategy<Value = World> {
     let sticky = prop_oneof![Just(Sticky::None), Just(Sticky::Route), Just(Sticky::Instance)];
     let down = prop_oneof![Just("g0/r0"), Just("g0/r1"), Just("g0/r0/0"), Just("g1/r0"), Just("g0/r1/1")];
     (
         proptest::collection::vec((sticky, routes()), 1..4),
-        prop_oneof![Just("/"), Just("/a"), Just("/a/b"), Just("/ab")],
-        proptest::sample::subsequence(vec!["x-one", "x-two"], 0..=2),
-        proptest::collection::vec((0..3_usize, 0..5_usize, proptest::option::of(0..3_u16)), 0..4),
         proptest::collection::vec(down.prop_map(str::to_owned), 0..2),
         any::<u64>(),
     )
-        .prop_map(|(gateways, path, headers, cookies, down, seed)| World {
-            gateways,
-            path,
-            headers,
-            cookies,
-            down,
-            seed,
-        })
+        .prop_map(|(gateways, down, seed)| World { gateways, down, seed })
 }
 
 /// What `explain` says beside its rules, from the verdict.
@@ -343,23 +368,23 @@ fn check_explanation(explanation: &Explanation, verdict: &str) -> Result<(), Tes
 
 proptest! {
     #[test]
-    fn both_implementations_and_explain_say_the_same(world in world()) {
+    fn both_implementations_and_explain_say_the_same(world in world(), asked in asked()) {
         let compiled = CompiledTable::compile(&table(world.publish()), None).unwrap();
-        let head = world.head();
+        let head = asked.head();
         let mut tickets = Tickets { next: world.levels(), down: world.down.clone(), ..Tickets::new(&compiled) };
         tickets.takes = false;
         let explanation = compiled.explain(Entry::Gateway(0), &head, &mut tickets);
         let asked_by_explain = std::mem::take(&mut tickets.asked);
         let verdict = words::verdict(&compiled, &compiled.route(Entry::Gateway(0), &head, &mut tickets));
-        let mut second = Second { world: &world, path: world.path.to_owned(), asked: Vec::new() };
+        let mut second = Second::new(&world, &asked, world.levels());
         prop_assert_eq!(&verdict, &second.decide());
-        prop_assert_eq!(&tickets.asked, &second.asked);
-        prop_assert_eq!(&asked_by_explain, &second.asked);
+        prop_assert_eq!(&tickets.asked, &second.drawn);
+        prop_assert_eq!(&asked_by_explain, &second.drawn);
         check_explanation(&explanation, &verdict)?;
     }
 
     #[test]
-    fn the_shares_of_explain_are_what_tickets_give(world in world()) {
+    fn the_shares_of_explain_are_what_tickets_give(world in world(), asked in asked()) {
         let mut world = world;
         // Ten tenths: every split repeats within ten tickets, so that a hundred pairs of tickets see everything.
         for (_, routes) in &mut world.gateways {
@@ -373,7 +398,7 @@ proptest! {
             }
         }
         let compiled = CompiledTable::compile(&table(world.publish()), None).unwrap();
-        let head = world.head();
+        let head = asked.head();
         let mut tickets = Tickets { down: world.down.clone(), ..Tickets::new(&compiled) };
         tickets.takes = false;
         let shares = compiled.explain(Entry::Gateway(0), &head, &mut tickets).shares;
