@@ -237,6 +237,16 @@ impl Gateway {
         self.process.signal(Signal::Terminate);
     }
 
+    /// Freezes it: its lease lives for a while, connections stay open, and nothing answers.
+    pub fn freeze(&self) {
+        self.process.signal(Signal::Stop);
+    }
+
+    /// Lets it go on after [`Gateway::freeze`].
+    pub fn thaw(&self) {
+        self.process.signal(Signal::Continue);
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid().expect("the gateway runs")

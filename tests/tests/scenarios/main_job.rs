@@ -94,25 +94,19 @@ async fn waiting_says_which_gateway_lags() {
     let (installation, gateway, one, _two, port) = stage().await;
     let second = installation.gateway("g2").await;
     installation.serve("shop", &gateway_document("shop", port, &[(&one, 100)])).await;
-    // Frozen: its lease lives for a while, and it acknowledges nothing.
-    second_signal(&second, "STOP");
+    // It acknowledges nothing.
+    second.freeze();
     let body = installation
         .put("gateways/shop?wait=1s", &gateway_document("shop", free_port(), &[(&one, 100)]))
         .await
         .expect(&[202]);
-    second_signal(&second, "CONT");
+    second.thaw();
     assert_eq!((&body["rollout"]["applied"], &body["rollout"]["of"]), (&1.into(), &2.into()), "{body:#}");
     assert!(body["rollout"]["gateways"].to_string().contains("g2"), "{body:#}");
     installation
         .rollout_where("both gateways serve the change", |rollout| rollout["applied"] == 2 && rollout["of"] == 2)
         .await;
     drop(gateway);
-}
-
-fn second_signal(gateway: &Gateway, signal: &str) {
-    let status =
-        std::process::Command::new("/bin/sh").args(["-c", &format!("kill -{signal} {}", gateway.pid())]).status();
-    assert!(status.is_ok_and(|status| status.success()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
