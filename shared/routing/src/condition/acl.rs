@@ -252,6 +252,11 @@ impl Reader<'_, '_> {
                 })?);
             }
         }
+        if networks.is_empty() {
+            // Commas alone: a list of nothing could not be written down again.
+            let at = words.first().map_or(0, |word| word.at);
+            return Err(Fault::new(at, "the list has no address", "write `10.1.2.3` or `10.0.0.0/8`"));
+        }
         let subject = match self.subject {
             Subject::Header(name) => Subject::HeaderItems(name),
             other => other,

@@ -433,6 +433,7 @@ fn acls_beyond_the_subset_are_refused() {
     refuses("<hdr_cnt(x) gt>", 2, "no number");
     refuses("<hdr_cnt(x) gt many>", 16, "`many` is no number");
     refuses("<src 10.0.0.0/8 example.org>", 17, "no address");
+    refuses("<src ,>", 6, "no address");
     refuses("<path 'a>", 7, "not closed");
     refuses("<path_reg (>", 11, "unclosed group");
     refuses("<path_dir />", 11, "segment is empty");
