@@ -1,30 +1,6 @@
 //! Header fields: which ones the gateway cares about, and the few values that it must understand.
 
-use std::mem::MaybeUninit;
-
-use httparse::Header;
-
-/// LIMIT: fields of one head that can be held, whatever the setting. 32 bytes each on the stack while a head is looked at.
-const CAPACITY: usize = 256;
-
-/// Room for the fields of one head, on the stack of whoever parses it.
-pub(crate) struct Storage<'b> {
-    headers: [MaybeUninit<Header<'b>>; CAPACITY],
-    kinds: [Kind; CAPACITY],
-}
-
-impl<'b> Storage<'b> {
-    /// Empty room.
-    pub(crate) fn new() -> Self {
-        Self { headers: [const { MaybeUninit::uninit() }; CAPACITY], kinds: [Kind::Other; CAPACITY] }
-    }
-
-    /// Room for up to `fields_max` fields, and for what they are.
-    pub(super) fn limited(&mut self, fields_max: usize) -> (&mut [MaybeUninit<Header<'b>>], &mut [Kind]) {
-        let (headers, _) = self.headers.split_at_mut(fields_max.min(CAPACITY));
-        (headers, &mut self.kinds)
-    }
-}
+use super::scan::{Field, Lines};
 
 /// What the gateway does about a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,17 +110,18 @@ impl ConnectionTokens {
 /// reads for itself, can't be named away: a client could take from the upstream what the gateway decided by.
 ///
 /// The names are read once, whatever the number of fields: it takes no longer than [`ConnectionTokens::NAMED_MAX`] lets it.
-pub(super) fn nominate(headers: &[Header<'_>], kinds: &mut [Kind]) {
-    for (index, header) in headers.iter().enumerate() {
-        if kinds.get(index) != Some(&Kind::Connection) {
-            continue;
-        }
-        for token in items(header.value).filter(|token| !token.is_empty()) {
-            let named = headers.iter().zip(kinds.iter_mut());
-            let named = named.filter(|(header, _)| header.name.as_bytes().eq_ignore_ascii_case(token));
-            for (_, kind) in named {
-                if matches!(kind, Kind::Other | Kind::Cookie | Kind::Expect | Kind::Reshaped) {
-                    *kind = Kind::Nominated;
+pub(super) fn nominate(lines: &mut Lines<'_, '_>) {
+    for index in 0..lines.fields.len() {
+        let Some(naming) = lines.fields.get(index).filter(|field| field.kind == Kind::Connection) else { continue };
+        for token in items(lines.value(naming)).filter(|token| !token.is_empty()) {
+            for at in 0..lines.fields.len() {
+                let named = lines.fields.get(at).filter(|field| lines.name(field).eq_ignore_ascii_case(token));
+                let may_be_named =
+                    |field: &Field| matches!(field.kind, Kind::Other | Kind::Cookie | Kind::Expect | Kind::Reshaped);
+                if named.is_some_and(may_be_named)
+                    && let Some(field) = lines.fields.get_mut(at)
+                {
+                    field.kind = Kind::Nominated;
                 }
             }
         }
@@ -256,7 +233,21 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 
 /// Whether a token may contain it.
 #[inline]
+#[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric()
-        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    IN_TOKEN[byte as usize]
 }
+
+/// Bytes that a token may contain.
+#[expect(clippy::indexing_slicing, reason = "a byte is below 256")]
+static IN_TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    // The others are not ASCII.
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric()
+            || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+        byte += 1;
+    }
+    table
+};

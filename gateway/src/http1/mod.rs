@@ -16,6 +16,7 @@ mod matrix;
 mod onward;
 mod request;
 mod response;
+mod scan;
 #[cfg(test)]
 mod slow;
 #[cfg(test)]
@@ -24,8 +25,8 @@ mod target;
 
 pub(crate) use body::{Body, encode_chunk_head};
 pub(crate) use fault::{Fault, ResponseFault};
-pub(crate) use field::Storage;
 pub(crate) use forwarded::{PeerText, client_address, is_trusted};
 pub(crate) use onward::Onward;
 pub(crate) use request::{HeadLimits, RequestHead, may_be_complete};
 pub(crate) use response::{Relay, ResponseHead, Toward};
+pub(crate) use scan::Storage;

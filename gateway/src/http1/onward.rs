@@ -1,10 +1,6 @@
 //! The head that goes to the upstream: the client's lines in raw runs, without what concerns its connection only, and
 //! with what the gateway knows better.
 
-#![allow(clippy::indexing_slicing, reason = "hot path over one head: offsets come from slices of that very head")]
-
-use httparse::Header;
-
 use super::field::{Kind, trim};
 use super::forwarded::is_blank;
 use super::{PeerText, RequestHead};
@@ -46,7 +42,7 @@ impl RequestHead<'_, '_> {
         let rewrite_cookies = !onward.cookies.is_empty();
         let new_line = self.needs_new_line || onward.path.is_some();
         let start = if new_line { self.write_line(onward, out) } else { 0 };
-        write_runs(out, self.raw, start, self.headers, self.kinds, |kind| match kind {
+        self.lines.write_runs(start, out, |kind| match kind {
             Kind::Other | Kind::ContentLength | Kind::TransferEncoding | Kind::Reshaped => true,
             Kind::Host => self.target.authority.is_none(),
             Kind::Expect => self.minor == 1,
@@ -110,7 +106,7 @@ impl RequestHead<'_, '_> {
             out.extend_from_slice(self.target.rest);
         }
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        self.headers.first().map_or(self.raw.len() - 2, |header| offset(self.raw, header))
+        self.lines.fields_start()
     }
 
     /// The client's cookies without ours; no line when none is left.
@@ -170,32 +166,6 @@ impl RequestHead<'_, '_> {
             out.extend_from_slice(b", ");
         }
     }
-}
-
-/// Copies the head from `start` to its empty line (without that) in runs between the lines that do not pass.
-#[inline]
-pub(super) fn write_runs(
-    out: &mut Vec<u8>,
-    raw: &[u8],
-    start: usize,
-    headers: &[Header<'_>],
-    kinds: &[Kind],
-    passes: impl Fn(Kind) -> bool,
-) {
-    let mut from = start;
-    for (index, header) in headers.iter().enumerate() {
-        if !passes(kinds[index]) {
-            out.extend_from_slice(&raw[from..offset(raw, header)]);
-            from = headers.get(index + 1).map_or(raw.len() - 2, |next| offset(raw, next));
-        }
-    }
-    out.extend_from_slice(&raw[from..raw.len() - 2]);
-}
-
-/// Where the field's line starts.
-#[inline]
-pub(super) fn offset(raw: &[u8], header: &Header<'_>) -> usize {
-    header.name.as_ptr().addr() - raw.as_ptr().addr()
 }
 
 pub(super) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

@@ -5,9 +5,8 @@
     reason = "hot path over one head: offsets come from slices of that very head, indexes from its list of fields"
 )]
 
-use httparse::{Header, Status};
-
-use super::field::{Coding, ConnectionTokens, Kind, Length, Storage, classify, may_be_tunnelled, nominate};
+use super::field::{Coding, ConnectionTokens, Kind, Length, may_be_tunnelled, nominate};
+use super::scan::{self, LineFault, Lines, Storage};
 use super::target::{Target, is_host};
 use super::{Body, Fault};
 
@@ -36,10 +35,7 @@ impl HeadLimits {
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts about one head")]
 pub(crate) struct RequestHead<'b, 'f> {
-    /// From the first byte of the request line to the end of the empty line.
-    pub(super) raw: &'b [u8],
-    pub(super) headers: &'f [Header<'b>],
-    pub(super) kinds: &'f [Kind],
+    pub(super) lines: Lines<'b, 'f>,
     pub(super) target: Target<'b>,
     /// Whether the request line can't pass as it is: HTTP/1.0, or an absolute target.
     pub(super) needs_new_line: bool,
@@ -72,81 +68,66 @@ pub(crate) fn may_be_complete(input: &[u8], from: usize) -> bool {
 
 impl<'b, 'f> RequestHead<'b, 'f> {
     /// Reads one head from the start of `input`. `Ok(None)`: more bytes are needed.
-    pub(crate) fn parse(
-        input: &'b [u8],
-        storage: &'f mut Storage<'b>,
-        limits: &HeadLimits,
-    ) -> Result<Option<Self>, Fault> {
+    pub(crate) fn parse(input: &'b [u8], storage: &'f mut Storage, limits: &HeadLimits) -> Result<Option<Self>, Fault> {
         // RFC 9112, 2.2: one empty line before the request is skipped; old clients send it after a body.
-        let skipped = if input.starts_with(b"\r\n") { 2 } else { 0 };
+        let skipped = match input {
+            b"\r" => return Ok(None),
+            [b'\r', b'\n', ..] => 2,
+            _ => 0,
+        };
         let start = &input[skipped..];
         if matches!(start, [b'\r', b'\n', ..] | [b'\n', ..]) {
             return Err(Fault::Malformed("the request starts with empty lines: send the request line first"));
         }
-        let (headers, kinds) = storage.limited(limits.fields_max);
-        let mut parsed = httparse::Request::new(&mut []);
-        let length = match parsed.parse_with_uninit_headers(start, headers) {
-            Ok(Status::Complete(length)) => length,
-            Ok(Status::Partial) => return too_large_already(start, limits).map_or(Ok(None), Err),
-            Err(error) => return Err(fault(error, start, limits)),
+        let Some(line) = scan::request_line(start).map_err(|found| fault(found, start, limits))? else {
+            return too_large_already(start, limits).map_or(Ok(None), Err);
         };
-        let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-            return Err(BAD_LINE);
+        let end = scan::fields(start, line.end, storage, limits.fields_max, false);
+        let Some(end) = end.map_err(|found| fault(found, start, limits))? else {
+            return too_large_already(start, limits).map_or(Ok(None), Err);
         };
-        let headers: &'f [Header<'b>] = parsed.headers;
-        let raw = &start[..length];
+        let target = &start[line.target_start..line.target_end];
         if target.len() > limits.target_bytes_max {
             return Err(Fault::TargetTooLong);
         }
-        if length > limits.head_bytes_max {
+        if end > limits.head_bytes_max {
             return Err(Fault::HeadTooLarge);
         }
-        if !lines_end_in_crlf(raw, headers) {
-            return Err(Fault::Malformed("a line of the request head does not end in CR LF: end each line so"));
-        }
-        let line = Line { method: method.as_bytes(), target: target.as_bytes(), minor };
-        Self::understand(raw, headers, &mut kinds[..headers.len()], &line, skipped).map(Some)
+        let line = Line { method: &start[..line.method_end], target, minor: line.minor };
+        Self::understand(scan::lines(&start[..end], storage), &line, skipped).map(Some)
     }
 
-    fn understand(
-        raw: &'b [u8],
-        headers: &'f [Header<'b>],
-        kinds: &'f mut [Kind],
-        line: &Line<'b>,
-        skipped: usize,
-    ) -> Result<Self, Fault> {
+    fn understand(mut lines: Lines<'b, 'f>, line: &Line<'b>, skipped: usize) -> Result<Self, Fault> {
         if line.method == b"CONNECT" {
             return Err(Fault::NotImplemented("CONNECT is for forward proxies, this is a gateway: ask for a path"));
         }
         let target = Target::read(line.target, line.method)?;
         let mut facts = Facts::default();
-        for (header, kind) in headers.iter().zip(kinds.iter_mut()) {
-            *kind = classify(header.name.as_bytes());
-            if *kind != Kind::Other {
-                facts.note(*kind, header.value)?;
+        for field in &*lines.fields {
+            if field.kind != Kind::Other {
+                facts.note(field.kind, lines.value(field))?;
             }
         }
         if facts.length.needs_reshaping() {
-            reshape_length(kinds);
+            // The length is written anew, once; all lines that say it go.
+            lines.turn(Kind::ContentLength, Kind::HopByHop);
         }
         let nominates = facts.tokens.nominates();
         if nominates.ok_or(Fault::Malformed("Connection names more fields than it takes: name fewer"))? {
-            nominate(headers, kinds);
+            nominate(&mut lines);
         }
         let host = match (facts.host, line.minor) {
             (None, 1) => return Err(Fault::Malformed("the request has no Host field: send the host it is for")),
             (host, _) => target.authority.or(host),
         };
-        let body = facts.framing(line.minor, headers, kinds)?;
+        let body = facts.framing(line.minor, &lines)?;
         let persistent = facts.tokens.persistent(line.minor);
         Ok(Self {
-            raw,
-            headers,
-            kinds,
+            bytes: skipped + lines.raw.len(),
+            lines,
             target,
             needs_new_line: line.minor == 0 || target.authority.is_some(),
             length: facts.length,
-            bytes: skipped + raw.len(),
             method: line.method,
             host,
             minor: line.minor,
@@ -170,12 +151,12 @@ impl<'b, 'f> RequestHead<'b, 'f> {
 
     /// All fields as sent, in order.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.headers.iter().map(|header| (header.name.as_bytes(), header.value))
+        self.lines.fields.iter().map(|field| (self.lines.name(field), self.lines.value(field)))
     }
 
     /// The values of the fields of one kind, in order.
     pub(super) fn values(&self, wanted: Kind) -> impl DoubleEndedIterator<Item = &'b [u8]> {
-        self.headers.iter().zip(self.kinds).filter(move |(_, kind)| **kind == wanted).map(|(header, _)| header.value)
+        self.lines.values(wanted)
     }
 
     /// Whether a repetition of the request changes nothing (RFC 9110, 9.2.2).
@@ -233,14 +214,14 @@ impl<'b> Facts<'b> {
 
     /// RFC 9112, 6.3: where the body ends, or why that can't be known.
     #[inline]
-    fn framing(&self, minor: u8, headers: &[Header<'_>], kinds: &[Kind]) -> Result<Body, Fault> {
+    fn framing(&self, minor: u8, lines: &Lines<'_, '_>) -> Result<Body, Fault> {
         if self.coded {
-            return self.coded_framing(minor, headers, kinds);
+            return self.coded_framing(minor, lines);
         }
         Ok(self.length.bytes.map_or(Body::None, Body::Length))
     }
 
-    fn coded_framing(&self, minor: u8, headers: &[Header<'_>], kinds: &[Kind]) -> Result<Body, Fault> {
+    fn coded_framing(&self, minor: u8, lines: &Lines<'_, '_>) -> Result<Body, Fault> {
         if minor == 0 {
             return Err(Fault::Malformed("Transfer-Encoding does not exist in HTTP/1.0: send Content-Length"));
         }
@@ -249,8 +230,7 @@ impl<'b> Facts<'b> {
                 "Content-Length and Transfer-Encoding contradict each other: send one of them",
             ));
         }
-        let lines = headers.iter().zip(kinds).filter(|(_, kind)| **kind == Kind::TransferEncoding);
-        match Coding::read(lines.map(|(header, _)| header.value)) {
+        match Coding::read(lines.values(Kind::TransferEncoding)) {
             Coding::Chunked => Ok(Body::CHUNKED),
             Coding::Unknown => {
                 Err(Fault::NotImplemented("of the transfer codings only `chunked` is known here: send that alone"))
@@ -262,22 +242,8 @@ impl<'b> Facts<'b> {
     }
 }
 
-/// The length is written anew, once; all lines that say it go.
-#[cold]
-fn reshape_length(kinds: &mut [Kind]) {
-    kinds.iter_mut().filter(|kind| **kind == Kind::ContentLength).for_each(|kind| *kind = Kind::HopByHop);
-}
-
 const BAD_LINE: Fault =
     Fault::Malformed("the request line is not `METHOD /path HTTP/1.1`: send it so, with single spaces");
-
-/// Whether each line ends in CR LF; the parser beneath also takes a bare LF.
-#[inline]
-pub(super) fn lines_end_in_crlf(raw: &[u8], headers: &[Header<'_>]) -> bool {
-    let base = raw.as_ptr().addr();
-    let ends = |start: usize| start >= 2 && raw.get(start - 2..start) == Some(b"\r\n");
-    headers.iter().all(|header| ends(header.name.as_ptr().addr() - base)) && ends(raw.len() - 2) && ends(raw.len())
-}
 
 /// Whether an incomplete head is over a limit whatever comes.
 fn too_large_already(start: &[u8], limits: &HeadLimits) -> Option<Fault> {
@@ -291,28 +257,20 @@ fn too_large_already(start: &[u8], limits: &HeadLimits) -> Option<Fault> {
 /// LIMIT: bytes of a request line beside its target: the longest registered method has 17, ` HTTP/1.1` and CR LF 12.
 const LINE_EXTRA_BYTES: usize = 64;
 
-/// Why the parser beneath refused it, in words and status of HTTP.
+/// What is wrong with a line, in words and status of HTTP.
 #[cold]
-fn fault(error: httparse::Error, start: &[u8], limits: &HeadLimits) -> Fault {
-    match error {
-        httparse::Error::TooManyHeaders => Fault::TooManyFields,
-        httparse::Error::Version if speaks_other_version(start) => Fault::Version,
-        httparse::Error::HeaderName => Fault::Malformed(
+fn fault(found: LineFault, start: &[u8], limits: &HeadLimits) -> Fault {
+    match found {
+        LineFault::TooMany => Fault::TooManyFields,
+        LineFault::Version => Fault::Version,
+        LineFault::Name => Fault::Malformed(
             "a line of the request head is not `name: value`: no space before the colon, no folded lines",
         ),
-        httparse::Error::HeaderValue => {
+        LineFault::Value => {
             Fault::Malformed("a header field holds a control character: percent-encode it, or leave it out")
         }
-        _ if start.len() > limits.head_bytes_max => Fault::HeadTooLarge,
-        _ => BAD_LINE,
+        LineFault::End => Fault::Malformed("a line of the request head does not end in CR LF: end each line so"),
+        LineFault::First if start.len() > limits.head_bytes_max => Fault::HeadTooLarge,
+        LineFault::First => BAD_LINE,
     }
-}
-
-/// Whether the request line ends in `HTTP/` and another number than ours.
-fn speaks_other_version(start: &[u8]) -> bool {
-    let mut words = start.splitn(3, |byte| *byte == b' ');
-    let version = words.nth(2).unwrap_or_default();
-    matches!(version, [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', ..])
-        && !version.starts_with(b"HTTP/1.1")
-        && !version.starts_with(b"HTTP/1.0")
 }

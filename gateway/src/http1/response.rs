@@ -5,19 +5,15 @@
     reason = "hot path over one head: offsets come from slices of that very head, indexes from its list of fields"
 )]
 
-use httparse::{Header, ParserConfig, Status};
-
-use super::field::{Coding, ConnectionTokens, Kind, Length, Storage, classify, may_be_tunnelled, nominate};
-use super::onward::{offset, write_field, write_length, write_runs};
-use super::request::lines_end_in_crlf;
+use super::field::{Coding, ConnectionTokens, Kind, Length, may_be_tunnelled, nominate};
+use super::onward::{write_field, write_length};
+use super::scan::{self, LineFault, Lines, StatusLine, Storage};
 use super::{Body, HeadLimits, ResponseFault};
 
 /// The head of one response, borrowed from the bytes that it was read from.
 #[derive(Debug)]
 pub(crate) struct ResponseHead<'b, 'f> {
-    raw: &'b [u8],
-    headers: &'f [Header<'b>],
-    kinds: &'f [Kind],
+    lines: Lines<'b, 'f>,
     minor: u8,
     length: Length,
     reshaped: bool,
@@ -59,81 +55,68 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
     /// `upgrade`: the request asked for another protocol.
     pub(crate) fn parse(
         input: &'b [u8],
-        storage: &'f mut Storage<'b>,
+        storage: &'f mut Storage,
         limits: &HeadLimits,
         to_head: bool,
         upgrade: bool,
     ) -> Result<Option<Self>, ResponseFault> {
-        let (headers, kinds) = storage.limited(limits.fields_max);
-        let mut parsed = httparse::Response::new(&mut []);
-        let mut config = ParserConfig::default();
-        // RFC 9112, 5.1: in a response the space before the colon is removed.
-        config.allow_spaces_after_header_name_in_responses(true);
-        let bytes = match config.parse_response_with_uninit_headers(&mut parsed, input, headers) {
-            Ok(Status::Complete(bytes)) => bytes,
-            Ok(Status::Partial) if input.len() < limits.head_bytes_max => return Ok(None),
-            Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => return Err(ResponseFault::HeadTooLarge),
-            Err(_) => return Err(ResponseFault::Malformed("the response head is not what HTTP/1.1 allows")),
-        };
-        let (Some(status @ 100..=999), Some(minor)) = (parsed.code, parsed.version) else {
-            return Err(ResponseFault::Malformed("the status line is not `HTTP/1.1 200 Words`"));
-        };
-        let headers: &'f [Header<'b>] = parsed.headers;
-        let raw = &input[..bytes];
-        if bytes > limits.head_bytes_max {
+        let incomplete =
+            || if input.len() < limits.head_bytes_max { Ok(None) } else { Err(ResponseFault::HeadTooLarge) };
+        let Some(line) = scan::status_line(input).map_err(fault)? else { return incomplete() };
+        if line.status < 100 {
+            return Err(BAD_LINE);
+        }
+        let end = scan::fields(input, line.end, storage, limits.fields_max, true).map_err(fault)?;
+        let Some(end) = end else { return incomplete() };
+        if end > limits.head_bytes_max {
             return Err(ResponseFault::HeadTooLarge);
         }
-        if raw.starts_with(b"\r\n") || raw.starts_with(b"\n") || !lines_end_in_crlf(raw, headers) {
-            return Err(ResponseFault::Malformed("a line of the response head does not end in CR LF"));
-        }
-        if status == 101 && !upgrade {
+        if line.status == 101 && !upgrade {
             return Err(ResponseFault::UnaskedUpgrade);
         }
-        Self::understand(raw, headers, &mut kinds[..headers.len()], (status, minor), to_head).map(Some)
+        Self::understand(scan::lines(&input[..end], storage), line, to_head).map(Some)
     }
 
-    fn understand(
-        raw: &'b [u8],
-        headers: &'f [Header<'b>],
-        kinds: &'f mut [Kind],
-        (status, minor): (u16, u8),
-        to_head: bool,
-    ) -> Result<Self, ResponseFault> {
+    fn understand(mut lines: Lines<'b, 'f>, line: StatusLine, to_head: bool) -> Result<Self, ResponseFault> {
+        let StatusLine { minor, status, .. } = line;
         let mut tokens = ConnectionTokens::default();
         let mut length = Length::default();
         let mut coded = false;
         let mut reshaped = false;
-        for (header, kind) in headers.iter().zip(kinds.iter_mut()) {
-            *kind = classify(header.name.as_bytes());
-            let spaced = raw[offset(raw, header) + header.name.len()] != b':';
-            match kind {
+        for index in 0..lines.fields.len() {
+            let field = lines.fields[index];
+            let spaced = lines.is_spaced(&field);
+            match field.kind {
                 Kind::ContentLength | Kind::TransferEncoding if spaced => {
                     return Err(ResponseFault::Malformed("a field that frames the body has a space before its colon"));
                 }
-                Kind::Connection => tokens.read(header.value),
+                Kind::Connection => tokens.read(lines.value(&field)),
                 Kind::ContentLength => {
-                    length.read(header.value).ok_or(ResponseFault::Malformed("Content-Length is not one number"))?;
+                    length
+                        .read(lines.value(&field))
+                        .ok_or(ResponseFault::Malformed("Content-Length is not one number"))?;
                 }
                 Kind::TransferEncoding => coded = true,
-                Kind::Upgrade if status == 101 && !may_be_tunnelled(header.value) => {
+                Kind::Upgrade if status == 101 && !may_be_tunnelled(lines.value(&field)) => {
                     return Err(ResponseFault::UnaskedUpgrade);
                 }
                 Kind::HopByHop | Kind::Upgrade => (),
                 // Fields that mean something in requests only.
                 _ if spaced => {
-                    *kind = Kind::Reshaped;
+                    lines.fields[index].kind = Kind::Reshaped;
                     reshaped = true;
                 }
-                _ => *kind = Kind::Other,
+                Kind::Other => (),
+                _ => lines.fields[index].kind = Kind::Other,
             }
         }
-        let body = framing(status, minor, to_head, coded.then_some((headers, &*kinds)), length)?;
-        strip_framing(kinds, status, length);
+        let body = framing(line, to_head, coded.then_some(&lines), length)?;
+        strip_framing(&mut lines, status, length);
         if tokens.nominates().ok_or(ResponseFault::Malformed("Connection names too many fields"))? {
-            nominate(headers, kinds);
+            nominate(&mut lines);
         }
         let persistent = tokens.persistent(minor) && body != Body::UntilClose;
-        Ok(Self { raw, headers, kinds, minor, length, reshaped, bytes: raw.len(), status, body, persistent })
+        Ok(Self { bytes: lines.raw.len(), lines, minor, length, reshaped, status, body, persistent })
     }
 
     /// Whether it is not yet the answer: another head follows.
@@ -159,15 +142,15 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
             b"HTTP/1.0".len()
         };
         let switches = self.status == 101;
-        write_runs(out, self.raw, start, self.headers, self.kinds, |kind| match kind {
+        self.lines.write_runs(start, out, |kind| match kind {
             Kind::Connection | Kind::HopByHop | Kind::Nominated | Kind::Reshaped => false,
             Kind::TransferEncoding => toward.relay == Relay::AsIs && toward.minor == 1,
             Kind::Upgrade => switches,
             _ => true,
         });
         if self.reshaped {
-            let lines = self.headers.iter().zip(self.kinds).filter(|(_, kind)| **kind == Kind::Reshaped);
-            lines.for_each(|(header, _)| write_field(out, header.name.as_bytes(), header.value));
+            let fields = self.lines.fields.iter().filter(|field| field.kind == Kind::Reshaped);
+            fields.for_each(|field| write_field(out, self.lines.name(field), self.lines.value(field)));
         }
         if let Some(bytes) = self.length.bytes
             && self.length.needs_reshaping()
@@ -196,44 +179,52 @@ impl<'b, 'f> ResponseHead<'b, 'f> {
 /// RFC 9112, 6.3, for responses: where the body ends, or why that can't be known.
 #[inline]
 fn framing(
-    status: u16,
-    minor: u8,
+    StatusLine { status, minor, .. }: StatusLine,
     to_head: bool,
-    coded: Option<(&[Header<'_>], &[Kind])>,
+    coded: Option<&Lines<'_, '_>>,
     length: Length,
 ) -> Result<Body, ResponseFault> {
-    let chunked = if let Some((headers, kinds)) = coded {
-        let lines = headers.iter().zip(kinds).filter(|(_, kind)| **kind == Kind::TransferEncoding);
+    if let Some(lines) = coded {
         if minor == 0 || length.bytes.is_some() {
             return Err(ResponseFault::Malformed("Transfer-Encoding contradicts Content-Length or HTTP/1.0"));
         }
-        if Coding::read(lines.map(|(header, _)| header.value)) != Coding::Chunked {
+        if Coding::read(lines.values(Kind::TransferEncoding)) != Coding::Chunked {
             return Err(ResponseFault::Malformed("Transfer-Encoding is something else than `chunked`"));
         }
-        true
-    } else {
-        false
-    };
+    }
     if status == 101 {
         return Ok(Body::UntilClose);
     }
     if to_head || status < 200 || status == 204 || status == 304 {
         return Ok(Body::None);
     }
-    if chunked {
+    if coded.is_some() {
         return Ok(Body::CHUNKED);
     }
     Ok(length.bytes.map_or(Body::UntilClose, Body::Length))
 }
 
 /// Removes lines about framing that the response must not have (RFC 9110, 8.6; RFC 9112, 6.1), or that are written anew.
-fn strip_framing(kinds: &mut [Kind], status: u16, length: Length) {
+fn strip_framing(lines: &mut Lines<'_, '_>, status: u16, length: Length) {
     let bodiless = status < 200 || status == 204;
     if bodiless || length.needs_reshaping() {
-        for kind in kinds.iter_mut() {
-            if *kind == Kind::ContentLength || (bodiless && *kind == Kind::TransferEncoding) {
-                *kind = Kind::HopByHop;
-            }
+        lines.turn(Kind::ContentLength, Kind::HopByHop);
+    }
+    if bodiless {
+        lines.turn(Kind::TransferEncoding, Kind::HopByHop);
+    }
+}
+
+const BAD_LINE: ResponseFault = ResponseFault::Malformed("the status line is not `HTTP/1.1 200 Words`");
+
+#[cold]
+fn fault(found: LineFault) -> ResponseFault {
+    match found {
+        LineFault::TooMany => ResponseFault::HeadTooLarge,
+        LineFault::First | LineFault::Version => BAD_LINE,
+        LineFault::Name | LineFault::Value => {
+            ResponseFault::Malformed("a line of the response head is not `name: value`, or holds a control character")
         }
+        LineFault::End => ResponseFault::Malformed("a line of the response head does not end in CR LF"),
     }
 }

@@ -17,7 +17,7 @@ use super::connection::{ClientStream, Connection};
 use super::exchange::{Arrival, Exchange, RoutedHead, Slot, spare_slot};
 use super::flow::poll_read;
 use super::scratch::Scratch;
-use crate::http1::{Body, Fault, HeadLimits, Onward, RequestHead, Storage, client_address, may_be_complete};
+use crate::http1::{Body, Fault, HeadLimits, Onward, RequestHead, client_address, may_be_complete};
 use crate::upstream;
 
 /// What came of waiting for a request.
@@ -142,10 +142,9 @@ impl<C: ClientStream> Connection<C> {
         arrival: Arrival,
     ) -> Option<Heard> {
         let fresh_id = scratch.next_request_id();
-        let Scratch { buffer, head: out, .. } = &mut *scratch;
-        let mut storage = Storage::new();
+        let Scratch { buffer, head: out, fields, .. } = &mut *scratch;
         let limits = self.head_limits();
-        let head = match RequestHead::parse(&buffer[Scratch::START..end], &mut storage, &limits) {
+        let head = match RequestHead::parse(&buffer[Scratch::START..end], fields, &limits) {
             Ok(Some(head)) => head,
             Ok(None) => return None,
             Err(fault) => return Some(Heard::Refused(fault, arrival)),

@@ -17,7 +17,7 @@ use super::connection::{ClientStream, Connection};
 use super::exchange::{Exchange, micros};
 use super::flow::poll_read;
 use super::scratch::Scratch;
-use crate::http1::{Body, Relay, ResponseHead, Storage, Toward, encode_chunk_head, may_be_complete};
+use crate::http1::{Body, Relay, ResponseHead, Toward, encode_chunk_head, may_be_complete};
 
 /// LIMIT: interim answers (1xx) passed on for one request. Servers send one or two; a flood would keep a request alive.
 const INTERIMS_MAX: u8 = 16;
@@ -191,11 +191,10 @@ impl<C: ClientStream> Connection<C> {
         exchange: &mut Exchange,
         (start, end): (usize, usize),
     ) -> Step<Option<usize>> {
-        let Scratch { buffer, head: out, .. } = scratch;
-        let mut storage = Storage::new();
+        let Scratch { buffer, head: out, fields, .. } = scratch;
         let limits = self.head_limits();
         let asked = exchange.asked;
-        let parsed = ResponseHead::parse(&buffer[start..end], &mut storage, &limits, asked.to_head, asked.upgrade);
+        let parsed = ResponseHead::parse(&buffer[start..end], fields, &limits, asked.to_head, asked.upgrade);
         let head = match parsed {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(None),

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 
 use rand::RngExt as _;
 
+use crate::http1::Storage;
+
 /// LIMIT: bytes before the place that sockets are read into. The head that goes on is put there, in front of the body
 /// that came with it, so that both leave in one write; larger heads take two.
 const HEADROOM_BYTES: usize = 4 * 1024;
@@ -30,6 +32,8 @@ pub(super) struct Scratch {
     pub(super) buffer: Vec<u8>,
     /// Where heads are written.
     pub(super) head: Vec<u8>,
+    /// Where the fields of the head that is read are.
+    pub(super) fields: Storage,
     spares: Vec<Vec<u8>>,
     request_id: RequestIds,
 }
@@ -47,6 +51,7 @@ impl Scratch {
         Self {
             buffer: vec![0; HEADROOM_BYTES + READ_BYTES + TAILROOM_BYTES],
             head: Vec::with_capacity(4096),
+            fields: Storage::new(),
             spares: Vec::new(),
             request_id: RequestIds::new(),
         }
