@@ -7,6 +7,7 @@ mod origin;
 mod process;
 mod product;
 mod statistics;
+mod ticket;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ enum Command {
     Compare(compare::Options),
     /// Time from a REST write to serving on every gateway, beside the disk's fsync floor.
     Change(change::Options),
+    /// CPU of one draw from a split by 1, 2 and 4 threads, from one account and from one each.
+    Ticket(ticket::Options),
     /// The origin that `compare` puts behind the proxies.
     Origin {
         /// Address to listen on.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(options) => compare::run(&options),
         Command::Change(options) => change::run(&options),
+        Command::Ticket(options) => ticket::run(&options),
         Command::Origin { listen, bytes } => origin::run(listen, bytes),
     };
     match outcome {

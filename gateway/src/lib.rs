@@ -9,6 +9,7 @@ mod http1;
 mod limits;
 mod listen;
 pub mod logging;
+pub mod measured;
 mod plane;
 mod proxy;
 mod running;

@@ -222,6 +222,11 @@ impl Serving {
         }
     }
 
+    /// Takes the next ticket of a level, and counts where it falls; `None`: there is no such level.
+    pub(crate) fn draw(&self, thread: usize, at: LevelRef) -> Option<u64> {
+        self.account(at).map(|(level, account)| account.take(level, thread))
+    }
+
     fn account(&self, at: LevelRef) -> Option<(&Level, &Account)> {
         let level = self.table.gateways().get(at.gateway)?.levels().get(at.level)?;
         Some((level, self.gateways.get(at.gateway)?.accounts.get(at.level)?))
@@ -365,7 +370,7 @@ struct Tickets<'s> {
 
 impl Draws for Tickets<'_> {
     fn draw(&mut self, at: LevelRef) -> u64 {
-        self.serving.account(at).map_or(0, |(level, account)| account.take(level, self.thread))
+        self.serving.draw(self.thread, at).unwrap_or_default()
     }
 
     fn is_up(&self, gateway: usize, route: usize, endpoint: Option<usize>) -> bool {
