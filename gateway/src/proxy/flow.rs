@@ -46,6 +46,14 @@ impl Backlog {
         Ok(())
     }
 
+    /// The same for what follows bytes that were sent: the peer may have those, so that an error is left to the next write
+    /// to tell.
+    pub(super) fn send_on<W: AsyncWrite + Unpin>(&mut self, context: &mut Context<'_>, writer: &mut W, bytes: &[u8]) {
+        if self.send(context, writer, bytes).is_err() {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
     /// Writes what was kept. Ready when the peer has taken everything.
     pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
@@ -84,5 +92,46 @@ pub(super) fn poll_read<R: AsyncRead + Unpin>(
         Poll::Ready(Ok(())) => Poll::Ready(Ok(room.filled().len())),
         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         Poll::Pending => Poll::Pending,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A peer that takes one write, and is gone.
+    #[derive(Debug, Default)]
+    struct Once(Option<Vec<u8>>);
+
+    impl AsyncWrite for Once {
+        fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if self.0.is_some() {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            self.0 = Some(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_body_that_fails_behind_its_head_does_not_look_as_if_nothing_went() {
+        let context = &mut Context::from_waker(Waker::noop());
+        let (mut peer, mut backlog) = (Once::default(), Backlog::default());
+        backlog.send(context, &mut peer, b"head").unwrap();
+        backlog.send_on(context, &mut peer, b"body");
+        assert_eq!((peer.0.as_deref(), backlog.is_empty()), (Some(&b"head"[..]), false));
+        assert!(matches!(backlog.poll_flush(context, &mut peer), Poll::Ready(Err(_))));
+        // Where nothing went before, the error is told at once.
+        assert!(Backlog::default().send(context, &mut peer, b"head").is_err());
     }
 }

@@ -269,8 +269,8 @@ impl<C: ClientStream> Connection<C> {
             let backlog = &mut exchange.upload.backlog;
             let result = match with_head {
                 Some(start) => backlog.send(context, &mut connection.stream, &scratch.buffer[start..body_end]),
-                None => backlog.send(context, &mut connection.stream, &scratch.head).and_then(|()| {
-                    backlog.send(context, &mut connection.stream, &scratch.buffer[body_start..body_end])
+                None => backlog.send(context, &mut connection.stream, &scratch.head).map(|()| {
+                    backlog.send_on(context, &mut connection.stream, &scratch.buffer[body_start..body_end]);
                 }),
             };
             if result.is_ok() {

@@ -8,4 +8,5 @@ mod fixture;
 mod messages;
 mod pieces;
 mod refusals;
+mod retries;
 mod routing;
