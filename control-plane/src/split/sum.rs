@@ -24,24 +24,25 @@ pub(crate) struct Reading {
 }
 
 /// Puts the readings side by side and sums those whose account is of the shares that are wanted now. A boot that ended
-/// before these were written (`written_unix_ms`) counted for others, even if they happen to be the same.
+/// before these were in force counted for others, even if they happen to be the same: before they were written
+/// (`written_unix_ms`), or, where an edit left them as they were, before the accounts began that count on over it.
 pub(crate) fn sum(gateway: &wire::Gateway, written_unix_ms: u64, readings: Vec<Reading>) -> Split {
     let mut weights = Account::of_weights(gateway);
     let mut strengths: Vec<Account> = gateway.routes.iter().filter_map(Account::of_strength).collect();
+    for account in strengths.iter_mut().chain([&mut weights]) {
+        account.in_force_unix_ms = account.in_force(written_unix_ms, &readings);
+    }
     let mut decided_by: Vec<DecidedBy> =
         gateway.routes.iter().map(|route| DecidedBy { route: route.name.clone(), ..DecidedBy::default() }).collect();
     let of = readings.iter().filter(|reading| reading.state != Freshness::Ended).count();
     let counted = readings.iter().filter(|reading| reading.state == Freshness::Read).count();
     let mut processes = Vec::with_capacity(readings.len());
     for reading in readings {
-        let is_past = reading.state == Freshness::Ended
-            && reading.at_unix_ms.is_none_or(|at_unix_ms| at_unix_ms < written_unix_ms);
-        let counts = reading.counts.as_ref().filter(|_| !is_past);
-        let summed = counts.is_some_and(|counts| weights.add_from(counts));
-        if let Some(counts) = counts {
-            for strength in &mut strengths {
-                strength.add_from(counts);
-            }
+        for strength in &mut strengths {
+            strength.add_from(&reading);
+        }
+        let summed = weights.add_from(&reading);
+        if let Some(counts) = reading.counts.as_ref().filter(|_| !weights.is_past(&reading)) {
             counts.routes.iter().for_each(|routes| add_decided(&mut decided_by, routes));
         }
         processes.push(process(reading, summed));
@@ -64,24 +65,42 @@ struct Account {
     sides: Vec<(String, Share, u64)>,
     tickets: u64,
     since_unix_ms: Option<u64>,
+    in_force_unix_ms: u64,
 }
 
 impl Account {
     fn of_weights(gateway: &wire::Gateway) -> Self {
         let sides = gateway.routes.iter().map(|route| (route.name.clone(), route.weight, 0));
-        Self { condition_of: None, sides: sides.collect(), tickets: 0, since_unix_ms: None }
+        Self { condition_of: None, sides: sides.collect(), tickets: 0, since_unix_ms: None, in_force_unix_ms: 0 }
     }
 
     fn of_strength(route: &wire::Route) -> Option<Self> {
         route.condition.as_ref().filter(|_| route.condition_strength < Share::WHOLE)?;
         let rest = Share(Share::WHOLE.0.saturating_sub(route.condition_strength.0));
         let sides = vec![(route.name.clone(), route.condition_strength, 0), (String::new(), rest, 0)];
-        Some(Self { condition_of: Some(route.name.clone()), sides, tickets: 0, since_unix_ms: None })
+        let condition_of = Some(route.name.clone());
+        Some(Self { condition_of, sides, tickets: 0, since_unix_ms: None, in_force_unix_ms: 0 })
+    }
+
+    /// Since when the shares are as they are now: an account of them in a process that lives shows that nobody changed
+    /// them since it began.
+    fn in_force(&self, written_unix_ms: u64, readings: &[Reading]) -> u64 {
+        let live = readings.iter().filter(|reading| reading.state != Freshness::Ended);
+        let levels = live.filter_map(|reading| reading.counts.as_ref()).flat_map(|counts| &counts.levels);
+        let ours = levels.filter(|level| self.is_of(level) && self.has_shares_of(level));
+        ours.map(|level| level.since_unix_ms).chain([written_unix_ms]).min().unwrap_or_default()
+    }
+
+    /// Whether the boot ended before the shares were in force.
+    fn is_past(&self, reading: &Reading) -> bool {
+        reading.state == Freshness::Ended
+            && reading.at_unix_ms.is_none_or(|at_unix_ms| at_unix_ms < self.in_force_unix_ms)
     }
 
     /// Adds what a process counted; whether its account is of the same shares. One without this level has decided
     /// nothing by it: that is an account of nothing, of any shares.
-    fn add_from(&mut self, counts: &GatewayCounts) -> bool {
+    fn add_from(&mut self, reading: &Reading) -> bool {
+        let Some(counts) = reading.counts.as_ref().filter(|_| !self.is_past(reading)) else { return false };
         let Some(level) = counts.levels.iter().find(|level| self.is_of(level)) else { return true };
         if !self.has_shares_of(level) {
             return false;
@@ -279,6 +298,20 @@ mod tests {
         );
         assert_eq!(delivered(&split), [0, 0]);
         assert!(split.processes.iter().all(|process| !process.summed && process.weights.is_some()));
+    }
+
+    #[test]
+    fn an_edit_that_keeps_the_shares_keeps_the_counts_of_boots_that_ended() {
+        // The account of the process that lives began at 50, and counts on over what was written at 100.
+        let counts = |a, b| vec![level(&[("a", 9000, a), ("b", 1000, b)])];
+        let readings = vec![
+            reading("live", Freshness::Read, 200, counts(90, 10)),
+            reading("killed", Freshness::Ended, 60, counts(8, 1)),
+            reading("long-ago", Freshness::Ended, 49, counts(7, 2)),
+        ];
+        let split = sum(&shop(), 100, readings);
+        assert_eq!(delivered(&split), [98, 11]);
+        assert_eq!(split.processes.iter().map(|process| process.summed).collect::<Vec<_>>(), [true, true, false]);
     }
 
     #[test]

@@ -368,6 +368,29 @@ mod tests {
         }
 
         #[test]
+        fn processes_are_off_by_less_than_one_each_in_sum_and_one_more_for_their_phases(
+            shares in shares(),
+            processes in proptest::collection::vec((any::<u32>().prop_map(u64::from), 0..3_000_u64), 1..12),
+        ) {
+            let split = split(&shares);
+            // Whole numbers: ten thousand times the error.
+            let off = |phase_counts: bool| {
+                let mut given = vec![0_u64; shares.len()];
+                let mut tickets = 0;
+                for (phase, drawn) in &processes {
+                    let first = if phase_counts { *phase } else { 0 };
+                    (first..first + drawn).for_each(|ticket| given[split.pick(ticket)] += 1);
+                    tickets += drawn;
+                }
+                let error = |(share, given): (&u16, &u64)| (10_000 * given).abs_diff(tickets * u64::from(*share));
+                shares.iter().zip(&given).map(error).max().unwrap()
+            };
+            let count = 10_000 * processes.len() as u64;
+            prop_assert!(off(false) < count);
+            prop_assert!(off(true) < 2 * count);
+        }
+
+        #[test]
         fn a_side_without_a_share_gets_no_ticket(shares in shares(), phase in any::<u32>().prop_map(u64::from)) {
             let split = split(&shares);
             for ticket in phase..phase + 10_000 {

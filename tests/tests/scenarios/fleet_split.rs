@@ -29,14 +29,18 @@ impl Fleet {
             gateways.push(installation.gateway_with(&id, &["--threads", "2", "--bind", &address]).await);
             origins.push(Origin::start(&number.to_string()).await);
         }
-        let port = free_port();
-        let routes = origins
-            .iter()
-            .zip(SHARES)
-            .map(|(origin, (share, _))| format!("  \"[{}]\": {{weight: {share}}}\n", origin.address()));
-        let document = format!("name: shop\nport: {port}/http\nroutes:\n{}", routes.collect::<String>());
-        installation.serve("shop", &document).await;
-        Self { installation, gateways, origins, port }
+        let fleet = Self { installation, gateways, origins, port: free_port() };
+        fleet.serve(SHARES.map(|(share, _)| share), "").await;
+        fleet
+    }
+
+    /// Gives the routes these weights, and each this beside.
+    async fn serve(&self, weights: [&str; 3], beside: &str) {
+        let route =
+            |(origin, weight): (&Origin, &str)| format!("  \"[{}]\": {{weight: {weight}{beside}}}\n", origin.address());
+        let routes: String = self.origins.iter().zip(weights).map(route).collect();
+        let document = format!("name: shop\nport: {}/http\nroutes:\n{routes}", self.port);
+        self.installation.serve("shop", &document).await;
     }
 
     /// So many requests through one process, each on a connection of its own or all on few.
@@ -148,6 +152,14 @@ async fn the_split_of_a_fleet_is_exact_for_each_process_and_in_sum() {
     assert_eq!(delivered(&process(&split, "g2", "read")["weights"]).iter().sum::<u64>(), 1_000, "{split:#}");
     assert!(processes(&split).iter().all(|process| process["summed"] == true), "{split:#}");
     assert!(error(&split) < 2.0 * 4.0, "four boots by now: {split:#}");
+    // An edit beside the shares goes on with all accounts, and the next one begins all anew.
+    fleet.serve(SHARES.map(|(share, _)| share), ", condition: \"User-Agent == Nobody\"").await;
+    reports.push(fleet.send(1, 300, false).await);
+    let split = fleet.split().await;
+    assert_eq!(delivered(&split), answered(&reports), "{split:#}");
+    fleet.serve(["50%", "25%", "25%"], "").await;
+    let split = fleet.split().await;
+    assert_eq!((&split["counted"], &split["tickets"]), (&3.into(), &0.into()), "{split:#}");
     // What the gateways counted is what reached the origins: nothing was sent twice, nothing lost on the way.
     let reached: Vec<u64> = fleet.origins.iter().map(Origin::requests).collect();
     assert_eq!(reached, answered(&reports));
