@@ -4,6 +4,7 @@
 //! The rule: what must not be repeated reaches the origin once at most. What may be is sent again only on a connection
 //! that served before (it may have been closed meanwhile), only when nothing of an answer came, and on a new connection.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -180,7 +181,8 @@ fn expected(way: Way, method: &str, repeatable: bool) -> Expected {
 async fn check(way: Way, (method, repeatable, body): (&str, bool, &str)) {
     let told = format!("{method} {way:?}");
     let (origin, reached) = closing_origin(way, body.len()).await;
-    let vamp = Vamp::before(&[origin.address]).await;
+    let halves = ["one", "two"].map(|name| route(name, 50, &[origin.address]));
+    let vamp = Vamp::with(limits(), gateway(halves.into())).await;
     let mut client = vamp.client().await;
     if way.pooled {
         client.send(WARM).await;
@@ -200,6 +202,8 @@ async fn check(way: Way, (method, repeatable, body): (&str, bool, &str)) {
     assert!(record.retries <= Limits::default().retries_max);
     assert_eq!(reached.load(Ordering::SeqCst), expected.reached, "{told}");
     assert!(repeatable || expected.reached <= 1, "{told}: the table above allows what the rule forbids");
+    // One ticket each, however often it was sent.
+    assert_eq!(vamp.plane.split_counts()[0].levels[0].tickets, records.len() as u64, "{told}");
 }
 
 async fn check_all() {
@@ -239,6 +243,24 @@ async fn a_body_too_large_to_be_kept_is_not_sent_again() {
         assert_eq!(reached.load(Ordering::SeqCst), 1, "{method}");
         assert_eq!(vamp.records(2).await[1].retries, 0, "{method}");
     }
+}
+
+#[tokio::test]
+async fn a_share_whose_endpoints_are_gone_fails_and_falls_to_nobody_else() {
+    let origin = Origin::answering(HELLO).await;
+    let gone = (Ipv4Addr::LOCALHOST, free_port()).into();
+    let shares = vec![route("lives", 90, &[origin.address]), route("gone", 10, &[gone])];
+    let vamp = Vamp::with(limits(), gateway(shares)).await;
+    let mut client = vamp.client().await;
+    for ten in 0..20 {
+        let mut failed = 0;
+        for _ in 0..10 {
+            client.send(GET).await;
+            failed += usize::from(client.answer().await.status == 502);
+        }
+        assert_eq!(failed, 1, "of the ten after {ten} others");
+    }
+    assert_eq!(origin.heads().len(), 180);
 }
 
 /// An origin that answers `/late` only when it is told to, and everything else at once.
