@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Why the directory can't be used.
@@ -23,6 +24,12 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
     },
+    /// The process before worked in another one.
+    #[error("data directory `{}` is not the one of the process before: an upgrade keeps it; to change --data-dir, stop the gateway and start it", path.display())]
+    Other {
+        /// The directory of this process.
+        path: PathBuf,
+    },
     /// The id in it is none.
     #[error("`{}` holds no gateway id: write 1 to 64 letters, digits, `-`, `_` or `.`, or remove the file", path.display())]
     BadId {
@@ -31,11 +38,11 @@ pub enum DataDirError {
     },
 }
 
-/// The directory, held until this is dropped.
+/// The directory, held until this is dropped. Processes that hand over share the lock.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -47,10 +54,28 @@ impl DataDir {
         let lock = options.create(true).truncate(false).write(true).mode(0o600).open(&lock_path);
         let lock = lock.map_err(unusable(&lock_path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(std::fs::TryLockError::WouldBlock) => Err(DataDirError::Taken { path: path.to_owned() }),
             Err(std::fs::TryLockError::Error(cause)) => Err(DataDirError::Unusable { path: lock_path, cause }),
         }
+    }
+
+    /// The directory of the process before, whose lock it handed over.
+    pub(crate) fn take_over(path: &Path, lock: OwnedFd) -> Result<Self, DataDirError> {
+        let lock_path = path.join("lock");
+        let lock = File::from(lock);
+        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let here = std::fs::metadata(&lock_path).map(identity);
+        let held = lock.metadata().map(identity).map_err(unusable(&lock_path))?;
+        if here.ok() != Some(held) {
+            return Err(DataDirError::Other { path: path.to_owned() });
+        }
+        Ok(Self { path: path.to_owned(), lock })
+    }
+
+    /// What keeps others out, for the process that takes over.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// Where it is.
@@ -112,6 +137,20 @@ mod tests {
         let held = DataDir::open(folder.path()).unwrap();
         assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Taken { .. })));
         drop(held);
+        DataDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_taken_over_stays_taken_until_both_have_let_go() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let before = DataDir::open(folder.path()).unwrap();
+        let lock = || before.lock().try_clone_to_owned().unwrap();
+        let elsewhere = DataDir::take_over(other.path(), lock());
+        assert!(matches!(elsewhere, Err(DataDirError::Other { .. })));
+        let after = DataDir::take_over(folder.path(), lock()).unwrap();
+        drop(before);
+        assert!(matches!(DataDir::open(folder.path()), Err(DataDirError::Taken { .. })));
+        drop(after);
         DataDir::open(folder.path()).unwrap();
     }
 

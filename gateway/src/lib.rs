@@ -19,8 +19,9 @@ pub mod settings_file;
 mod ship;
 pub mod signals;
 mod sync;
+pub mod upgrade;
 mod upstream;
 mod worker;
 
-pub use running::{Running, StartError, start};
+pub use running::{Running, StartError, start, start_after};
 pub use settings::Settings;

@@ -1,16 +1,18 @@
 //! The binary `vamp-gateway`: one gateway process.
 
+use std::pin::pin;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 use vamp_gateway::logging::{LogSettings, with_causes};
 use vamp_gateway::settings_file::{ConfigFile, with_file};
 use vamp_gateway::signals::until_told_to_stop;
-use vamp_gateway::{Settings, start};
+use vamp_gateway::upgrade::{End, Predecessor, Requests, UpgradeCommand};
+use vamp_gateway::{Settings, start_after, upgrade};
 
 /// Vamp's data plane: serves traffic by the newest routing table of its store
 #[derive(Debug, Parser)]
-#[command(name = "vamp-gateway", version)]
+#[command(name = "vamp-gateway", version, subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
 struct Program {
     #[command(flatten)]
     config: ConfigFile,
@@ -20,34 +22,63 @@ struct Program {
     settings: Settings,
 }
 
+const UPGRADE: &str = "upgrade";
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    let command = match with_file(Program::command(), &arguments) {
+    let command = Program::command().subcommand(UpgradeCommand::augment_args(clap::Command::new(UPGRADE)));
+    let command = match with_file(command, &arguments) {
         Ok(command) => command,
         Err(error) => return failed(&error, 2),
     };
-    let program = Program::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|error| error.exit());
-    program.log.start();
+    let matches = command.get_matches_from(&arguments);
     // Requests have threads of their own; here run the synchronisation, the shipper and the admin listener.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    match runtime {
-        Ok(runtime) => runtime.block_on(run(program.settings)),
-        Err(error) => failed(&error, 1),
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error, 1),
+    };
+    if let Some((UPGRADE, matches)) = matches.subcommand() {
+        let command = UpgradeCommand::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+        return runtime.block_on(command.run());
     }
+    let program = Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    program.log.start();
+    runtime.block_on(run(program.settings, &upgrade::Program::new(&arguments)))
 }
 
-async fn run(settings: Settings) -> ExitCode {
+async fn run(settings: Settings, program: &upgrade::Program) -> ExitCode {
     let store = match vamp_store::connect(&settings.store) {
         Ok(store) => store,
         Err(error) => return failed(&error, 2),
     };
-    let running = match start(settings, store).await {
-        Ok(running) => running,
+    let mut before = match Predecessor::meet().await {
+        Ok(before) => before,
         Err(error) => return failed(&error, 1),
     };
-    until_told_to_stop().await;
-    tracing::info!("stopping: requests under way are finished first");
-    running.stop().await;
+    let data_dir = settings.data_dir.clone();
+    let running = match start_after(settings, store, before.as_mut()).await {
+        Ok(running) => running,
+        Err(error) => {
+            if let Some(before) = before {
+                before.failed(&with_causes(&error)).await;
+            }
+            return failed(&error, 1);
+        }
+    };
+    let requests = Requests::open(&data_dir, before.and_then(Predecessor::into_requests));
+    upgrade::ready();
+    let mut told = pin!(until_told_to_stop());
+    match requests.serve(&running, program, told.as_mut()).await {
+        End::Told => {
+            upgrade::stopping();
+            tracing::info!("stopping: requests under way are finished first");
+            running.stop().await;
+        }
+        End::HandedOver => {
+            drop(requests);
+            running.hand_over(told).await;
+        }
+    }
     ExitCode::SUCCESS
 }
 

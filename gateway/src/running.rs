@@ -1,6 +1,8 @@
 //! The gateway as a whole: every part of it started in order, and stopped in order.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +20,8 @@ use crate::data_dir::{DataDir, DataDirError};
 use crate::plane::{DataPlane, PlaneError, PlaneSettings};
 use crate::settings::{AdminSettings, Settings, TrafficSettings};
 use crate::ship::{self, Recorder, ShipSettings};
-use crate::sync::{self, SyncSettings, SyncStatus};
+use crate::sync::{self, Course, Held, SyncSettings, SyncStatus};
+use crate::upgrade::{Predecessor, TakeOverError};
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,19 @@ pub enum StartError {
     /// Its directory can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The process before does not hand over.
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
+    /// The process before serves a table that this one can't.
+    #[error(
+        "the table of the process before can't be served: its revision is {wanted}, and here it would be {got}; the log says why"
+    )]
+    Table {
+        /// What the process before serves.
+        wanted: String,
+        /// What this one would.
+        got: String,
+    },
     /// The data plane did not start.
     #[error("the data plane did not start")]
     Plane(#[from] PlaneError),
@@ -41,6 +57,9 @@ pub enum StartError {
         #[source]
         cause: std::io::Error,
     },
+    /// The admin listener's socket can't be kept for a successor.
+    #[error("the admin listener's socket can't be doubled: raise the limit of open files (`ulimit -n`)")]
+    AdminSocket(#[source] io::Error),
     /// The admin listener can't be opened.
     #[error(transparent)]
     Admin(#[from] ListenerError),
@@ -57,37 +76,65 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Running {
     admin: SocketAddr,
+    /// A second descriptor of the admin listener's socket, for a successor.
+    admin_socket: OwnedFd,
     plane: Arc<DataPlane>,
-    leave: watch::Sender<bool>,
+    drain_timeout: Duration,
+    course: watch::Sender<Course>,
+    held: watch::Receiver<Option<Held>>,
     flush: watch::Sender<bool>,
     draining: watch::Sender<bool>,
     close: watch::Sender<bool>,
     sync: JoinHandle<()>,
     listener: JoinHandle<()>,
     ship: Option<JoinHandle<()>>,
-    _data_dir: DataDir,
+    data_dir: DataDir,
 }
 
 /// Starts a gateway with these settings on this store. A store that does not answer does not stop it: it serves the
 /// last good table.
 pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, StartError> {
-    let data_dir = DataDir::open(&settings.data_dir)?;
+    start_after(settings, store, None).await
+}
+
+/// The same in the place of another process, if there is one: with its sockets and its table, at its word.
+pub async fn start_after(
+    settings: Settings,
+    store: SharedStore,
+    before: Option<&mut Predecessor>,
+) -> Result<Running, StartError> {
+    let Some(before) = before else { return prepare(&settings, store, None) };
+    let running = prepare(&settings, store, Some(&mut *before))?;
+    running.take_turn(before).await?;
+    Ok(running)
+}
+
+/// Starts everything; after another process, it waits for its turn then.
+fn prepare(
+    settings: &Settings,
+    store: SharedStore,
+    mut before: Option<&mut Predecessor>,
+) -> Result<Running, StartError> {
+    let data_dir = data_dir(settings, before.as_deref_mut())?;
     let id = data_dir.gateway_id(settings.gateway_id.as_deref())?;
     let boot = format!("{:016x}", rand::random::<u64>());
     let access = access(&settings.admin)?;
     let elastic = settings.records.elasticsearch.as_ref().map(ElasticClient::new).transpose()?;
 
-    let tls = settings.admin.tls_cert.as_deref().zip(settings.admin.tls_key.as_deref());
-    let listener = Listener::open(admin::MANNER, settings.admin.admin, tls)?;
+    let listener = admin_listener(&settings.admin, before.as_deref_mut())?;
     let admin = listener.address();
+    let admin_socket = listener.share().map_err(StartError::AdminSocket)?;
 
     let threads = settings.traffic.threads();
     let records_max = usize::try_from(settings.records.records_max).unwrap_or(usize::MAX);
     let recorder = if elastic.is_some() { Recorder::new(threads, records_max) } else { Recorder::counting(threads) };
     let targets = targets(&settings.traffic, admin, &store);
-    let plane = DataPlane::start(plane_settings(&settings, threads, targets), Arc::clone(&recorder))?;
+    let plane = plane_settings(settings, threads, targets);
+    let plane = data_plane(plane, &recorder, before.as_deref_mut())?;
 
-    let [draining, leave, flush, close] = std::array::from_fn(|_| watch::Sender::new(false));
+    let [draining, flush, close] = std::array::from_fn(|_| watch::Sender::new(false));
+    let course = watch::Sender::new(if before.is_some() { Course::Hold } else { Course::Follow });
+    let (told_held, held) = watch::channel(None);
     let status = watch::Sender::new(SyncStatus::default());
     let documents = Documents::new(&settings.namespace, &id, &boot);
     let ship = elastic.map(|client| {
@@ -104,7 +151,6 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
         boot: boot.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let listener = tokio::spawn(listener.serve(admin::router(state), close.subscribe()));
     let sync = tokio::spawn(sync::run(
         SyncSettings {
             store,
@@ -114,13 +160,70 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
             admin_url: admin_url(&settings.admin, admin),
             data_dir: data_dir.path().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            inherited: before.and_then(|before| before.table.take()),
+            held: told_held,
         },
         Arc::clone(&plane) as Arc<dyn sync::Serve>,
         status,
-        leave.subscribe(),
+        course.subscribe(),
     ));
+    let listener = answer_at_its_turn(listener, admin::router(state), course.subscribe(), close.subscribe());
+    let listener = tokio::spawn(listener);
     tracing::info!(gateway.id = %id, "the gateway runs, its admin listener is on {admin}");
-    Ok(Running { admin, plane, leave, flush, draining, close, sync, listener, ship, _data_dir: data_dir })
+    let drain_timeout = settings.traffic.drain_timeout;
+    Ok(Running {
+        admin,
+        admin_socket,
+        plane,
+        drain_timeout,
+        course,
+        held,
+        flush,
+        draining,
+        close,
+        sync,
+        listener,
+        ship,
+        data_dir,
+    })
+}
+
+fn data_dir(settings: &Settings, before: Option<&mut Predecessor>) -> Result<DataDir, DataDirError> {
+    match before.and_then(|before| before.lock.take()) {
+        Some(lock) => DataDir::take_over(&settings.data_dir, lock),
+        None => DataDir::open(&settings.data_dir),
+    }
+}
+
+fn admin_listener(settings: &AdminSettings, before: Option<&mut Predecessor>) -> Result<Listener, ListenerError> {
+    let tls = settings.tls_cert.as_deref().zip(settings.tls_key.as_deref());
+    match before.and_then(|before| before.admin.take()) {
+        Some(socket) => Listener::take_over(admin::MANNER, socket.into(), settings.admin, tls),
+        None => Listener::open(admin::MANNER, settings.admin, tls),
+    }
+}
+
+fn data_plane(
+    settings: PlaneSettings,
+    recorder: &Arc<Recorder>,
+    before: Option<&mut Predecessor>,
+) -> Result<Arc<DataPlane>, PlaneError> {
+    match before {
+        Some(before) => DataPlane::take_over(settings, Arc::clone(recorder), std::mem::take(&mut before.sockets)),
+        None => DataPlane::start(settings, Arc::clone(recorder)),
+    }
+}
+
+/// Whoever asks before gets its answer from the process that has the socket, too.
+async fn answer_at_its_turn(
+    listener: Listener,
+    router: axum::Router,
+    mut course: watch::Receiver<Course>,
+    close: watch::Receiver<bool>,
+) {
+    // A sender that is gone closes the listener, too.
+    drop(course.wait_for(|course| *course != Course::Hold).await);
+    listener.serve(router, close).await;
 }
 
 impl Running {
@@ -129,10 +232,32 @@ impl Running {
         self.admin
     }
 
+    /// Waits until everything stands here, and then for the word of the process before.
+    async fn take_turn(&self, before: &Predecessor) -> Result<(), StartError> {
+        let generation = self.until_held().await.generation;
+        if generation != before.generation {
+            let [wanted, got] =
+                [before.generation, generation].map(|table| table.map_or("none".to_owned(), |table| table.to_string()));
+            return Err(StartError::Table { wanted, got });
+        }
+        before.ready().await?;
+        self.plane.accept().await;
+        self.course.send_replace(Course::Follow);
+        before.serving().await;
+        Ok(())
+    }
+
+    async fn until_held(&self) -> Held {
+        let mut held = self.held.clone();
+        let held = held.wait_for(Option::is_some).await.map(|held| held.clone());
+        // A synchronisation that has ended holds nothing, and changes nothing.
+        held.ok().flatten().unwrap_or_default()
+    }
+
     /// Ends it in good order: not ready, gone from the rollout, requests finished, records shipped, listeners closed.
     pub async fn stop(self) {
         self.draining.send_replace(true);
-        self.leave.send_replace(true);
+        self.course.send_replace(Course::Leave);
         ended("the synchronisation", self.sync.await);
         self.plane.drain().await;
         self.flush.send_replace(true);
@@ -141,6 +266,64 @@ impl Running {
         }
         self.close.send_replace(true);
         ended("the admin listener", self.listener.await);
+    }
+
+    /// Ends it after another process took over: what is open is finished, records are shipped. Once it is `told` to
+    /// stop, it waits for no further request.
+    pub async fn hand_over(self, told: impl Future<Output = ()>) {
+        self.close.send_replace(true);
+        self.course.send_replace(Course::HandOver);
+        ended("the synchronisation", self.sync.await);
+        ended("the admin listener", self.listener.await);
+        let hurried = async {
+            told.await;
+            self.plane.drain().await;
+        };
+        tokio::select! {
+            () = self.plane.hand_over() => {}
+            () = hurried => {}
+        }
+        self.flush.send_replace(true);
+        if let Some(ship) = self.ship {
+            ended("the shipper", ship.await);
+        }
+    }
+
+    /// Leaves table, files, sockets and registration as they are; the table that is served. [`Running::resume`] ends it.
+    pub(crate) async fn hold(&self) -> Held {
+        self.course.send_replace(Course::Hold);
+        self.until_held().await
+    }
+
+    /// Goes on after [`Running::hold`] and [`Running::share_sockets`].
+    pub(crate) async fn resume(&self) {
+        self.plane.keep().await;
+        self.course.send_replace(Course::Follow);
+    }
+
+    /// A second descriptor of every listening socket.
+    pub(crate) async fn share_sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.plane.share().await
+    }
+
+    /// The lock of the data directory.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.data_dir.lock()
+    }
+
+    /// The socket of the admin listener.
+    pub(crate) fn admin_socket(&self) -> BorrowedFd<'_> {
+        self.admin_socket.as_fd()
+    }
+
+    /// Client connections that are open.
+    pub(crate) fn connections(&self) -> u64 {
+        self.plane.connections()
+    }
+
+    /// How long requests under way may take at the end.
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        self.drain_timeout
     }
 }
 

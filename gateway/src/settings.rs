@@ -144,7 +144,7 @@ impl TrafficSettings {
 }
 
 /// A time as flags write it: `500ms`, `10s`, `1h 30m`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let refused =
         || "write a time above zero with its unit, as in `500ms`, `10s`, `2m` or `1h`, up to 24 hours".to_owned();
     let time: jiff::SignedDuration = text.parse().map_err(|_| refused())?;

@@ -92,6 +92,15 @@ impl Installation {
         answer(self.client.get(self.url(path))).await
     }
 
+    /// The same, again and again, beside other things.
+    pub fn asker(&self, path: &str) -> impl Fn() -> futures_util::future::BoxFuture<'static, Value> + Send + 'static {
+        let (client, url) = (self.client.clone(), self.url(path));
+        move || {
+            let asked = client.get(&url);
+            Box::pin(async move { answer(asked).await.body })
+        }
+    }
+
     /// `PUT /api/v1/{path}` with a YAML document.
     pub async fn put(&self, path: &str, yaml: &str) -> Answer {
         let request = self.client.put(self.url(path)).header("content-type", "application/yaml");
@@ -192,6 +201,8 @@ pub struct Gateway {
     /// Its id.
     pub id: String,
     process: Process,
+    /// The process that took over last.
+    successor: Option<Stranger>,
     admin: SocketAddr,
     folder: PathBuf,
     program: Vec<String>,
@@ -212,7 +223,7 @@ impl Gateway {
         program.push(own_binary("vamp-gateway").display().to_string());
         program.extend(arguments);
         let process = spawn(&program, &folder);
-        Self { id: id.to_owned(), process, admin, folder, program, client: http_client() }
+        Self { id: id.to_owned(), process, successor: None, admin, folder, program, client: http_client() }
     }
 
     /// Kills it as a crash does.
@@ -227,14 +238,61 @@ impl Gateway {
 
     /// Tells it to stop, and waits for its end, which must be a good one.
     pub async fn stop(&mut self) {
-        self.process.signal(Signal::Terminate);
-        let status = self.process.wait(Duration::from_mins(1)).await;
-        assert!(status.success(), "the gateway ended with {status}:\n{}", self.process.tail());
+        self.begin_stop();
+        self.until_ended().await;
+    }
+
+    /// Waits for its end, which must be a good one; of a process that took over only the end is seen.
+    pub async fn until_ended(&mut self) {
+        let before = self.successor.take().map_or(Predecessor::Child, Predecessor::Stranger);
+        self.until_gone(before, Duration::from_mins(1)).await;
+    }
+
+    /// What `vamp-gateway upgrade` says to this gateway, with further arguments.
+    pub async fn ask_for_upgrade(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = tokio::process::Command::new(own_binary("vamp-gateway"));
+        command.arg("upgrade").arg("--data-dir").arg(self.data_dir()).args(arguments);
+        command.kill_on_drop(true).output().await.expect("vamp-gateway starts")
+    }
+
+    /// Lets a new program take over, which is this gateway from now on; the process before.
+    pub async fn upgrade(&mut self) -> Predecessor {
+        let said = self.ask_for_upgrade(&[]).await;
+        assert!(said.status.success(), "no upgrade: {said:?}\n{}", self.process.tail());
+        let said = String::from_utf8(said.stdout).expect("words");
+        let pid = said.split_whitespace().nth(1).and_then(|pid| pid.parse().ok());
+        let next = Stranger { pid: pid.unwrap_or_else(|| panic!("no process id in: {said}")), mark: self.data_dir() };
+        assert!(next.is_alive(), "it said: {said}");
+        match self.successor.replace(next) {
+            None => Predecessor::Child,
+            Some(before) => Predecessor::Stranger(before),
+        }
+    }
+
+    /// Waits until the process before is gone; the first one must have ended well.
+    pub async fn until_gone(&mut self, before: Predecessor, deadline: Duration) {
+        match before {
+            Predecessor::Child => {
+                let status = self.process.wait(deadline).await;
+                assert!(status.success(), "the first gateway ended with {status}:\n{}", self.process.tail());
+            }
+            Predecessor::Stranger(before) => {
+                eventually(deadline, "the process before is gone", async || (!before.is_alive()).then_some(())).await;
+            }
+        }
+    }
+
+    /// Kills the process before as a crash does.
+    pub async fn kill_predecessor(&mut self) {
+        self.process.kill().await;
     }
 
     /// Tells it to stop, and waits for nothing.
     pub fn begin_stop(&self) {
-        self.process.signal(Signal::Terminate);
+        match &self.successor {
+            None => self.process.signal(Signal::Terminate),
+            Some(now) => now.signal("TERM"),
+        }
     }
 
     /// Freezes it: its lease lives for a while, connections stay open, and nothing answers.
@@ -249,7 +307,7 @@ impl Gateway {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.process.pid().expect("the gateway runs")
+        self.successor.as_ref().map_or_else(|| self.process.pid().expect("the gateway runs"), |now| now.pid)
     }
 
     /// Its data directory.
@@ -288,6 +346,44 @@ impl Gateway {
     pub async fn metric(&self, name: &str, labels: &str) -> f64 {
         let (_, text) = self.admin("metrics").await.expect("the admin listener answers");
         text.lines().filter_map(|line| sample(line, name, labels)).sum()
+    }
+}
+
+/// The process from which another one took over.
+#[derive(Debug)]
+pub enum Predecessor {
+    /// The one that the test started.
+    Child,
+    /// One that took over itself.
+    Stranger(Stranger),
+}
+
+/// A process that is no child of the test, known by its id and by what stands in its command line. It ends with this.
+#[derive(Debug)]
+pub struct Stranger {
+    pid: u32,
+    mark: PathBuf,
+}
+
+impl Stranger {
+    /// Whether it runs: an id may be another's by now, and one that nobody waited for is gone all the same.
+    pub fn is_alive(&self) -> bool {
+        let command = std::fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        String::from_utf8_lossy(&command).contains(&self.mark.display().to_string())
+    }
+
+    /// Sends a signal by its name, as `kill` has it.
+    pub fn signal(&self, name: &str) {
+        if self.is_alive() {
+            let kill = format!("kill -{name} {}", self.pid);
+            drop(std::process::Command::new("/bin/sh").args(["-c", &kill]).status());
+        }
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.signal("KILL");
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Report {
     pub wrong: u64,
     /// Keep-alive connections that the server closed.
     pub closed: u64,
+    /// Those of them that it closed without a word in an answer before, so that the next request was sent again.
+    pub crossed: u64,
     /// The first failures in words.
     pub failures: Vec<String>,
     /// The longest wait for an answer.
@@ -82,6 +84,7 @@ impl Report {
         self.failed += other.failed;
         self.wrong += other.wrong;
         self.closed += other.closed;
+        self.crossed += other.crossed;
         self.slowest = self.slowest.max(other.slowest);
         for (version, count) in other.versions {
             *self.versions.entry(version).or_default() += count;
@@ -176,6 +179,7 @@ impl Client {
             let mut outcome = client.exchange(number).await;
             if matches!(outcome, Err(Fault::ClosedIdle)) {
                 client.report.closed += 1;
+                client.report.crossed += 1;
                 outcome = client.exchange(number).await;
             }
             client.report.slowest = client.report.slowest.max(start.elapsed());

@@ -19,6 +19,8 @@ pub enum Behaviour {
     Answer,
     /// Answers after a while.
     Slow(Duration),
+    /// Sends its answer in a hundred pieces over this time.
+    Drip(Duration),
     /// Answers with this status.
     Status(u16),
     /// Announces a body, sends half of it and closes.
@@ -153,6 +155,12 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
             Behaviour::Slow(delay) => {
                 tokio::time::sleep(delay).await;
                 stream.write_all(&answer).await.ok()?;
+            }
+            Behaviour::Drip(time) => {
+                for piece in answer.chunks(answer.len().div_ceil(100).max(1)) {
+                    stream.write_all(piece).await.ok()?;
+                    tokio::time::sleep(time / 100).await;
+                }
             }
             Behaviour::CutBody => return stream.write_all(&answer[..answer.len() - 4]).await.ok(),
             Behaviour::CutHead => return stream.write_all(&answer[..20]).await.ok(),

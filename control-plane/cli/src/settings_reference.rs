@@ -27,6 +27,8 @@ fn reference() -> String {
         Command::new("vamp-gateway"),
     )));
     section(&mut text, "vamp-gateway", &gateway);
+    let upgrade = vamp_gateway::upgrade::UpgradeCommand::augment_args(Command::new("upgrade"));
+    section(&mut text, "vamp-gateway upgrade", &upgrade);
     for command in Program::command().get_subcommands() {
         commands(&mut text, "vamp", command);
     }

@@ -44,12 +44,13 @@ where
         Rc::new(Self { worker, serve, permits, paused_log: Cell::new(None) })
     }
 
-    /// Accepts until the port goes away, then takes what the kernel accepted up to then, and closes the socket.
-    pub(super) async fn accept_all(self: Rc<Self>, socket: TcpListener, listener: Rc<Listener>) {
+    /// Accepts until the port goes away, then takes what the kernel accepted up to then, and lets go of the socket. What
+    /// waits in a socket that was handed over is left to the other process.
+    pub(super) async fn accept_all(self: Rc<Self>, socket: Rc<TcpListener>, listener: Rc<Listener>) {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = listener.leaving() => break,
+                () = listener.ends_accepting() => break,
                 accepted = socket.accept() => accepted,
             };
             match accepted {
@@ -57,19 +58,27 @@ where
                 Err(error) => self.after_error(&error).await,
             }
         }
-        let Ok(socket) = socket.into_std() else { return };
-        while let Some((stream, peer)) = self.next_queued(&socket).await {
-            self.admit(stream, peer, &listener).await;
+        if !listener.is_handed_over() {
+            self.take_queued(&socket, &listener).await;
         }
     }
 
-    /// The next connection that the kernel has accepted already.
-    async fn next_queued(&self, socket: &std::net::TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    /// Takes what the kernel has accepted up to now.
+    pub(super) async fn take_queued(self: &Rc<Self>, socket: &TcpListener, listener: &Rc<Listener>) {
+        while let Some((stream, peer)) = self.next_queued(socket).await {
+            self.admit(stream, peer, listener).await;
+        }
+    }
+
+    /// The next connection that the kernel has accepted already, asked from the kernel: what the runtime knows of the
+    /// socket may be older.
+    async fn next_queued(&self, socket: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
         // LIMIT: tries without a descriptor: some seconds. What waits still is reset when the socket closes.
         for _ in 0..50 {
-            let accepted = socket.accept().and_then(|(stream, peer)| {
+            let accepted = socket2::SockRef::from(socket).accept().and_then(|(stream, peer)| {
                 stream.set_nonblocking(true)?;
-                Ok((TcpStream::from_std(stream)?, peer))
+                let peer = peer.as_socket().ok_or(io::ErrorKind::ConnectionAborted)?;
+                Ok((TcpStream::from_std(stream.into())?, peer))
             });
             match accepted {
                 Ok(accepted) => return Some(accepted),

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::OnceLock;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// LIMIT: connections that the kernel has accepted and no thread has taken yet, per thread and port. The kernel lowers
 /// it to `net.core.somaxconn` (4,096 by default). At 20,000 new connections a second it bridges a fifth of a second.
@@ -22,6 +23,18 @@ impl BindAddress {
     /// The addresses of a setting; none means all.
     pub(crate) fn of(addresses: &[IpAddr]) -> Vec<Self> {
         if addresses.is_empty() { vec![Self::All] } else { addresses.iter().copied().map(Self::One).collect() }
+    }
+
+    /// Whether a socket that another process bound is one that this would bind.
+    pub(crate) fn is_of(self, socket: &TcpListener) -> bool {
+        let Ok(local) = socket.local_addr() else { return false };
+        let only_v6 = local.is_ipv6() && SockRef::from(socket).only_v6().unwrap_or(true);
+        match self {
+            Self::One(address) => local.ip() == address && only_v6 == address.is_ipv6(),
+            Self::All if local.is_ipv6() => local.ip().is_unspecified() && !only_v6,
+            // The fallback of a host without IPv6.
+            Self::All => local.ip().is_unspecified() && !has_ipv6(),
+        }
     }
 
     /// One socket for each thread, all or none, that take connections from now on.
@@ -48,6 +61,11 @@ impl std::fmt::Display for BindAddress {
             Self::One(address) => address.fmt(f),
         }
     }
+}
+
+fn has_ipv6() -> bool {
+    static HAS_IPV6: OnceLock<bool> = OnceLock::new();
+    *HAS_IPV6.get_or_init(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok())
 }
 
 fn listen(address: SocketAddr, only_v6: bool, threads: usize) -> io::Result<Vec<TcpListener>> {
@@ -93,6 +111,17 @@ mod tests {
         let _sockets = BindAddress::One(Ipv4Addr::LOCALHOST.into()).listen(port, 1).unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         assert!(TcpStream::connect((Ipv4Addr::new(127, 0, 0, 2), port)).is_err());
+    }
+
+    #[test]
+    fn a_socket_is_known_again_by_what_it_was_bound_for() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let addresses = [BindAddress::All, BindAddress::One(Ipv4Addr::LOCALHOST.into())];
+        for (place, address) in addresses.into_iter().enumerate() {
+            let sockets = address.listen(port, 1).unwrap();
+            let known: Vec<_> = addresses.into_iter().map(|address| address.is_of(&sockets[0])).collect();
+            assert_eq!(known, [place == 0, place == 1], "{address}");
+        }
     }
 
     #[test]

@@ -14,10 +14,22 @@ use crate::serving::ListenerId;
 #[derive(Debug)]
 pub(crate) struct Listener {
     id: ListenerId,
-    is_leaving: Cell<bool>,
+    stage: Cell<Stage>,
+    handed_over: Notify,
     left: Notify,
     open: RefCell<Open>,
     emptied: Notify,
+}
+
+/// How far a port is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    InService,
+    /// Another process accepts now. Each answer is its connection's last, but a connection that waits for a request
+    /// may wait on: closing it could cross the request, and then nobody would answer that.
+    HandedOver,
+    /// Connections that wait for a request are closed.
+    Leaving,
 }
 
 /// The connections that are open.
@@ -39,7 +51,8 @@ impl Listener {
     pub(super) fn new(id: ListenerId) -> Rc<Self> {
         Rc::new(Self {
             id,
-            is_leaving: Cell::new(false),
+            stage: Cell::new(Stage::InService),
+            handed_over: Notify::new(),
             left: Notify::new(),
             open: RefCell::default(),
             emptied: Notify::new(),
@@ -53,23 +66,44 @@ impl Listener {
 
     /// Whether the port goes away, or the whole process: the answer under way is the connection's last.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.is_leaving.get()
+        self.stage.get() > Stage::InService
+    }
+
+    /// Whether a connection that waits for a request after its first is to be closed.
+    pub(crate) fn closes_idle(&self) -> bool {
+        self.stage.get() == Stage::Leaving
     }
 
     /// Waits until the port goes away: a connection that waits for a request after its first then closes. One that
     /// waits for its first request was accepted to be answered, and is.
     pub(crate) async fn leaving(&self) {
-        let mut left = pin!(self.left.notified());
-        left.as_mut().enable();
-        if !self.is_leaving() {
-            left.await;
+        self.reaches(Stage::Leaving, &self.left).await;
+    }
+
+    /// Waits until connections are no longer to be accepted here.
+    pub(super) async fn ends_accepting(&self) {
+        self.reaches(Stage::HandedOver, &self.handed_over).await;
+    }
+
+    async fn reaches(&self, stage: Stage, told: &Notify) {
+        let mut told = pin!(told.notified());
+        told.as_mut().enable();
+        if self.stage.get() < stage {
+            told.await;
         }
     }
 
     /// Tells the connections to end with the request under way.
     pub(super) fn leave(&self) {
-        self.is_leaving.set(true);
+        self.hand_over();
+        self.stage.set(Stage::Leaving);
         self.left.notify_waiters();
+    }
+
+    /// Tells the connections to end with the request under way, or with the one that they wait for.
+    pub(super) fn hand_over(&self) {
+        self.stage.set(self.stage.get().max(Stage::HandedOver));
+        self.handed_over.notify_waiters();
     }
 
     /// Ends all connections where they are.
@@ -77,6 +111,11 @@ impl Listener {
         self.leave();
         // A task that is aborted is dropped later, by the runtime, never inside this borrow.
         self.open.borrow().connections.values().flatten().for_each(AbortHandle::abort);
+    }
+
+    /// Whether another process accepts now.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.stage.get() == Stage::HandedOver
     }
 
     /// Waits until no connection is open.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// LIMIT: after the cut, connections end as soon as their tasks are dropped, which needs no I/O. This only keeps a
 /// fault there from holding up the end of the process.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// LIMIT: which share of the time for draining a connection may wait for its last request after a hand-over. The rest
+/// is for answering the requests that came late.
+const IDLE_SHARE: f32 = 0.75;
 
 /// A socket that listens, for one thread.
 #[derive(Debug)]
@@ -49,10 +54,16 @@ pub(crate) struct Retire {
 pub(crate) enum Command {
     /// Accept on these.
     Open(Vec<Socket>),
+    /// Answer who waits in these already, and close them.
+    Empty(Vec<Socket>),
     /// Stop accepting on these, and let their connections end.
     Retire(Retire),
-    /// The same for all, then end.
+    /// The same for all, then end. After a hand-over: what waits for a request ends now.
     Drain,
+    /// Tell which sockets it has; a second descriptor of each.
+    Share(oneshot::Sender<io::Result<Vec<OwnedFd>>>),
+    /// Another process accepts now on what was shared: stop accepting, answer what comes on open connections, then end.
+    HandOver,
 }
 
 /// What a thread is made of.
@@ -108,10 +119,16 @@ where
     loop {
         match commands.recv().await {
             Some(Command::Open(sockets)) => sockets.into_iter().for_each(|socket| ports.open(socket)),
+            Some(Command::Empty(sockets)) => sockets.into_iter().for_each(|socket| ports.empty(socket)),
             Some(Command::Retire(Retire { ids, closed })) => ports.retire(&ids, Some(closed)),
             Some(Command::Drain) => {
                 let all: Vec<_> = ports.open.keys().copied().collect();
                 ports.retire(&all, None);
+                break;
+            }
+            Some(Command::Share(shared)) => drop(shared.send(ports.share())),
+            Some(Command::HandOver) => {
+                ports.hand_over(&mut commands).await;
                 break;
             }
             // Whoever held the data plane dropped it: nobody waits for its connections.
@@ -137,7 +154,13 @@ struct Ports<S> {
 
 struct Port {
     listener: Rc<Listener>,
-    accepting: Vec<JoinHandle<()>>,
+    accepting: Vec<Accepting>,
+}
+
+/// A socket and the task that accepts on it.
+struct Accepting {
+    socket: Rc<TcpListener>,
+    task: JoinHandle<()>,
 }
 
 impl<S, F> Ports<S>
@@ -155,24 +178,69 @@ where
             }
         };
         let port = self.open.entry(id).or_insert_with(|| Port { listener: Listener::new(id), accepting: Vec::new() });
-        let accepting = Rc::clone(&self.intake).accept_all(socket, Rc::clone(&port.listener));
-        port.accepting.push(tokio::task::spawn_local(accepting));
+        let socket = Rc::new(socket);
+        let accepting = Rc::clone(&self.intake).accept_all(Rc::clone(&socket), Rc::clone(&port.listener));
+        port.accepting.push(Accepting { socket, task: tokio::task::spawn_local(accepting) });
+    }
+
+    /// Takes what the kernel has accepted on a socket of a port that is not this process's, and closes it.
+    fn empty(&mut self, Socket { id, socket }: Socket) {
+        let Ok(socket) = TcpListener::from_std(socket) else { return };
+        let port = self.open.entry(id).or_insert_with(|| Port { listener: Listener::new(id), accepting: Vec::new() });
+        let (intake, listener) = (Rc::clone(&self.intake), Rc::clone(&port.listener));
+        self.retiring.spawn_local(async move { intake.take_queued(&socket, &listener).await });
+    }
+
+    /// A second descriptor of each socket.
+    fn share(&self) -> io::Result<Vec<OwnedFd>> {
+        let sockets = self.open.values().flat_map(|port| &port.accepting);
+        sockets.map(|accepting| accepting.socket.as_fd().try_clone_to_owned()).collect()
+    }
+
+    /// Lets go of the sockets, and gives each connection the time until it closes, or until its next request is
+    /// answered, up to the time for draining; a drain ends the waiting.
+    async fn hand_over(&mut self, commands: &mut mpsc::Receiver<Command>) {
+        let drain_timeout = self.intake.worker.limits.drain_timeout;
+        let deadline = Instant::now() + drain_timeout;
+        self.open.values().for_each(|port| port.listener.hand_over());
+        for Accepting { socket, task } in self.open.values_mut().flat_map(|port| port.accepting.drain(..)) {
+            drop(socket);
+            // One that waits for room to let a connection in has accepted it already.
+            drop(tokio::time::timeout_at(deadline, task).await);
+        }
+        let all_empty = async {
+            for port in self.open.values() {
+                port.listener.empty().await;
+            }
+        };
+        let told = async { while !matches!(commands.recv().await, Some(Command::Drain) | None) {} };
+        tokio::select! {
+            () = all_empty => {}
+            () = told => {}
+            () = tokio::time::sleep(drain_timeout.mul_f32(IDLE_SHARE)) => {}
+        }
+        let all: Vec<_> = self.open.keys().copied().collect();
+        self.retire_until(&all, None, deadline);
     }
 
     /// Stops accepting, lets connections end within the time for that, then cuts them.
     fn retire(&mut self, ids: &[ListenerId], closed: Option<oneshot::Sender<()>>) {
+        self.retire_until(ids, closed, Instant::now() + self.intake.worker.limits.drain_timeout);
+    }
+
+    fn retire_until(&mut self, ids: &[ListenerId], closed: Option<oneshot::Sender<()>>, deadline: Instant) {
         let ports: Vec<_> = ids.iter().filter_map(|id| self.open.remove(id)).collect();
-        let drain_timeout = self.intake.worker.limits.drain_timeout;
         for port in &ports {
             port.listener.leave();
         }
         self.retiring.spawn_local(async move {
-            let deadline = Instant::now() + drain_timeout;
             let mut listeners = Vec::new();
             for Port { listener, accepting } in ports {
-                for accepting in accepting {
-                    // An accept loop that ended by a fault has closed its socket as well.
-                    drop(tokio::time::timeout_at(deadline, accepting).await);
+                for Accepting { socket, task } in accepting {
+                    // The last one to let go of it closes it.
+                    drop(socket);
+                    // An accept loop that ended by a fault has let go of its socket as well.
+                    drop(tokio::time::timeout_at(deadline, task).await);
                 }
                 listeners.push(listener);
             }

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use vamp_routing::wire::Degradation;
 use vamp_routing::{CompiledTable, Targets};
 
 use super::Listeners;
-use super::ports::{Owner, Ports};
+use super::ports::{Opened, Owner, Ports};
 use crate::listen::{BindAddress, Command, Retire, Socket};
 use crate::serving::{ListenerId, Serving};
 use crate::upstream::{Endpoint, RESOLVE_EVERY, Registry, resolve};
@@ -46,7 +47,24 @@ pub(super) enum Request {
         /// Told what does not work about it.
         applied: oneshot::Sender<Vec<Degradation>>,
     },
-    /// End the threads in good order.
+    /// Tell the sockets, and leave them as they are until [`Request::Keep`] or [`Request::HandOver`].
+    Share {
+        /// Told a second descriptor of each.
+        shared: oneshot::Sender<io::Result<Vec<OwnedFd>>>,
+    },
+    /// Go on after [`Request::Share`]: nobody took the sockets.
+    Keep,
+    /// Accept from now on, after a start with the sockets of another process.
+    Accept {
+        /// Told when all sockets are with their threads.
+        accepting: oneshot::Sender<()>,
+    },
+    /// Another process accepts now: end the threads when their connections have ended.
+    HandOver {
+        /// Dropped when they have ended.
+        ended: oneshot::Sender<()>,
+    },
+    /// End the threads in good order; also while a hand-over goes on.
     Drain {
         /// Dropped when they have ended.
         drained: oneshot::Sender<()>,
@@ -63,6 +81,10 @@ pub(super) struct Control {
     problems: watch::Sender<Vec<Degradation>>,
     listeners: Arc<Listeners>,
     ports: Ports,
+    /// Sockets that wait for [`Request::Accept`], if it is to come.
+    waiting: Option<Vec<Opened>>,
+    /// Whether the sockets stay as they are.
+    is_shared: bool,
     registry: Registry,
     replaced: Vec<Arc<Serving>>,
     /// Names that have addresses, looked up again.
@@ -106,11 +128,19 @@ impl Control {
             problems,
             listeners,
             ports,
+            waiting: None,
+            is_shared: false,
             registry,
             replaced,
             refreshing,
             retrying,
         }
+    }
+
+    /// Takes the sockets of another process, on which it accepts from [`Request::Accept`] on.
+    pub(super) fn inherit(&mut self, sockets: Vec<TcpListener>) {
+        self.ports.inherit(sockets);
+        self.waiting = Some(Vec::new());
     }
 
     /// Starts the thread, with the ports bound that need no table. It ends after a drain, or when nobody can ask it any
@@ -143,10 +173,22 @@ impl Control {
                         // Who asked may have left: the table is in service all the same.
                         drop(applied.send(degradations));
                     }
+                    Some(Request::Share { shared }) => {
+                        self.is_shared = true;
+                        drop(shared.send(self.share().await));
+                    }
+                    Some(Request::Keep) => self.is_shared = false,
+                    Some(Request::Accept { accepting }) => {
+                        self.accept().await;
+                        drop(accepting);
+                    }
+                    Some(Request::HandOver { ended }) => {
+                        self.tell(|| Command::HandOver).await;
+                        return self.end(ended, requests).await;
+                    }
                     Some(Request::Drain { drained }) => {
-                        self.drain().await;
-                        drop(drained);
-                        return;
+                        self.tell(|| Command::Drain).await;
+                        return self.end(drained, requests).await;
                     }
                     None => return,
                 },
@@ -154,7 +196,7 @@ impl Control {
                     tick += 1;
                     self.tidy(tick);
                 }
-                () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => {
+                () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() && !self.is_shared => {
                     let opened = self.ports.bind_due(Instant::now());
                     self.open(opened).await;
                     self.publish();
@@ -180,18 +222,48 @@ impl Control {
     }
 
     /// Hands new sockets to their threads. Connections wait in them since they were bound.
-    async fn open(&mut self, opened: Vec<(u16, Vec<std::net::TcpListener>)>) {
+    async fn open(&mut self, opened: Vec<Opened>) {
+        match &mut self.waiting {
+            Some(waiting) => waiting.extend(opened),
+            None => self.spread(opened, Command::Open).await,
+        }
+    }
+
+    async fn spread(&self, opened: Vec<Opened>, command: fn(Vec<Socket>) -> Command) {
         let mut per_thread: Vec<Vec<Socket>> = self.threads.iter().map(|_| Vec::new()).collect();
-        for (port, sockets) in opened {
-            for (thread, socket) in per_thread.iter_mut().zip(sockets) {
-                thread.push(Socket { id: ListenerId(port), socket });
+        for Opened { port, sockets, first_thread } in opened {
+            for (number, socket) in (first_thread..).zip(sockets) {
+                if let Some(thread) = per_thread.get_mut(number % self.threads.len().max(1)) {
+                    thread.push(Socket { id: ListenerId(port), socket });
+                }
             }
         }
         for (thread, sockets) in self.threads.iter().zip(per_thread) {
-            if !sockets.is_empty() && thread.send(Command::Open(sockets)).await.is_err() {
+            if !sockets.is_empty() && thread.send(command(sockets)).await.is_err() {
                 warn!("a thread of the data path has ended: restart this process");
             }
         }
+    }
+
+    /// Accepts on the sockets of the process before, and on what it had not.
+    async fn accept(&mut self) {
+        let inherited = self.waiting.take().unwrap_or_default();
+        let (opened, unwanted) = self.ports.go_on(Instant::now());
+        self.spread(inherited, Command::Open).await;
+        self.spread(opened, Command::Open).await;
+        self.spread(unwanted, Command::Empty).await;
+        self.publish();
+    }
+
+    /// A second descriptor of every listening socket.
+    async fn share(&self) -> io::Result<Vec<OwnedFd>> {
+        let mut all = Vec::new();
+        for thread in &self.threads {
+            let (shared, from_thread) = oneshot::channel();
+            drop(thread.send(Command::Share(shared)).await);
+            all.extend(from_thread.await.map_err(|_| io::Error::other("a thread of the data path has ended"))??);
+        }
+        Ok(all)
     }
 
     /// Closes the sockets of ports that no gateway has now. It waits until they are closed, so that the port can come
@@ -243,14 +315,39 @@ impl Control {
         }
     }
 
-    async fn drain(&mut self) {
+    async fn tell(&self, command: fn() -> Command) {
         for thread in &self.threads {
-            // One that has ended already is drained.
-            drop(thread.send(Command::Drain).await);
+            // One that has ended already needs no telling.
+            drop(thread.send(command()).await);
         }
-        for ended in self.ended.drain(..) {
-            // The thread drops its end when it ends.
-            drop(ended.await);
+    }
+
+    /// Waits until the threads have ended; a drain that is asked for meanwhile hurries them.
+    async fn end(&mut self, ended: oneshot::Sender<()>, mut requests: mpsc::Receiver<Request>) {
+        let threads = std::mem::take(&mut self.ended);
+        let all_ended = async move {
+            for thread in threads {
+                // The thread drops its end when it ends.
+                drop(thread.await);
+            }
+            drop(ended);
+        };
+        let mut all_ended = std::pin::pin!(all_ended);
+        let mut waiting = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut all_ended => return,
+                request = requests.recv() => match request {
+                    Some(Request::Drain { drained }) => {
+                        self.tell(|| Command::Drain).await;
+                        // Dropped with the others, when the threads have ended.
+                        waiting.push(drained);
+                    }
+                    Some(_) => {}
+                    None => return,
+                },
+            }
         }
     }
 }

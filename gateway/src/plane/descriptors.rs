@@ -13,7 +13,7 @@ const CONNECTIONS_MIN: usize = 16;
 /// Raises the limit of open files as far as the process may, and says how many client connections it has room for, up
 /// to `connections_max`: each may need another descriptor for its endpoint.
 pub(super) fn room_for(connections_max: usize) -> usize {
-    let Some(limit) = raised() else { return connections_max };
+    let Some(limit) = raise_open_files() else { return connections_max };
     let room = usize::try_from(limit.saturating_sub(RESERVED) / 2).unwrap_or(usize::MAX).max(CONNECTIONS_MIN);
     if room < connections_max {
         info!(
@@ -25,7 +25,7 @@ pub(super) fn room_for(connections_max: usize) -> usize {
 }
 
 /// The limit after raising it; `None`: there is none.
-fn raised() -> Option<u64> {
+pub(crate) fn raise_open_files() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let current = current?;
     if maximum == Some(current) {

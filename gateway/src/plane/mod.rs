@@ -10,7 +10,8 @@ mod ports;
 mod tests;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +25,7 @@ use vamp_routing::wire::{Degradation, Table};
 use vamp_routing::{CompiledTable, Entry, Explanation, PlainHead, Problem, Targets};
 
 use self::control::{Control, Request};
+pub(crate) use self::descriptors::raise_open_files;
 use crate::counters::{Snapshot, ThreadCounters};
 use crate::limits::Limits;
 use crate::listen::{self, Listener, Parts};
@@ -99,11 +101,33 @@ impl DataPlane {
         Self::start_with(settings, recorder, crate::proxy::serve)
     }
 
+    /// The same with the listening sockets of another process; it accepts from [`DataPlane::accept`] on.
+    pub(crate) fn take_over(
+        settings: PlaneSettings,
+        recorder: Arc<Recorder>,
+        sockets: Vec<TcpListener>,
+    ) -> Result<Arc<Self>, PlaneError> {
+        Self::launch(settings, recorder, crate::proxy::serve, Some(sockets))
+    }
+
     /// The same with another life of a connection.
     pub(crate) fn start_with<S, F>(
         settings: PlaneSettings,
         recorder: Arc<Recorder>,
         serve: S,
+    ) -> Result<Arc<Self>, PlaneError>
+    where
+        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        Self::launch(settings, recorder, serve, None)
+    }
+
+    fn launch<S, F>(
+        settings: PlaneSettings,
+        recorder: Arc<Recorder>,
+        serve: S,
+        inherited: Option<Vec<TcpListener>>,
     ) -> Result<Arc<Self>, PlaneError>
     where
         S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + Clone + Send + 'static,
@@ -136,7 +160,7 @@ impl DataPlane {
         let (requests, from_users) = mpsc::channel(REQUESTS_MAX);
         let (problems, degradations) = watch::channel(Vec::new());
         let listeners = Arc::new(Listeners::default());
-        let control = Control::new(
+        let mut control = Control::new(
             &settings.bind,
             settings.virtual_hosts_port,
             settings.targets,
@@ -145,6 +169,9 @@ impl DataPlane {
             problems,
             Arc::clone(&listeners),
         );
+        if let Some(sockets) = inherited {
+            control.inherit(sockets);
+        }
         control.start(from_users).map_err(|cause| PlaneError::Control { cause })?;
         Ok(Arc::new(Self { shared, requests, degradations, listeners }))
     }
@@ -206,6 +233,43 @@ impl DataPlane {
         let entry = Entry::Gateway(serving.table.find(gateway)?);
         let mut tickets = serving.peek();
         Some(serving.table.explain(entry, head, &mut tickets))
+    }
+
+    /// A second descriptor of every listening socket, for another process. Sockets stay as they are until
+    /// [`DataPlane::keep`] or [`DataPlane::hand_over`].
+    pub(crate) async fn share(&self) -> io::Result<Vec<OwnedFd>> {
+        let (shared, answer) = oneshot::channel();
+        let ended = || io::Error::other("the thread that puts tables into service has ended");
+        self.requests.send(Request::Share { shared }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Goes on after [`DataPlane::share`].
+    pub(crate) async fn keep(&self) {
+        drop(self.requests.send(Request::Keep).await);
+    }
+
+    /// Accepts from now on, after a start with the sockets of another process; returns when it does.
+    pub(crate) async fn accept(&self) {
+        let (accepting, when_accepting) = oneshot::channel();
+        if self.requests.send(Request::Accept { accepting }).await.is_ok() {
+            drop(when_accepting.await);
+        }
+    }
+
+    /// Leaves accepting to another process, which has all sockets. A connection ends with the request under way or the
+    /// next one; one that gets none ends when three quarters of the drain time-out are over; what has not ended within
+    /// it is cut. Returns when all threads have ended. [`DataPlane::drain`] hurries it.
+    pub(crate) async fn hand_over(&self) {
+        let (ended, when_ended) = oneshot::channel();
+        if self.requests.send(Request::HandOver { ended }).await.is_ok() {
+            drop(when_ended.await);
+        }
+    }
+
+    /// Client connections that are open.
+    pub(crate) fn connections(&self) -> u64 {
+        self.shared.counters.iter().map(|thread| thread.clients.get()).sum()
     }
 
     /// Stops accepting, lets connections end after the request under way, and cuts what has not ended within the drain

@@ -29,7 +29,13 @@ pub(super) enum Owner {
 }
 
 /// Sockets of one port, one per thread.
-pub(super) type Opened = (u16, Vec<TcpListener>);
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) port: u16,
+    pub(super) sockets: Vec<TcpListener>,
+    /// The thread that gets the first of them; the others follow in turn.
+    pub(super) first_thread: usize,
+}
 
 /// The ports of a process.
 #[derive(Debug)]
@@ -40,6 +46,19 @@ pub(super) struct Ports {
     /// By port and place in `addresses`.
     bound: BTreeSet<(u16, usize)>,
     failing: BTreeMap<(u16, usize), Failing>,
+    inherited: Option<Inherited>,
+}
+
+/// What a process has that takes over from another, until it is its turn. It binds nothing before: a connection that
+/// the kernel put into a socket of its own would be lost if the other process serves on.
+#[derive(Debug, Default)]
+struct Inherited {
+    /// By port and place; what is left of them is not wanted.
+    sockets: BTreeMap<(u16, usize), Vec<TcpListener>>,
+    /// Of no address of ours.
+    strange: Vec<Opened>,
+    /// Claimed with fewer sockets than there are threads, and how many there were.
+    short: Vec<((u16, usize), usize)>,
 }
 
 #[derive(Debug)]
@@ -51,7 +70,43 @@ struct Failing {
 
 impl Ports {
     pub(super) fn new(addresses: Vec<BindAddress>, threads: usize) -> Self {
-        Self { addresses, threads, wanted: BTreeMap::new(), bound: BTreeSet::new(), failing: BTreeMap::new() }
+        let (wanted, bound, failing) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        Self { addresses, threads, wanted, bound, failing, inherited: None }
+    }
+
+    /// Takes the sockets of another process, and from now on only those until [`Ports::go_on`].
+    pub(super) fn inherit(&mut self, sockets: Vec<TcpListener>) {
+        let inherited = self.inherited.insert(Inherited::default());
+        for socket in sockets {
+            let Ok(port) = socket.local_addr().map(|local| local.port()) else { continue };
+            match self.addresses.iter().position(|address| address.is_of(&socket)) {
+                Some(place) => inherited.sockets.entry((port, place)).or_default().push(socket),
+                None => inherited.strange.push(Opened { port, sockets: vec![socket], first_thread: 0 }),
+            }
+        }
+    }
+
+    /// Binds what was not inherited; and the inherited sockets that nobody wants here, to be emptied.
+    pub(super) fn go_on(&mut self, now: Instant) -> (Vec<Opened>, Vec<Opened>) {
+        let Inherited { sockets, strange: mut unwanted, short } = self.inherited.take().unwrap_or_default();
+        unwanted.extend(sockets.into_iter().map(|((port, _), sockets)| Opened { port, sockets, first_thread: 0 }));
+        let wanted = std::mem::take(&mut self.wanted);
+        let mut opened = self.want(wanted, now);
+        for ((port, place), had) in short {
+            let Some(address) = self.addresses.get(place).filter(|_| self.bound.contains(&(port, place))) else {
+                continue;
+            };
+            match address.listen(port, self.threads - had) {
+                Ok(sockets) => opened.push(Opened { port, sockets, first_thread: had }),
+                Err(error) => warn!(
+                    port,
+                    %error,
+                    "port {port} on {address} is served by {had} of {} threads, as before the upgrade: no further socket can be bound",
+                    self.threads
+                ),
+            }
+        }
+        (opened, unwanted)
     }
 
     /// Takes what is wanted now, and binds all of it that is not bound, what failed before too.
@@ -108,13 +163,22 @@ impl Ports {
     fn bind(&mut self, at: (u16, usize), now: Instant) -> Option<Opened> {
         let (port, place) = at;
         let address = *self.addresses.get(place)?;
+        if let Some(inherited) = &mut self.inherited {
+            // More sockets than threads stay: the kernel spreads connections over all, and closing one resets its queue.
+            let sockets = inherited.sockets.remove(&at)?;
+            if sockets.len() < self.threads {
+                inherited.short.push((at, sockets.len()));
+            }
+            self.bound.insert(at);
+            return Some(Opened { port, sockets, first_thread: 0 });
+        }
         match address.listen(port, self.threads) {
             Ok(sockets) => {
                 if self.failing.remove(&at).is_some() {
                     info!(port, "port {port} is bound now on {address}");
                 }
                 self.bound.insert(at);
-                Some((port, sockets))
+                Some(Opened { port, sockets, first_thread: 0 })
             }
             Err(cause) => {
                 let wait = self.failing.get(&at).map_or(RETRY_MIN, |failing| (failing.wait * 2).min(RETRY_MAX));

@@ -143,9 +143,9 @@ impl<C: ClientStream> Connection<C> {
         }
     }
 
-    /// Whether the port goes away; if not, the task is woken when it does.
+    /// Whether the port does not wait for another request; if it does, the task is woken when that ends.
     pub(super) fn is_leaving(&mut self, context: &mut Context<'_>) -> bool {
-        if self.listener.is_leaving() {
+        if self.listener.closes_idle() {
             return true;
         }
         // Asked once: it wakes this task when the time has come, and then the listener itself says so.

@@ -29,6 +29,7 @@ const PREFIX: &str = "table-";
 const SUFFIX: &str = ".vamp";
 const ASIDE: &str = ".refused";
 const TEMPORARY: &str = "table.tmp";
+const HANDED_OVER: &str = "the table of the process before";
 
 /// One table with its values as the store has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +118,16 @@ impl Keeper {
         std::fs::rename(path, &aside).map_err(|cause| disk(path, "set aside", cause))?;
         self.prune(ASIDE, ASIDE_MAX);
         Ok(aside.into())
+    }
+
+    /// A table as its file has it.
+    pub(crate) fn pack(&self, image: &Image) -> Bytes {
+        encode(&self.namespace, image).into()
+    }
+
+    /// Reads what [`Keeper::pack`] made.
+    pub(crate) fn unpack(&self, content: Bytes) -> Result<Image, KeptError> {
+        decode(Path::new(HANDED_OVER), &self.namespace, content)
     }
 
     /// Writes a table so that it survives a crash at any moment, then removes the oldest ones.

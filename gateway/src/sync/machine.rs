@@ -189,6 +189,8 @@ pub(crate) struct Found {
     pub(crate) served: Option<TableId>,
     /// What does not work about it.
     pub(crate) degradations: Vec<Degradation>,
+    /// Whether it is to be written to disk.
+    pub(crate) to_keep: bool,
     /// What was wrong with the files.
     pub(crate) problem: Option<String>,
 }
@@ -209,7 +211,7 @@ impl SyncMachine {
             served: found.served,
             acknowledged: found.served,
             degradations: found.degradations,
-            keep: Keep::new(found.served, found.problem),
+            keep: Keep::new(found.served.filter(|_| !found.to_keep), found.problem),
             holding: Holding::new(now),
             was_confirmed_empty: false,
             confirmed: None,

@@ -14,8 +14,9 @@ mod stock;
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use tokio::sync::watch;
-use vamp_routing::wire::{Degradation, Table};
+use vamp_routing::wire::{Degradation, Generation, Table};
 use vamp_routing::{CompiledTable, Problem};
 use vamp_store::SharedStore;
 
@@ -51,6 +52,30 @@ impl Serve for DataPlane {
     }
 }
 
+/// What the synchronisation is to do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// Keep the newest table in service.
+    #[default]
+    Follow,
+    /// Leave table, files and registration as they are; the lease is kept alive. [`SyncSettings::held`] says when nothing
+    /// of it is under way any more.
+    Hold,
+    /// End, and leave the lease to its time: another process of the same id registers under its own.
+    HandOver,
+    /// End, and give the lease back.
+    Leave,
+}
+
+/// What a process has while it leaves everything as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The table that is served.
+    pub(crate) generation: Option<Generation>,
+    /// It, as the files in the data directory have it. `None` with a generation: it could not be had.
+    pub(crate) table: Option<Bytes>,
+}
+
 /// Whose tables are followed, and as whom.
 #[derive(Debug, Clone)]
 pub(crate) struct SyncSettings {
@@ -68,4 +93,8 @@ pub(crate) struct SyncSettings {
     pub data_dir: PathBuf,
     /// The product's version.
     pub version: String,
+    /// The table of the process before, for one that takes over; it goes before those on disk.
+    pub inherited: Option<Bytes>,
+    /// Told what there is while [`Course::Hold`] holds.
+    pub held: watch::Sender<Option<Held>>,
 }

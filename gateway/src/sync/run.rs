@@ -19,7 +19,7 @@ use super::keep::{Image, Keeper, KeptError};
 use super::lanes::LEASE;
 use super::machine::{Action, Found, Identity, Input, LeaseFault, ReadFault, Seen, SyncMachine, TableId};
 use super::stock::Stock;
-use super::{Serve, SyncSettings, SyncState, SyncStatus};
+use super::{Course, Held, Serve, SyncSettings, SyncState, SyncStatus};
 use crate::logging::chain;
 
 // LIMIT: one request to the store; drivers have shorter ones of their own.
@@ -29,14 +29,14 @@ const STOP_PATIENCE: Duration = Duration::from_secs(2);
 // LIMIT: problems of one table that a refusal lists.
 const LISTED_PROBLEMS_MAX: usize = 10;
 
-/// Keeps the newest table in service until `stop` is true or its sender is gone, then gives the lease back.
+/// Keeps the newest table in service, as long as `course` says so; a sender that is gone means [`Course::Leave`].
 ///
-/// The table on disk is in service before the store is asked for anything.
+/// The table of the process before, or the one on disk, is in service before the store is asked for anything.
 pub(crate) async fn run(
     settings: SyncSettings,
     served: Arc<dyn Serve>,
     status: watch::Sender<SyncStatus>,
-    mut stop: watch::Receiver<bool>,
+    mut course: watch::Receiver<Course>,
 ) {
     let mut driver = Driver::new(settings, served, status);
     // A stop that comes while the table from disk is applied takes effect here.
@@ -45,15 +45,24 @@ pub(crate) async fn run(
     let mut machine = SyncMachine::new(driver.now(), rand::random(), driver.identity(), found);
     let mut degradations = driver.served.degradations();
     let mut input = Input::Tick;
-    loop {
+    let ends_with = loop {
+        let now = *course.borrow_and_update();
+        match now {
+            Course::Follow | Course::Hold => driver.set_held(now == Course::Hold),
+            Course::HandOver | Course::Leave => break now,
+        }
         for action in machine.step(driver.now(), input) {
             driver.start(action);
         }
         driver.report(&machine);
+        driver.report_held(&machine);
         let due = machine.due().map(|due| driver.started + due);
         input = tokio::select! {
             biased;
-            _ = stop.wait_for(|is_stopping| *is_stopping) => break,
+            changed = course.wait_for(|course| *course != now) => match changed {
+                Ok(_) => Input::Tick,
+                Err(_) => break Course::Leave,
+            },
             input = driver.next() => input,
             changed = next_degradations(&mut degradations, &known) => changed,
             () = sleep_until(due) => Input::Tick,
@@ -61,8 +70,9 @@ pub(crate) async fn run(
         if let Input::Degraded(changed) | Input::Applied(Ok(changed)) = &input {
             known.clone_from(changed);
         }
-    }
-    driver.finish(&machine).await;
+    };
+    let lease = machine.lease().filter(|_| ends_with == Course::Leave);
+    driver.finish(lease).await;
 }
 
 async fn sleep_until(due: Option<Instant>) {
@@ -105,6 +115,12 @@ struct Driver {
     started: Instant,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     is_keeping: bool,
+    /// Whether nothing is begun that changes the table, the files or the registration.
+    is_held: bool,
+    /// What was asked for meanwhile.
+    put_off: Vec<Action>,
+    /// How much of that kind is under way.
+    changing: usize,
     listening: Option<Listening>,
 }
 
@@ -121,6 +137,9 @@ impl Driver {
             started: Instant::now(),
             jobs: FuturesUnordered::new(),
             is_keeping: false,
+            is_held: false,
+            put_off: Vec::new(),
+            changing: 0,
             listening: None,
         }
     }
@@ -134,9 +153,12 @@ impl Driver {
         Identity { id: gateway_id, boot, admin: admin_url, version }
     }
 
-    /// Puts the newest sound table on disk into service.
+    /// Puts the table of the process before into service, or the newest sound one on disk.
     async fn boot(&mut self) -> Found {
         let mut found = Found::default();
+        if let Some(content) = self.settings.inherited.take() {
+            return self.serve_inherited(content).await;
+        }
         let keeper = self.keeper.clone();
         let files = match blocking(move || keeper.files().map_err(|error| chain(&error))).await {
             Ok(files) => files,
@@ -163,6 +185,26 @@ impl Driver {
         found
     }
 
+    async fn serve_inherited(&mut self, content: Bytes) -> Found {
+        let keeper = self.keeper.clone();
+        let image = blocking(move || keeper.unpack(content).map_err(|error| chain(&error))).await;
+        let served = match image {
+            Ok(image) => self.serve(image).await,
+            Err(reason) => Err(reason),
+        };
+        match served {
+            Ok((table, degradations)) => {
+                tracing::info!(table = %table.generation, "the table of the process before is in service");
+                // Whether it is on disk was the other one's to know: it may have failed there.
+                Found { served: Some(table), degradations, to_keep: true, problem: None }
+            }
+            Err(reason) => {
+                tracing::error!("the table of the process before can't be served: {reason}");
+                Found { problem: Some(reason), ..Found::default() }
+            }
+        }
+    }
+
     async fn serve_kept(&mut self, path: &Path) -> Result<(TableId, Vec<Degradation>), String> {
         let (keeper, place) = (self.keeper.clone(), path.to_owned());
         let read = blocking(move || match keeper.read(&place) {
@@ -172,26 +214,22 @@ impl Driver {
             Err(error) => Err(set_aside(&keeper, &place, &chain(&error))),
         });
         let image = read.await?;
-        let result = match self.unpack(image) {
-            Ok(manifest) => {
-                let manifest = Arc::new(manifest);
-                let (served, stock) = (Arc::clone(&self.served), Arc::clone(&self.stock));
-                apply(served, stock, Arc::clone(&manifest)).await.map(|degradations| (manifest, degradations))
-            }
-            Err(reason) => Err(reason),
-        };
-        match result {
-            Ok((manifest, degradations)) => {
-                let table = TableId { generation: manifest.generation, digest: manifest.digest };
-                self.current = Some(manifest);
-                Ok((table, degradations))
-            }
+        match self.serve(image).await {
+            Ok(served) => Ok(served),
             Err(reason) => {
                 let (keeper, place) = (self.keeper.clone(), path.to_owned());
                 let reason = format!("`{}`: {reason}", path.display());
                 Err(blocking(move || Ok(set_aside(&keeper, &place, &reason))).await?)
             }
         }
+    }
+
+    async fn serve(&mut self, image: Image) -> Result<(TableId, Vec<Degradation>), String> {
+        let manifest = Arc::new(self.unpack(image)?);
+        let degradations = apply(Arc::clone(&self.served), Arc::clone(&self.stock), Arc::clone(&manifest)).await?;
+        let table = TableId { generation: manifest.generation, digest: manifest.digest };
+        self.current = Some(manifest);
+        Ok((table, degradations))
     }
 
     fn unpack(&self, image: Image) -> Result<Manifest, String> {
@@ -205,8 +243,36 @@ impl Driver {
         Ok(Manifest { format: wire::FORMAT, generation, parent: None, digest, entries, pages: Vec::new() })
     }
 
+    /// Puts off what changes the table, the files or the registration, or begins what was put off.
+    fn set_held(&mut self, is_held: bool) {
+        self.is_held = is_held;
+        if !is_held {
+            self.settings.held.send_if_modified(|held| held.take().is_some());
+            for action in std::mem::take(&mut self.put_off) {
+                self.start(action);
+            }
+        }
+    }
+
+    /// Says what there is once nothing of it changes any more.
+    fn report_held(&mut self, machine: &SyncMachine) {
+        if !self.is_held || self.changing > 0 || self.settings.held.borrow().is_some() {
+            return;
+        }
+        let generation = machine.served().map(|table| table.generation);
+        let image = self.current.as_ref().and_then(|manifest| self.stock.image(manifest));
+        let table = image.map(|image| self.keeper.pack(&image));
+        self.settings.held.send_replace(Some(Held { generation, table }));
+    }
+
     /// Starts what the machine asks for.
     fn start(&mut self, action: Action) {
+        let is_change = matches!(action, Action::Apply(_) | Action::Keep | Action::Register(..));
+        if is_change && self.is_held {
+            self.put_off.push(action);
+            return;
+        }
+        self.changing += usize::from(is_change);
         let store = Arc::clone(&self.settings.store);
         let namespace = self.settings.namespace.clone();
         let job = match action {
@@ -278,6 +344,9 @@ impl Driver {
     }
 
     fn absorb(&mut self, done: Done) -> Input {
+        let is_change =
+            matches!(done, Done::Applied(..) | Done::Kept(_) | Done::Input(Input::Registered(..) | Input::Applied(_)));
+        self.changing -= usize::from(is_change);
         match done {
             Done::Input(input) => input,
             Done::Read(Ok(manifest)) => {
@@ -325,10 +394,10 @@ impl Driver {
         });
     }
 
-    async fn finish(mut self, machine: &SyncMachine) {
+    /// Gives back the lease, if one is to be, and lets a write to disk end.
+    async fn finish(mut self, lease: Option<Lease>) {
         self.listening = None;
         let store = Arc::clone(&self.settings.store);
-        let lease = machine.lease();
         let revoke = async move {
             let Some(lease) = lease else { return };
             if let Err(error) = store.revoke(lease).await {

@@ -25,6 +25,16 @@ struct Plane {
     degradations: watch::Sender<Vec<Degradation>>,
 }
 
+impl Plane {
+    fn empty() -> Arc<Self> {
+        Arc::new(Self {
+            table: Mutex::default(),
+            applied: Mutex::default(),
+            degradations: watch::Sender::new(Vec::new()),
+        })
+    }
+}
+
 #[async_trait::async_trait]
 impl Serve for Plane {
     fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>> {
@@ -48,7 +58,8 @@ impl Serve for Plane {
 struct Process {
     plane: Arc<Plane>,
     status: watch::Receiver<SyncStatus>,
-    stop: watch::Sender<bool>,
+    held: watch::Receiver<Option<Held>>,
+    stop: watch::Sender<Course>,
     task: JoinHandle<()>,
 }
 
@@ -58,17 +69,34 @@ impl Process {
     }
 
     fn start_in(store: &SharedStore, directory: &TempDir, namespace: &str) -> Self {
-        let plane = Arc::new(Plane {
-            table: Mutex::default(),
-            applied: Mutex::default(),
-            degradations: watch::Sender::new(Vec::new()),
-        });
-        let settings = settings_for(store, directory, namespace);
+        let plane = Plane::empty();
+        Self::start_with(settings_for(store, directory, namespace), Course::Follow, plane)
+    }
+
+    /// One that takes over from another one with this table.
+    fn take_over(store: &SharedStore, directory: &TempDir, table: Option<Bytes>) -> Self {
+        let settings = SyncSettings { inherited: table, ..settings_for(store, directory, "default") };
+        Self::start_with(settings, Course::Hold, Plane::empty())
+    }
+
+    fn start_with(settings: SyncSettings, course: Course, plane: Arc<Plane>) -> Self {
+        let held = settings.held.subscribe();
         let (sender, status) = watch::channel(SyncStatus::default());
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(course);
         let served: Arc<dyn Serve> = plane.clone();
         let task = tokio::spawn(run(settings, served, sender, stopped));
-        Self { plane, status, stop, task }
+        Self { plane, status, held, stop, task }
+    }
+
+    async fn hold(&self) -> Held {
+        self.stop.send_replace(Course::Hold);
+        self.is_held().await
+    }
+
+    async fn is_held(&self) -> Held {
+        let mut held = self.held.clone();
+        let held = timeout(DEADLINE, held.wait_for(Option::is_some)).await.expect("it is held").unwrap().clone();
+        held.unwrap()
     }
 
     async fn until(&self, what: &str, holds: impl FnMut(&SyncStatus) -> bool) -> SyncStatus {
@@ -88,7 +116,7 @@ impl Process {
     }
 
     async fn stop(self) {
-        self.stop.send_replace(true);
+        self.stop.send_replace(Course::Leave);
         self.task.await.unwrap();
     }
 
@@ -108,6 +136,8 @@ fn settings_for(store: &SharedStore, directory: &TempDir, namespace: &str) -> Sy
         admin_url: "http://127.0.0.1:1988".to_owned(),
         data_dir: directory.path().join("data"),
         version: "0.1.0".to_owned(),
+        inherited: None,
+        held: watch::Sender::default(),
     }
 }
 
@@ -160,6 +190,62 @@ async fn registration(store: &SharedStore) -> Option<Registration> {
 fn world() -> (SharedStore, Handle, TempDir) {
     let (store, handle) = vamp_store::memory::open();
     (store, handle, tempfile::tempdir().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_held_nothing_changes_and_then_the_newest_table_is_served() {
+    let (store, _handle, directory) = world();
+    let process = Process::start(&store, &directory);
+    publish_some(&store, 1).await;
+    process.serves(1).await;
+    assert_eq!(process.hold().await.generation, Some(generation(1)));
+    let told = registration(&store).await;
+    publish_some(&store, 2).await;
+    publish_some(&store, 3).await;
+    process.until("a newer table is seen", |status| status.state == SyncState::Updating).await;
+    // Longer than a lease, and than the time after which a process registers again.
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    assert_eq!(*process.plane.applied.lock().unwrap(), [1].map(generation));
+    assert_eq!((process.status.borrow().kept, registration(&store).await), (Some(generation(1)), told));
+    process.stop.send_replace(Course::Follow);
+    process.serves(3).await;
+    assert_eq!(*process.held.borrow(), None);
+    process.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_goes_over_to_the_next_process_without_a_gap() {
+    let (store, _handle, directory) = world();
+    let before = Process::start(&store, &directory);
+    publish_some(&store, 1).await;
+    before.serves(1).await;
+    let boot = registration(&store).await.unwrap().boot;
+    let Held { generation: served, table } = before.hold().await;
+    let after = Process::take_over(&store, &directory, table);
+    assert_eq!(after.is_held().await.generation, served);
+    assert_eq!(registration(&store).await.unwrap().boot, boot, "it is not its turn");
+    before.stop.send_replace(Course::HandOver);
+    before.task.await.unwrap();
+    assert_eq!(registration(&store).await.unwrap().boot, boot, "nobody else is there");
+    after.stop.send_replace(Course::Follow);
+    after.serves(1).await;
+    assert_ne!(registration(&store).await.unwrap().boot, boot);
+    // The lease of the process before ends, and takes nothing along.
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(registration(&store).await.is_some());
+    }
+    assert_eq!(after.status.borrow().outcomes.kept, 1, "whether the table was on disk was not its to know");
+    after.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_can_not_serve_the_table_before_it_says_so() {
+    let (store, _handle, directory) = world();
+    let after = Process::take_over(&store, &directory, Some(Bytes::from_static(b"no table")));
+    assert_eq!(after.is_held().await, Held::default());
+    assert!(after.plane.applied.lock().unwrap().is_empty());
+    after.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -593,7 +679,7 @@ async fn a_taken_port_of_the_real_data_plane_is_acknowledged_until_it_is_free() 
     };
     let plane = DataPlane::start(settings, crate::ship::Recorder::new(1, 16)).unwrap();
     let (sender, status) = watch::channel(SyncStatus::default());
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Course::Follow);
     let task = tokio::spawn(run(settings_for(&store, &directory, "default"), plane.clone(), sender, stopped));
     publish(&store, 1, &[gateway("shop", port)]).await;
     let told = async |problems: usize| {
@@ -607,7 +693,7 @@ async fn a_taken_port_of_the_real_data_plane_is_acknowledged_until_it_is_free() 
     assert_eq!(status.borrow().problems[0].gateway.as_deref(), Some("shop"));
     drop(taken);
     told(0).await;
-    stop.send_replace(true);
+    stop.send_replace(Course::Leave);
     task.await.unwrap();
     plane.drain().await;
 }

@@ -343,7 +343,7 @@ impl World {
         self.served = kept;
         self.degradations = self.draw_degradations();
         self.is_told = true;
-        let found = Found { served: kept, degradations: self.degradations.clone(), problem };
+        let found = Found { served: kept, degradations: self.degradations.clone(), problem, ..Found::default() };
         self.machine = machine(self.now, self.boot, found);
         self.trace.push(format!("{:?} boot {}", self.now, self.boot));
         self.step(Input::Tick);

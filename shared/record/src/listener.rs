@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -101,12 +102,41 @@ pub struct Listener {
 impl Listener {
     /// Opens a listener; port 0 takes a free one. `tls` names the files of certificate chain and private key.
     pub fn open(manner: Manner, address: SocketAddr, tls: Option<(&Path, &Path)>) -> Result<Self, ListenerError> {
+        let bind = |cause| ListenerError::Bind { name: manner.name, flag: manner.flag, address, cause };
+        Self::on(manner, TcpListener::bind(address).map_err(bind)?, address, tls)
+    }
+
+    /// The same on the socket of another process, if that is where this one is to listen.
+    pub fn take_over(
+        manner: Manner,
+        socket: TcpListener,
+        address: SocketAddr,
+        tls: Option<(&Path, &Path)>,
+    ) -> Result<Self, ListenerError> {
+        let is_there = |bound: SocketAddr| bound.ip() == address.ip() && [0, bound.port()].contains(&address.port());
+        if socket.local_addr().is_ok_and(is_there) {
+            Self::on(manner, socket, address, tls)
+        } else {
+            Self::open(manner, address, tls)
+        }
+    }
+
+    fn on(
+        manner: Manner,
+        socket: TcpListener,
+        address: SocketAddr,
+        tls: Option<(&Path, &Path)>,
+    ) -> Result<Self, ListenerError> {
         let tls = tls.map(|(certificate, key)| tls_config(manner.name, certificate, key)).transpose()?;
         let failed = |cause| ListenerError::Bind { name: manner.name, flag: manner.flag, address, cause };
-        let socket = TcpListener::bind(address).map_err(failed)?;
         socket.set_nonblocking(true).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { manner, socket, address, tls })
+    }
+
+    /// A second descriptor of its socket, for [`Listener::take_over`] in another process.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.as_fd().try_clone_to_owned()
     }
 
     /// Where it listens.

@@ -17,6 +17,7 @@ mod gateway_faults;
 mod main_job;
 mod shipping;
 mod store_faults;
+mod upgrade;
 mod upstream_faults;
 
 use std::net::{Ipv4Addr, SocketAddr};
