@@ -265,6 +265,13 @@ fn shares_that_change_and_come_back_have_an_account_of_their_own_each_time() {
 }
 
 #[test]
+#[ignore = "takes a minute: for the nightly run"]
+fn more_threads_and_changes_there_and_back_lose_nothing_in_any_order() {
+    in_every_order(None, || together::<AtomicU64>(4, 1, |thread| thread));
+    assert_eq!(under_swaps(&[A, B, A], Ordering::Release, None), [3, 3, 3]);
+}
+
+#[test]
 #[should_panic(expected = "Causality violation")]
 fn an_account_that_is_published_before_it_is_made_is_caught() {
     under_swaps(&[A, B], Ordering::Relaxed, None);
