@@ -65,7 +65,7 @@ async fn run(settings: Settings, program: &upgrade::Program) -> ExitCode {
             return failed(&error, 1);
         }
     };
-    let requests = Requests::open(&data_dir, before.and_then(Predecessor::into_requests));
+    let requests = Requests::open(&data_dir, before.and_then(|before| before.into_requests(&running)));
     upgrade::ready();
     let mut told = pin!(until_told_to_stop());
     match requests.serve(&running, program, told.as_mut()).await {
@@ -74,9 +74,9 @@ async fn run(settings: Settings, program: &upgrade::Program) -> ExitCode {
             tracing::info!("stopping: requests under way are finished first");
             running.stop().await;
         }
-        End::HandedOver => {
+        End::HandedOver(heir) => {
             drop(requests);
-            running.hand_over(told).await;
+            running.hand_over(&heir, told).await;
         }
     }
     ExitCode::SUCCESS

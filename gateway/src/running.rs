@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use vamp_record::access::{Access, AccessError, Tokens};
 use vamp_record::document::Documents;
 use vamp_record::listener::{Listener, ListenerError};
+use vamp_record::split::SplitCounts;
 use vamp_record::{ElasticClient, elastic_url::ElasticUrlError};
 use vamp_routing::Targets;
 use vamp_store::SharedStore;
@@ -21,7 +22,7 @@ use crate::plane::{DataPlane, PlaneError, PlaneSettings};
 use crate::settings::{AdminSettings, Settings, TrafficSettings};
 use crate::ship::{self, Recorder, ShipSettings};
 use crate::sync::{self, Course, Held, SyncSettings, SyncStatus};
-use crate::upgrade::{Predecessor, TakeOverError};
+use crate::upgrade::{Before, Heir, Predecessor, TakeOverError};
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,9 @@ pub struct Running {
     listener: JoinHandle<()>,
     ship: Option<JoinHandle<()>>,
     data_dir: DataDir,
+    id: String,
+    boot: String,
+    before: watch::Sender<Before>,
 }
 
 /// Starts a gateway with these settings on this store. A store that does not answer does not stop it: it serves the
@@ -136,16 +140,16 @@ fn prepare(
     let course = watch::Sender::new(if before.is_some() { Course::Hold } else { Course::Follow });
     let (told_held, held) = watch::channel(None);
     let status = watch::Sender::new(SyncStatus::default());
+    let counts_before = watch::Sender::new(Before::default());
     let documents = Documents::new(&settings.namespace, &id, &boot);
-    let ship = elastic.map(|client| {
-        let shipping = ShipSettings { client, documents, flush_timeout: FLUSH_TIMEOUT };
-        tokio::spawn(ship::run(shipping, Arc::clone(&recorder), flush.subscribe()))
-    });
+    let shipping = elastic.map(|client| ShipSettings { client, documents, flush_timeout: FLUSH_TIMEOUT });
+    let ship = shipping.map(|shipping| tokio::spawn(ship::run(shipping, Arc::clone(&recorder), flush.subscribe())));
     let state = AdminState {
         plane: Arc::clone(&plane),
         recorder,
         sync: status.subscribe(),
         draining: draining.subscribe(),
+        before: counts_before.subscribe(),
         access,
         id: id.clone(),
         boot: boot.clone(),
@@ -156,7 +160,7 @@ fn prepare(
             store,
             namespace: settings.namespace.clone(),
             gateway_id: id.clone(),
-            boot,
+            boot: boot.clone(),
             admin_url: admin_url(&settings.admin, admin),
             data_dir: data_dir.path().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -170,12 +174,11 @@ fn prepare(
     let listener = answer_at_its_turn(listener, admin::router(state), course.subscribe(), close.subscribe());
     let listener = tokio::spawn(listener);
     tracing::info!(gateway.id = %id, "the gateway runs, its admin listener is on {admin}");
-    let drain_timeout = settings.traffic.drain_timeout;
     Ok(Running {
         admin,
         admin_socket,
         plane,
-        drain_timeout,
+        drain_timeout: settings.traffic.drain_timeout,
         course,
         held,
         flush,
@@ -185,6 +188,9 @@ fn prepare(
         listener,
         ship,
         data_dir,
+        id,
+        boot,
+        before: counts_before,
     })
 }
 
@@ -270,11 +276,12 @@ impl Running {
 
     /// Ends it after another process took over: what is open is finished, records are shipped. Once it is `told` to
     /// stop, it waits for no further request.
-    pub async fn hand_over(self, told: impl Future<Output = ()>) {
+    pub async fn hand_over(mut self, heir: &Heir, told: impl Future<Output = ()>) {
+        let deadline = tokio::time::Instant::now() + self.drain_timeout;
         self.close.send_replace(true);
         self.course.send_replace(Course::HandOver);
-        ended("the synchronisation", self.sync.await);
-        ended("the admin listener", self.listener.await);
+        ended("the synchronisation", (&mut self.sync).await);
+        ended("the admin listener", (&mut self.listener).await);
         let hurried = async {
             told.await;
             self.plane.drain().await;
@@ -282,7 +289,13 @@ impl Running {
         tokio::select! {
             () = self.plane.hand_over() => {}
             () = hurried => {}
+            () = heir.keep_telling(|| self.split_counts()) => {}
         }
+        // What the process before this one still counts, the new one hears from here. It began to drain earlier, by the
+        // same limit.
+        let mut before = self.before.subscribe();
+        drop(tokio::time::timeout_at(deadline, before.wait_for(|before| !before.is_open)).await);
+        heir.tell(&self.split_counts()).await;
         self.flush.send_replace(true);
         if let Some(ship) = self.ship {
             ended("the shipper", ship.await);
@@ -299,6 +312,18 @@ impl Running {
     pub(crate) async fn resume(&self) {
         self.plane.keep().await;
         self.course.send_replace(Course::Follow);
+    }
+
+    /// Its own counts, then those of the processes before.
+    fn split_counts(&self) -> Vec<SplitCounts> {
+        let own = SplitCounts { id: self.id.clone(), boot: self.boot.clone(), gateways: self.plane.split_counts() };
+        let before = self.before.borrow();
+        std::iter::once(own).chain(before.counts.iter().cloned()).collect()
+    }
+
+    /// Where the counts of the processes before are shown.
+    pub(crate) fn before(&self) -> watch::Sender<Before> {
+        self.before.clone()
     }
 
     /// A second descriptor of every listening socket.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
-use vamp_record::split::SplitCounts;
+use vamp_record::split::SplitAnswer;
 use vamp_routing::wire::Registration;
 
 use crate::causes::with_causes;
@@ -77,13 +77,13 @@ impl Asker {
     pub(crate) async fn ask<'r>(
         &self,
         registrations: Vec<&'r Registration>,
-    ) -> Vec<(&'r Registration, Result<SplitCounts, String>)> {
+    ) -> Vec<(&'r Registration, Result<SplitAnswer, String>)> {
         let ask = |registration| async move { (registration, self.ask_one(registration).await) };
         let questions: Vec<_> = registrations.into_iter().map(ask).collect();
         futures_util::stream::iter(questions).buffer_unordered(CONCURRENCY).collect().await
     }
 
-    async fn ask_one(&self, registration: &Registration) -> Result<SplitCounts, String> {
+    async fn ask_one(&self, registration: &Registration) -> Result<SplitAnswer, String> {
         let url = format!("{}/splits", registration.admin.trim_end_matches('/'));
         // Without the address: it is told beside it, and could carry what its author put into it.
         let failed = |error: reqwest::Error| with_causes(&error.without_url());
@@ -98,11 +98,14 @@ impl Asker {
             }
             body.extend_from_slice(&chunk);
         }
-        let counts: SplitCounts =
+        let mut answer: SplitAnswer =
             serde_json::from_slice(&body).map_err(|error| format!("its answer can't be read: {error}"))?;
-        if counts.id != registration.id {
-            return Err(format!("gateway `{}` answers at its address: give each its own --admin", counts.id));
+        let id = &answer.counts.id;
+        if *id != registration.id {
+            return Err(format!("gateway `{id}` answers at its address: give each its own --admin"));
         }
-        Ok(counts)
+        // A gateway speaks for itself only.
+        answer.before.retain(|before| before.id == registration.id);
+        Ok(answer)
     }
 }

@@ -51,6 +51,15 @@ impl Counts {
         }
     }
 
+    /// Notes what was read, unless it is what was seen before.
+    pub(crate) fn note_change(&self, at_unix_ms: u64, counts: SplitCounts) {
+        let is_known =
+            self.lock().get(&(counts.id.clone(), counts.boot.clone())).is_some_and(|seen| *seen.counts == counts);
+        if !is_known {
+            self.note(at_unix_ms, counts);
+        }
+    }
+
     /// Everything as last seen.
     pub(crate) fn all(&self) -> BTreeMap<(String, String), Seen> {
         self.lock().clone()

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::watch;
-use vamp_record::split::SplitCounts;
+use vamp_record::split::SplitAnswer;
 use vamp_routing::wire::Registration;
 
 use crate::causes::with_causes;
@@ -177,9 +177,13 @@ async fn ask_all(shared: &Shared) -> Vec<(Arc<Registration>, Result<String, Stri
     let fleet: Vec<Arc<Registration>> = shared.fleet.borrow().readable().cloned().collect();
     let asked: Vec<&Registration> = fleet.iter().map(Arc::as_ref).collect();
     let answers = shared.asker.ask(asked).await;
-    let note = |counts: SplitCounts| {
+    let note = |SplitAnswer { counts, before }: SplitAnswer| {
         let boot = counts.boot.clone();
         shared.counts.note(now_unix_ms(), counts);
+        // Told again and again: it is as old as the last change of it.
+        for ended in before {
+            shared.counts.note_change(now_unix_ms(), ended);
+        }
         boot
     };
     let answers = answers.into_iter().map(|(registration, answer)| (registration.id.clone(), answer.map(note)));

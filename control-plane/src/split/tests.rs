@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use vamp_record::split::{GatewayCounts, LevelCounts, LevelKind, RouteCounts, ShareCount};
+use vamp_record::split::{GatewayCounts, LevelCounts, LevelKind, RouteCounts, ShareCount, SplitCounts};
 use vamp_store::testing::eventually;
 use vamp_store::{Expected, layout};
 

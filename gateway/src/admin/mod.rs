@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use vamp_record::access::Access;
 use vamp_record::listener::Manner;
-use vamp_record::split::SplitCounts;
+use vamp_record::split::{SplitAnswer, SplitCounts};
 
 use self::figures::Figures;
 use self::problem::Problem;
@@ -33,6 +33,7 @@ use self::table::TableQuery;
 use crate::plane::DataPlane;
 use crate::ship::Recorder;
 use crate::sync::SyncStatus;
+use crate::upgrade::Before;
 
 /// What the admin listener takes.
 pub(crate) const MANNER: Manner = Manner {
@@ -65,6 +66,8 @@ pub(crate) struct AdminState {
     pub sync: watch::Receiver<SyncStatus>,
     /// Whether the process is about to end.
     pub draining: watch::Receiver<bool>,
+    /// What the processes before this one counted.
+    pub before: watch::Receiver<Before>,
     /// Who may ask.
     pub access: Access,
     /// This gateway process, stable over restarts.
@@ -119,10 +122,10 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Result<Response, Probl
     Ok(([(CONTENT_TYPE, media_type)], page).into_response())
 }
 
-async fn splits(State(state): State<Arc<AdminState>>) -> Result<Json<SplitCounts>, Problem> {
-    let (id, boot) = (state.id.clone(), state.boot.clone());
+async fn splits(State(state): State<Arc<AdminState>>) -> Result<Json<SplitAnswer>, Problem> {
+    let (id, boot, before) = (state.id.clone(), state.boot.clone(), state.before.borrow().counts.clone());
     let gateways = beside(move || state.plane.split_counts()).await?;
-    Ok(Json(SplitCounts { id, boot, gateways }))
+    Ok(Json(SplitAnswer { counts: SplitCounts { id, boot, gateways }, before }))
 }
 
 async fn table(State(state): State<Arc<AdminState>>, uri: Uri) -> Result<Json<Value>, Problem> {

@@ -42,6 +42,7 @@ impl Admin {
             recorder,
             sync: status,
             draining: is_draining,
+            before: watch::Sender::default().subscribe(),
             access,
             id: "g1".to_owned(),
             boot: "b1".to_owned(),

@@ -12,12 +12,14 @@
 //! | `Ready` | | |
 //! | | `Go` | the successor accepts and registers |
 //! | `Serving` | | the predecessor stops accepting |
+//! | | `Counts`… | the successor shows what its predecessor counted |
 //!
 //! An end of the connection means that the other process has ended: before `Go`, a successor that was `Ready` serves
 //! on its own. To be told to end, it gets `Abort`.
 
 mod channel;
 mod command;
+mod counts;
 mod notify;
 mod predecessor;
 mod requests;
@@ -30,6 +32,8 @@ use serde::{Deserialize, Serialize};
 use vamp_routing::wire::Generation;
 
 pub use command::UpgradeCommand;
+pub(crate) use counts::Before;
+pub use counts::Heir;
 pub use notify::{ready, stopping};
 pub use predecessor::{Predecessor, TakeOverError};
 pub use requests::{End, Requests};
@@ -66,6 +70,8 @@ enum ToSuccessor {
     /// Some of the listening sockets, as descriptors.
     Sockets,
     Go,
+    /// What was counted up to now, as a descriptor of a file in memory: told until the end.
+    Counts,
     /// It is not to take over.
     Abort(String),
 }

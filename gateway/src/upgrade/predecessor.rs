@@ -11,8 +11,9 @@ use rustix::net::SocketType;
 use vamp_routing::wire::Generation;
 
 use super::channel::Channel;
-use super::{Descriptor, PROTOCOL, State, TAKE_OVER_VARIABLE, ToPredecessor, ToSuccessor};
+use super::{Descriptor, PROTOCOL, State, TAKE_OVER_VARIABLE, ToPredecessor, ToSuccessor, counts};
 use crate::logging::with_causes;
+use crate::running::Running;
 
 /// LIMIT: what the predecessor needs to answer: it waits for its disk and its store to end what is under way, each
 /// bounded by 10 s there.
@@ -141,8 +142,9 @@ impl Predecessor {
         }
     }
 
-    /// The socket on which upgrades are asked for; nothing more is to be said to the process before.
-    pub fn into_requests(self) -> Option<OwnedFd> {
+    /// The socket on which upgrades are asked for. What the process before counts is heard from now on.
+    pub fn into_requests(self, running: &Running) -> Option<OwnedFd> {
+        counts::listen(self.channel, running.before());
         self.requests
     }
 

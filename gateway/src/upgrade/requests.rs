@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
+use super::counts::Heir;
 use super::successor::{Program, Successor};
 use super::{Order, Outcome};
 use crate::running::Running;
@@ -36,12 +37,12 @@ pub struct Requests {
 }
 
 /// How the time of a process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum End {
     /// It was told to stop.
     Told,
-    /// Another process serves.
-    HandedOver,
+    /// This process serves.
+    HandedOver(Heir),
 }
 
 impl Requests {
@@ -96,7 +97,7 @@ impl Requests {
                 Some(Ok(upgraded)) => {
                     tracing::info!(pid = upgraded.pid, "another process serves now: what is open here is finished");
                     answer(stream, &Outcome::Upgraded(upgraded)).await;
-                    return End::HandedOver;
+                    return End::HandedOver(successor.into_heir());
                 }
                 Some(Err(reason)) => {
                     tracing::error!("no upgrade, this process serves on: {reason}");

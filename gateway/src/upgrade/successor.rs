@@ -14,6 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::task::JoinHandle;
 
 use super::channel::{Channel, DESCRIPTORS_MAX, pair};
+use super::counts::Heir;
 use super::{Descriptor, Order, PROTOCOL, State, TAKE_OVER_VARIABLE, ToPredecessor, ToSuccessor, Upgraded, notify};
 use crate::running::Running;
 use crate::sync::Held;
@@ -226,6 +227,11 @@ impl Successor {
         tokio::time::timeout(END_PATIENCE, ended).await.ok().flatten()
     }
 
+    /// The one that serves, to be told what was counted here.
+    pub(super) fn into_heir(self) -> Heir {
+        Heir(self.channel)
+    }
+
     /// Ends it. It is told, too: a program between the two may be what is killed.
     pub(super) async fn abort(&mut self, reason: &str) {
         let reason = reason.chars().take(1_000).collect();
@@ -255,7 +261,7 @@ async fn listen(output: Option<std::process::ChildStderr>, said: Arc<Mutex<Vec<u
 }
 
 /// A file that needs no disk.
-fn in_memory(content: &[u8]) -> io::Result<OwnedFd> {
+pub(super) fn in_memory(content: &[u8]) -> io::Result<OwnedFd> {
     let mut file = std::fs::File::from(rustix::fs::memfd_create("vamp-table", MemfdFlags::CLOEXEC)?);
     file.write_all(content)?;
     Ok(file.into())

@@ -13,6 +13,17 @@ pub struct SplitCounts {
     pub gateways: Vec<GatewayCounts>,
 }
 
+/// What a gateway process answers when it is asked for its counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SplitAnswer {
+    /// Its own.
+    #[serde(flatten)]
+    pub counts: SplitCounts,
+    /// Those of the processes from which it took over lately, the last one first: they no longer answer themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<SplitCounts>,
+}
+
 /// Counts of one gateway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayCounts {

@@ -63,6 +63,24 @@ async fn every_request_is_one_document_that_names_its_route() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_request_around_an_upgrade_is_one_document() {
+    let server = search_servers().into_iter().next().unwrap();
+    let namespace = unique_namespace();
+    let (_installation, mut gateway, _one, _two, port) = stage(&namespace, &server.url).await;
+    let client = ElasticClient::new(&server.url.parse::<ElasticUrl>().unwrap()).unwrap();
+    let load = Load::start(load_on(port));
+    load.flow(300).await;
+    let before = gateway.upgrade().await;
+    load.flow(300).await;
+    let report = load.finish().await;
+    report.assert_flawless();
+    // It ends when its last record is shipped.
+    gateway.until_gone(before, Duration::from_mins(1)).await;
+    until_counted(&client, &namespace, report.answered).await;
+    assert_eq!(count(&client, &namespace, json!({"match_all": {}})).await, report.answered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn documents_and_counted_drops_make_up_all_requests_over_an_outage() {
     let server = search_servers().into_iter().next().unwrap();
     let namespace = unique_namespace();

@@ -78,6 +78,39 @@ async fn upgrades_under_load(upgrades: u8, download: Duration, drain_timeout: &s
     gateway.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_over_upgrades_is_exact_in_each_process_and_misses_no_request() {
+    let installation = Installation::start().await;
+    let mut gateway = installation.gateway_with("g1", &["--threads", "2", "--drain-timeout", "4s"]).await;
+    let (one, two) = (Origin::start("1").await, Origin::start("2").await);
+    let port = free_port();
+    installation.serve("shop", &gateway_document("shop", port, &[(&one, 70), (&two, 30)])).await;
+    let (lasting, mut asked, mut before) = (Load::start(load_on(port)), 0, Vec::new());
+    for _ in 0..3 {
+        let mut idle = Idle::open(port).await;
+        before.push(gateway.upgrade().await);
+        lasting.flow(200).await;
+        // Counted by the process before, after the new one took over.
+        idle.ask().await;
+        asked += 2;
+    }
+    for before in before {
+        gateway.until_gone(before, GONE).await;
+    }
+    let report = lasting.finish().await;
+    flawless(&report);
+    let split = installation.get("gateways/shop/split").await.expect(&[200]);
+    assert_eq!(split["tickets"], report.answered + asked, "{split:#}");
+    let processes = split["processes"].as_array().unwrap();
+    assert_eq!(processes.len(), 4, "{split:#}");
+    for process in processes {
+        for route in process["weights"]["routes"].as_array().unwrap() {
+            assert!(route["error"].as_f64().unwrap().abs() < 1.0, "{split:#}");
+        }
+    }
+    gateway.stop().await;
+}
+
 /// Every request was answered by the first connection that it was sent on.
 #[track_caller]
 fn flawless(report: &Report) {
