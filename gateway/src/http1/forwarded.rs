@@ -58,43 +58,38 @@ fn forwarded_for(element: &[u8]) -> Option<&[u8]> {
 }
 
 /// What upstreams are told of a connection's client side, written once per connection.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct PeerText {
-    bytes: [u8; Self::BYTES_MAX],
+    /// The address, and the lines that tell it.
+    text: Box<[u8]>,
     /// Where the address ends; the lines follow.
     address_ends: u8,
-    lines_end: u8,
     secure: bool,
     v6: bool,
 }
 
 impl PeerText {
-    /// LIMIT: an IPv6 address with an embedded IPv4 address has 45 characters and is in it three times; the rest has 77.
-    const BYTES_MAX: usize = 3 * 45 + 77;
-
     /// Writes it. `secure`: the client came over TLS.
     pub(crate) fn new(address: IpAddr, secure: bool) -> Self {
         use std::io::Write as _;
         let address = address.to_canonical();
         let (proto, v6) = (if secure { "https" } else { "http" }, address.is_ipv6());
         let (open, close) = if v6 { ("\"[", "]\"") } else { ("", "") };
-        let mut bytes = [0; Self::BYTES_MAX];
-        let mut rest = bytes.as_mut_slice();
-        // It fits: see the limit.
-        let mut write = |text: std::fmt::Arguments<'_>| {
-            drop(rest.write_fmt(text));
-            u8::try_from(Self::BYTES_MAX - rest.len()).unwrap_or_default()
-        };
-        let address_ends = write(format_args!("{address}"));
-        let lines_end = write(format_args!(
+        let mut text = Vec::new();
+        // Writing to a vector does not fail.
+        drop(write!(text, "{address}"));
+        // An address has up to 45 characters.
+        let address_ends = u8::try_from(text.len()).unwrap_or_default();
+        drop(write!(
+            text,
             "X-Forwarded-For: {address}\r\nX-Forwarded-Proto: {proto}\r\nForwarded: for={open}{address}{close};proto={proto}"
         ));
-        Self { bytes, address_ends, lines_end, secure, v6 }
+        Self { text: text.into_boxed_slice(), address_ends, secure, v6 }
     }
 
     /// The address, without brackets.
     pub(super) fn address(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.address_ends)).unwrap_or_default()
+        self.text.get(..usize::from(self.address_ends)).unwrap_or_default()
     }
 
     /// Whether the client came over TLS.
@@ -109,7 +104,7 @@ impl PeerText {
 
     /// All that is told of a client nobody spoke for, up to the value of `Forwarded`, which the host ends.
     pub(super) fn lines(&self) -> &[u8] {
-        self.bytes.get(usize::from(self.address_ends)..usize::from(self.lines_end)).unwrap_or_default()
+        self.text.get(usize::from(self.address_ends)..).unwrap_or_default()
     }
 
     /// As `Forwarded` wants it: an IPv6 address in brackets and quotes.

@@ -1,13 +1,14 @@
 //! One client connection, request after request.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 use vamp_record::Reason;
 
@@ -38,6 +39,12 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
     /// Makes the coming close a reset: for an answer whose end only the close tells, so that a cut does not look like
     /// the end.
     fn reset_on_close(&self);
+
+    /// The address that the client connected to, if the system still knows it.
+    fn local_address(&self) -> Option<SocketAddr>;
+
+    /// Whether the runtime knows of something to read, asked without effect.
+    fn may_be_readable(&self) -> bool;
 }
 
 impl ClientStream for TcpStream {
@@ -46,17 +53,25 @@ impl ClientStream for TcpStream {
             tracing::debug!("a cut answer could not be marked by a reset: {error}");
         }
     }
+
+    fn local_address(&self) -> Option<SocketAddr> {
+        self.local_addr().ok()
+    }
+
+    fn may_be_readable(&self) -> bool {
+        self.try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
 }
 
 /// One client connection.
 pub(super) struct Connection<C> {
     pub(super) worker: Rc<Worker>,
     pub(super) client: C,
+    /// Whether the runtime knows that the client's next bytes wake this task.
+    client_wakes: bool,
     pub(super) listener: Rc<Listener>,
     pub(super) peer: SocketAddr,
     pub(super) peer_text: PeerText,
-    /// The address that the client connected to.
-    pub(super) local_text: String,
     /// Whether the peer may say for whom it speaks.
     pub(super) trusted: bool,
     /// Bytes of the client that wait: a part of a head, or what came behind a request.
@@ -85,13 +100,16 @@ enum Next {
 }
 
 /// Serves one client connection to its end.
-pub(crate) async fn serve(
+///
+/// A connection is idle most of the time, and there are many: its future holds little more than the connection itself.
+/// What is large and rare (connecting, tunnels, refusals) has boxes of its own while it lasts.
+pub(crate) fn serve(
     worker: Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
-    local: SocketAddr,
+    _local: SocketAddr,
     listener: Rc<Listener>,
-) {
+) -> impl Future<Output = ()> {
     let now = Instant::now();
     let leaving = {
         let listener = Rc::clone(&listener);
@@ -99,10 +117,10 @@ pub(crate) async fn serve(
     };
     let mut connection = Connection {
         client: stream,
+        client_wakes: false,
         listener,
         peer,
         peer_text: PeerText::new(peer.ip(), SECURE),
-        local_text: SocketAddr::new(local.ip().to_canonical(), local.port()).to_string(),
         trusted: is_trusted(peer.ip().to_canonical(), &worker.trusted_proxies),
         saved: Vec::new(),
         to_client: Backlog::default(),
@@ -113,7 +131,7 @@ pub(crate) async fn serve(
         awaits_leaving: false,
         worker,
     };
-    connection.run().await;
+    async move { connection.run().await }
 }
 
 impl<C: ClientStream> Connection<C> {
@@ -124,8 +142,8 @@ impl<C: ClientStream> Connection<C> {
                 poll_fn(|context| scratch::with(|scratch| self.poll_hear(context, scratch, &mut hearing))).await;
             let next = match heard {
                 Heard::Gone => return,
-                Heard::TooSlow(arrival) => self.refuse_head(None, arrival).await,
-                Heard::Refused(fault, arrival) => self.refuse_head(Some(fault), arrival).await,
+                Heard::TooSlow(arrival) => Box::pin(self.refuse_head(None, arrival)).await,
+                Heard::Refused(fault, arrival) => Box::pin(self.refuse_head(Some(fault), arrival)).await,
                 Heard::Request(mut slot) => {
                     let Some(exchange) = slot.as_mut() else { return };
                     let next = self.answer(exchange).await;
@@ -138,9 +156,21 @@ impl<C: ClientStream> Connection<C> {
             match next {
                 Next::Listen => (),
                 Next::Close => return,
-                Next::Linger => return self.linger().await,
+                Next::Linger => return Box::pin(self.linger()).await,
             }
         }
+    }
+
+    /// Reads what the client sent. Most looks at the client find nothing new: they cost a look at the runtime's flag, not
+    /// another registration.
+    #[inline]
+    pub(super) fn poll_client(&mut self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.client_wakes && !self.client.may_be_readable() {
+            return Poll::Pending;
+        }
+        let read = poll_read(context, &mut self.client, room);
+        self.client_wakes = read.is_pending();
+        read
     }
 
     /// Whether the port does not wait for another request; if it does, the task is woken when that ends.
@@ -156,13 +186,13 @@ impl<C: ClientStream> Connection<C> {
     async fn answer(&mut self, exchange: &mut Exchange) -> Next {
         loop {
             if let Some(reason) = exchange.refused {
-                return self.end_without_answer(exchange, reason).await;
+                return Box::pin(self.end_without_answer(exchange, reason)).await;
             }
             let mut upstream = match exchange.upstream.take() {
                 Some(upstream) => upstream,
-                None => match self.connect(exchange).await {
+                None => match Box::pin(self.connect(exchange)).await {
                     Ok(upstream) => upstream,
-                    Err(reason) => return self.end_without_answer(exchange, reason).await,
+                    Err(reason) => return Box::pin(self.end_without_answer(exchange, reason)).await,
                 },
             };
             let ended = poll_fn(|context| {
@@ -171,12 +201,12 @@ impl<C: ClientStream> Connection<C> {
             .await;
             match ended {
                 Ended::Answered => return self.answered(exchange, upstream),
-                Ended::Upgraded => return self.tunnel(exchange, upstream).await,
+                Ended::Upgraded => return Box::pin(self.tunnel(exchange, upstream)).await,
                 // Once: the next connection is a new one.
                 Ended::Stale => exchange.retries(),
                 Ended::Failed(reason) => {
                     drop(upstream);
-                    return self.end_without_answer(exchange, reason).await;
+                    return Box::pin(self.end_without_answer(exchange, reason)).await;
                 }
             }
         }
@@ -289,7 +319,7 @@ impl<C: ClientStream> Connection<C> {
         };
         let Some(answer) = answer else { return Next::Close };
         let serving = self.worker.serving();
-        let mut record = blank_record(&self.worker, &serving, arrival);
+        let mut record = blank_record(&self.worker, &serving, arrival, Place::Nowhere);
         let mut bytes = Vec::new();
         answer.write(false, false, b"", &mut bytes);
         record.status = answer.status;
@@ -348,7 +378,7 @@ impl<C: ClientStream> Connection<C> {
                 }
             }
             loop {
-                match scratch::with(|scratch| poll_read(context, &mut self.client, scratch.room())) {
+                match scratch::with(|scratch| self.poll_client(context, scratch.room())) {
                     Poll::Ready(Ok(bytes @ 1..)) if bytes < bytes_left => bytes_left -= bytes,
                     Poll::Ready(_) => return Poll::Ready(()),
                     Poll::Pending => break,
@@ -357,5 +387,18 @@ impl<C: ClientStream> Connection<C> {
             if self.timer.is_over(context, deadline) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle client costs in memory is mostly this.
+    #[test]
+    fn the_future_of_a_connection_is_small() {
+        fn size<F>(_: fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F) -> usize {
+            size_of::<F>()
+        }
+        assert!(size(serve) <= 640, "{} bytes: put what is large and rare into a box", size(serve));
     }
 }

@@ -198,16 +198,27 @@ pub(super) struct Arrival {
 }
 
 impl Exchange {
-    /// A request whose head was read.
+    /// A request whose head was read, and what was decided about it.
     pub(super) fn new(
         worker: Rc<Worker>,
         serving: Served,
         head: &RequestHead<'_, '_>,
+        verdict: Result<Decision, Refusal>,
         client: IpAddr,
         arrival: Arrival,
         request_id: &[u8],
     ) -> Self {
-        let blank = blank_record(&worker, &serving, arrival);
+        let (decision, stranded, refused) = match verdict {
+            Ok(decision) => (Some(decision), None, None),
+            Err(Refusal::UnknownHost) => (None, None, Some(Reason::UnknownHost)),
+            Err(Refusal::NoWeight { gateway }) => (None, Some(gateway), Some(Reason::NoWeight)),
+        };
+        let place = match (&decision, stranded) {
+            (Some(decision), _) => Place::Route(&decision.chain),
+            (None, Some(gateway)) => Place::Gateway(gateway),
+            (None, None) => Place::Nowhere,
+        };
+        let blank = blank_record(&worker, &serving, arrival, place);
         let record = Record {
             client: SocketAddr::new(client, arrival.peer.port()),
             texts: Texts::new(head.method, head.host.unwrap_or_default(), head.path(), request_id),
@@ -217,14 +228,14 @@ impl Exchange {
         Self {
             worker,
             serving,
-            decision: None,
-            stranded: None,
+            decision,
+            stranded,
             record: Some(record),
             asked: Asked::of(head),
             started: arrival.heard,
             sent: arrival.heard,
             progress: arrival.heard,
-            refused: None,
+            refused,
             lease: None,
             upstream: None,
             pooled: false,
@@ -251,20 +262,6 @@ impl Exchange {
                 status: 0,
             },
         }
-    }
-
-    /// Notes what was decided.
-    pub(super) fn decided(&mut self, verdict: Result<Decision, Refusal>) {
-        match verdict {
-            Ok(decision) => self.decision = Some(decision),
-            Err(Refusal::UnknownHost) => self.refused = Some(Reason::UnknownHost),
-            Err(Refusal::NoWeight { gateway }) => {
-                self.stranded = Some(gateway);
-                self.refused = Some(Reason::NoWeight);
-            }
-        }
-        let labels = self.serving.labels(self.place());
-        self.note(|record| record.labels = labels);
     }
 
     /// How far it got.
@@ -397,13 +394,13 @@ impl Drop for Exchange {
 }
 
 /// A record that says nothing yet but when, where and under which table.
-pub(super) fn blank_record(worker: &Worker, serving: &Serving, arrival: Arrival) -> Record {
+pub(super) fn blank_record(worker: &Worker, serving: &Serving, arrival: Arrival, place: Place<'_>) -> Record {
     let generation = serving.table.generation();
     let took = arrival.heard.saturating_duration_since(arrival.began);
     let head_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     Record {
         started_unix_ns: worker.unix_ns(arrival.heard).saturating_sub(head_ns),
-        labels: serving.labels(Place::Nowhere),
+        labels: serving.labels(place),
         epoch: generation.epoch,
         revision: generation.revision,
         reason: Reason::Completed,

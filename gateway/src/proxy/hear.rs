@@ -5,6 +5,7 @@
     reason = "hot path over the scratch buffer: each range ends where the read or the parsed head before it says"
 )]
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -15,7 +16,6 @@ use vamp_routing::{Chain, Refusal};
 
 use super::connection::{ClientStream, Connection};
 use super::exchange::{Arrival, Exchange, RoutedHead, Slot, spare_slot};
-use super::flow::poll_read;
 use super::scratch::Scratch;
 use crate::http1::{Body, Fault, HeadLimits, Onward, RequestHead, client_address, may_be_complete};
 use crate::upstream;
@@ -59,7 +59,7 @@ impl<C: ClientStream> Connection<C> {
             }
         }
         loop {
-            match poll_read(context, &mut self.client, scratch.room()) {
+            match self.poll_client(context, scratch.room()) {
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Heard::Gone),
                 Poll::Ready(Ok(bytes)) => {
                     if let Some(heard) = self.look_at_read(context, scratch, hearing, bytes) {
@@ -169,13 +169,12 @@ impl<C: ClientStream> Connection<C> {
         let serving = self.worker.serving();
         let client = client_address(self.peer.ip(), &self.worker.trusted_proxies, head);
         let id = head.request_id().unwrap_or(fresh_id);
-        let exchange = slot.insert(Exchange::new(Rc::clone(&self.worker), serving, head, client, arrival, id));
         let routed = RoutedHead { head, source: client };
-        let verdict = match exchange.serving.entry(self.listener.id()) {
-            Some(entry) => self.worker.decide(&exchange.serving, entry, &routed),
+        let verdict = match serving.entry(self.listener.id()) {
+            Some(entry) => self.worker.decide(&serving, entry, &routed),
             None => Err(Refusal::UnknownHost),
         };
-        exchange.decided(verdict);
+        let exchange = slot.insert(Exchange::new(Rc::clone(&self.worker), serving, head, verdict, client, arrival, id));
         let Some(decision) = &exchange.decision else { return exchange };
         let mut cookies: [&[u8]; Chain::MAX] = [b""; Chain::MAX];
         let mut count = 0;
@@ -187,16 +186,25 @@ impl<C: ClientStream> Connection<C> {
             }
         }
         out.clear();
+        // Only HTTP/1.0 has requests without host.
+        let local = if head.host.is_some() { String::new() } else { self.local_text() };
         let onward = Onward {
             path: decision.rewritten_path.as_deref().map(str::as_bytes),
             peer: &self.peer_text,
             trusted: self.trusted,
-            host: self.local_text.as_bytes(),
+            host: local.as_bytes(),
             request_id: fresh_id,
             cookies: &cookies[..count],
         };
         head.write_onward(&onward, out);
         exchange
+    }
+
+    /// The address that the client connected to, as a host.
+    #[cold]
+    fn local_text(&self) -> String {
+        let local = self.client.local_address();
+        local.map(|local| SocketAddr::new(local.ip().to_canonical(), local.port()).to_string()).unwrap_or_default()
     }
 
     /// Takes what came of the body with the head, keeps what came behind it, and sends the request on if it can.

@@ -96,7 +96,7 @@ impl<C: ClientStream> Connection<C> {
             if exchange.upload.complete {
                 return Ok(());
             }
-            let bytes = match poll_read(context, &mut self.client, scratch.room()) {
+            let bytes = match self.poll_client(context, scratch.room()) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(0) | Err(_)) => return Err(CLIENT_LEFT),
                 Poll::Ready(Ok(bytes)) => bytes,
@@ -342,7 +342,7 @@ impl<C: ClientStream> Connection<C> {
     ) -> Step {
         // One read ahead is the bound: a client that sends more waits until its requests are answered.
         while exchange.upload.complete && self.saved.is_empty() {
-            match poll_read(context, &mut self.client, scratch.room()) {
+            match self.poll_client(context, scratch.room()) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Err(CLIENT_LEFT),
                 Poll::Ready(Ok(bytes)) => {

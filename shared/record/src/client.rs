@@ -1,11 +1,13 @@
 //! A small client of the Elasticsearch API as Elasticsearch 7.17, 8 and 9 and OpenSearch 2 and 3 have in common: bulk,
 //! search and index templates. Nothing asks the server for its version; features are tried.
 
+use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::elastic_url::{Credentials, ElasticUrl, ElasticUrlError};
@@ -125,10 +127,10 @@ impl ElasticClient {
         debug_assert!(body.len() <= 2 * BULK_BYTES_MAX, "the shipper bounds its bodies");
         let path = "_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason";
         let answer: BulkAnswer = self.ask(Method::POST, path, "application/x-ndjson", body).await?;
-        if answer.items.len() != items {
-            return Err(self.unexpected(format!("{} outcomes for {items} items", answer.items.len())));
+        if answer.outcomes.len() != items {
+            return Err(self.unexpected(format!("{} outcomes for {items} items", answer.outcomes.len())));
         }
-        Ok(answer.items.into_iter().map(|item| item.create.outcome()).collect())
+        Ok(answer.outcomes)
     }
 
     /// Searches `index` (a name or pattern; none such is no error). Counts all hits, also above 10,000.
@@ -214,10 +216,46 @@ fn shortened(reason: &str) -> String {
     reason.chars().take(REASON_CHARACTERS_MAX).map(one_line).collect()
 }
 
-#[derive(Deserialize)]
 struct BulkAnswer {
-    #[serde(default)]
-    items: Vec<BulkItem>,
+    outcomes: Vec<ItemOutcome>,
+}
+
+impl<'de> Deserialize<'de> for BulkAnswer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(BulkVisitor)
+    }
+}
+
+/// Reads the answer to a bulk request. Servers say first whether there were errors; without, the items are counted only:
+/// there is one for each request that the gateway answered.
+struct BulkVisitor;
+
+impl<'de> Visitor<'de> for BulkVisitor {
+    type Value = BulkAnswer;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer to a bulk request")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<BulkAnswer, A::Error> {
+        let mut errors = None;
+        let mut outcomes = Vec::new();
+        while let Some(key) = map.next_key::<String>()? {
+            match (&*key, errors) {
+                ("errors", _) => errors = Some(map.next_value::<bool>()?),
+                ("items", Some(false)) => {
+                    let items = map.next_value::<Vec<IgnoredAny>>()?;
+                    outcomes = items.iter().map(|_| ItemOutcome::Stored).collect();
+                }
+                ("items", _) => {
+                    let items = map.next_value::<Vec<BulkItem>>()?;
+                    outcomes = items.into_iter().map(|item| item.create.outcome()).collect();
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(BulkAnswer { outcomes })
+    }
 }
 
 #[derive(Deserialize)]
@@ -299,6 +337,20 @@ mod tests {
             &json!({"status": 400, "error": {"type": "mapper_parsing_exception", "reason": "bad\nfield"}}),
             &ItemOutcome::Rejected("400 mapper_parsing_exception: bad field".to_owned()),
         );
+    }
+
+    #[test]
+    fn items_are_looked_at_unless_the_server_says_that_none_has_an_error() {
+        let read = |answer: &str| serde_json::from_str::<BulkAnswer>(answer).unwrap().outcomes;
+        let items = r#"[{"create":{"status":201}},{"create":{"status":503}}]"#;
+        let (stored, busy) = (ItemOutcome::Stored, ItemOutcome::Busy);
+        let mixed = vec![stored.clone(), busy];
+        assert_eq!(read(&format!(r#"{{"errors":true,"took":1,"items":{items}}}"#)), mixed);
+        assert_eq!(read(&format!(r#"{{"items":{items},"errors":true}}"#)), mixed);
+        assert_eq!(read(&format!(r#"{{"items":{items}}}"#)), mixed);
+        assert_eq!(read(r#"{"errors":false,"items":[{"create":{"status":201}},{}]}"#), vec![stored; 2]);
+        assert!(read(r#"{"errors":false}"#).is_empty());
+        assert!(serde_json::from_str::<BulkAnswer>(r#"{"errors":true,"items":[{}]}"#).is_err());
     }
 
     #[test]
