@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::json::{self, push_number, push_string, push_text};
+use crate::json::JsonWriter;
 use crate::{Record, RouteLabels, Texts};
 
 /// Writes the documents of one gateway process.
@@ -31,16 +31,13 @@ pub struct Writer<'d> {
     started: Stamp,
     ended: Stamp,
     labels: Vec<(Arc<RouteLabels>, Vec<u8>)>,
+    json: JsonWriter,
 }
 
 impl Documents {
     /// For the gateway process `process`, started as `boot`, in `namespace`.
     pub fn new(namespace: &str, process: &str, boot: &str) -> Self {
-        let quoted = |text: &str| {
-            let mut quoted = Vec::new();
-            push_string(&mut quoted, text);
-            quoted
-        };
+        let quoted = |text: &str| written(|json, out| json.string(text, out));
         let mut id = b"\",\"_id\":".to_vec();
         id.extend_from_slice(&quoted(&format!("{process}-{boot}-")));
         // The sequence follows within the quotes.
@@ -55,7 +52,13 @@ impl Documents {
 
     /// Writes the next documents.
     pub fn writer(&self) -> Writer<'_> {
-        Writer { documents: self, started: Stamp::default(), ended: Stamp::default(), labels: Vec::new() }
+        Writer {
+            documents: self,
+            started: Stamp::default(),
+            ended: Stamp::default(),
+            labels: Vec::new(),
+            json: JsonWriter::new(),
+        }
     }
 }
 
@@ -67,58 +70,62 @@ impl Writer<'_> {
     pub fn write(&mut self, record: &Record, sequence: u64, bulk: &mut Vec<u8>) {
         self.ended.set(record.ended_unix_ns());
         self.started.set(record.started_unix_ns);
-        bulk.extend_from_slice(&self.documents.action);
-        bulk.extend_from_slice(&self.ended.day);
-        bulk.extend_from_slice(&self.documents.id);
-        push_number(bulk, sequence);
-        bulk.extend_from_slice(b"\"}}\n");
+        let json = &mut self.json;
+        json.raw(&self.documents.action, bulk);
+        json.raw(&self.ended.day, bulk);
+        json.raw(&self.documents.id, bulk);
+        json.number(sequence, bulk);
+        json.literal(b"\"}}\n", bulk);
         self.write_old_fields(record, bulk);
-        bulk.extend_from_slice(self.names(&record.labels));
-        write_new_fields(record, bulk);
-        bulk.extend_from_slice(&self.documents.process);
+        self.write_names(&record.labels, bulk);
+        let json = &mut self.json;
+        write_new_fields(record, json, bulk);
+        json.raw(&self.documents.process, bulk);
+        json.flush(bulk);
     }
 
     /// The fields that users of Vamp's old logs query, but for those that the decision names.
-    fn write_old_fields(&self, record: &Record, bulk: &mut Vec<u8>) {
-        bulk.extend_from_slice(b"{\"@timestamp\":\"");
-        bulk.extend_from_slice(&self.ended.second);
-        push_milliseconds(bulk, self.ended.milliseconds);
-        bulk.extend_from_slice(b"Z\",\"t\":\"");
-        bulk.extend_from_slice(&self.started.log_second);
-        push_milliseconds(bulk, self.started.milliseconds);
-        bulk.extend_from_slice(b"\",\"ci\":\"");
-        json::push_address(bulk, record.client.ip());
-        bulk.extend_from_slice(b"\",\"cp\":");
-        push_number(bulk, record.client.port());
-        bulk.extend_from_slice(b",\"s\":");
-        push_string(bulk, record.endpoint_lookup.as_deref().unwrap_or("<NOSRV>"));
-        bulk.extend_from_slice(b",\"Tq\":");
-        push_number(bulk, whole_ms(Some(record.head_us)));
-        bulk.extend_from_slice(b",\"Tw\":0,\"Tc\":");
-        push_number(bulk, connect_ms(record));
-        bulk.extend_from_slice(b",\"Tr\":");
-        push_number(bulk, whole_ms(record.upstream_us));
-        bulk.extend_from_slice(b",\"Tt\":");
-        push_number(bulk, whole_ms(Some(record.duration_us)));
-        bulk.extend_from_slice(b",\"ST\":");
-        push_number(bulk, if record.status == 0 { -1 } else { i32::from(record.status) });
-        bulk.extend_from_slice(b",\"B\":");
-        push_number(bulk, record.bytes_out);
-        bulk.extend_from_slice(b",\"tsc\":\"");
-        bulk.extend_from_slice(record.reason.termination_state().as_bytes());
-        bulk.extend_from_slice(b"\",\"rc\":");
-        push_number(bulk, record.retries);
-        bulk.extend_from_slice(b",\"r\":\"");
-        push_text(bulk, record.texts.method(), Texts::METHOD_BYTES_MAX);
-        bulk.push(b' ');
-        push_text(bulk, record.texts.path(), Texts::PATH_BYTES_MAX);
-        bulk.extend_from_slice(b" HTTP/1.");
-        push_number(bulk, record.http_minor);
-        bulk.extend_from_slice(b"\",");
+    fn write_old_fields(&mut self, record: &Record, bulk: &mut Vec<u8>) {
+        let Self { json, started, ended, .. } = self;
+        json.literal(b"{\"@timestamp\":\"", bulk);
+        json.raw(&ended.second, bulk);
+        write_milliseconds(ended.milliseconds, json, bulk);
+        json.literal(b"Z\",\"t\":\"", bulk);
+        json.raw(&started.log_second, bulk);
+        write_milliseconds(started.milliseconds, json, bulk);
+        json.literal(b"\",\"ci\":\"", bulk);
+        json.address(record.client.ip(), bulk);
+        json.literal(b"\",\"cp\":", bulk);
+        json.number(record.client.port().into(), bulk);
+        json.literal(b",\"s\":", bulk);
+        json.string(record.endpoint_lookup.as_deref().unwrap_or("<NOSRV>"), bulk);
+        json.literal(b",\"Tq\":", bulk);
+        json.number(whole_ms(record.head_us), bulk);
+        json.literal(b",\"Tw\":0,\"Tc\":", bulk);
+        json.number_or_none(connect_ms(record), bulk);
+        json.literal(b",\"Tr\":", bulk);
+        json.number_or_none(record.upstream_us.map(whole_ms), bulk);
+        json.literal(b",\"Tt\":", bulk);
+        json.number(whole_ms(record.duration_us), bulk);
+        json.literal(b",\"ST\":", bulk);
+        json.number_or_none((record.status != 0).then_some(record.status.into()), bulk);
+        json.literal(b",\"B\":", bulk);
+        json.number(record.bytes_out, bulk);
+        json.literal(b",\"tsc\":\"", bulk);
+        json.raw(record.reason.termination_state().as_bytes(), bulk);
+        json.literal(b"\",\"rc\":", bulk);
+        json.number(record.retries.into(), bulk);
+        json.literal(b",\"r\":\"", bulk);
+        json.text(record.texts.method(), Texts::METHOD_BYTES_MAX, bulk);
+        json.literal(b" ", bulk);
+        json.text(record.texts.path(), Texts::PATH_BYTES_MAX, bulk);
+        json.literal(b" HTTP/1.", bulk);
+        json.number(record.http_minor.into(), bulk);
+        json.literal(b"\",", bulk);
     }
 
     /// The fields that the decision names, with a comma behind them.
-    fn names(&mut self, labels: &Arc<RouteLabels>) -> &[u8] {
+    fn write_names(&mut self, labels: &Arc<RouteLabels>, bulk: &mut Vec<u8>) {
         let known = self.labels.iter().position(|(known, _)| Arc::ptr_eq(known, labels));
         let at = known.unwrap_or_else(|| {
             if self.labels.len() == Self::LABELS_MAX {
@@ -127,98 +134,95 @@ impl Writer<'_> {
             self.labels.push((Arc::clone(labels), names(labels)));
             self.labels.len() - 1
         });
-        self.labels.get(at).map(|(_, written)| &**written).unwrap_or_default()
+        if let Some((_, names)) = self.labels.get(at) {
+            self.json.raw(names, bulk);
+        }
     }
 }
 
 /// What the native gateway knows beyond the old fields.
-fn write_new_fields(record: &Record, bulk: &mut Vec<u8>) {
-    bulk.extend_from_slice(b"\"epoch\":");
-    push_number(bulk, record.epoch);
-    bulk.extend_from_slice(b",\"revision\":");
-    push_number(bulk, record.revision);
-    bulk.extend_from_slice(b",\"reason\":\"");
-    bulk.extend_from_slice(record.reason.as_str().as_bytes());
-    bulk.push(b'"');
+fn write_new_fields(record: &Record, json: &mut JsonWriter, bulk: &mut Vec<u8>) {
+    json.literal(b"\"epoch\":", bulk);
+    json.number(record.epoch, bulk);
+    json.literal(b",\"revision\":", bulk);
+    json.number(record.revision, bulk);
+    json.literal(b",\"reason\":\"", bulk);
+    json.raw(record.reason.as_str().as_bytes(), bulk);
+    json.literal(b"\"", bulk);
     if record.upstream_status != 0 {
-        bulk.extend_from_slice(b",\"upstream_status\":");
-        push_number(bulk, record.upstream_status);
+        json.literal(b",\"upstream_status\":", bulk);
+        json.number(record.upstream_status.into(), bulk);
     }
     if let Some(endpoint) = &record.endpoint {
-        bulk.extend_from_slice(b",\"endpoint\":");
-        push_string(bulk, endpoint);
+        json.literal(b",\"endpoint\":", bulk);
+        json.string(endpoint, bulk);
     }
-    write_texts(record, bulk);
-    bulk.extend_from_slice(b",\"bytes_in\":");
-    push_number(bulk, record.bytes_in);
-    bulk.extend_from_slice(b",\"head_us\":");
-    push_number(bulk, record.head_us);
+    write_texts(record, json, bulk);
+    json.literal(b",\"bytes_in\":", bulk);
+    json.number(record.bytes_in, bulk);
+    json.literal(b",\"head_us\":", bulk);
+    json.number(record.head_us, bulk);
     if let Some(connect_us) = record.connect_us {
-        bulk.extend_from_slice(b",\"connect_us\":");
-        push_number(bulk, connect_us);
+        json.literal(b",\"connect_us\":", bulk);
+        json.number(connect_us, bulk);
     }
     if let Some(upstream_us) = record.upstream_us {
-        bulk.extend_from_slice(b",\"upstream_us\":");
-        push_number(bulk, upstream_us);
+        json.literal(b",\"upstream_us\":", bulk);
+        json.number(upstream_us, bulk);
     }
-    bulk.extend_from_slice(b",\"duration_us\":");
-    push_number(bulk, record.duration_us);
+    json.literal(b",\"duration_us\":", bulk);
+    json.number(record.duration_us, bulk);
 }
 
-fn write_texts(record: &Record, bulk: &mut Vec<u8>) {
+fn write_texts(record: &Record, json: &mut JsonWriter, bulk: &mut Vec<u8>) {
     let mut cut = Vec::new();
     for (name, text, limit_bytes, had_more) in record.texts.named() {
         if name == "request_id" && text.is_empty() {
             continue;
         }
-        bulk.extend_from_slice(b",\"");
-        bulk.extend_from_slice(name.as_bytes());
-        bulk.extend_from_slice(b"\":\"");
-        if push_text(bulk, text, limit_bytes) || had_more {
+        json.literal(b",\"", bulk);
+        json.raw(name.as_bytes(), bulk);
+        json.literal(b"\":\"", bulk);
+        if json.text(text, limit_bytes, bulk) || had_more {
             cut.push(name);
         }
-        bulk.push(b'"');
+        json.literal(b"\"", bulk);
     }
     if !cut.is_empty() {
-        bulk.extend_from_slice(b",\"cut\":");
-        push_list(bulk, cut.into_iter());
+        json.literal(b",\"cut\":", bulk);
+        json.list(cut.into_iter(), bulk);
     }
+}
+
+/// What `write` writes, by itself.
+fn written(write: impl FnOnce(&mut JsonWriter, &mut Vec<u8>)) -> Vec<u8> {
+    let (mut json, mut out) = (JsonWriter::new(), Vec::new());
+    write(&mut json, &mut out);
+    json.flush(&mut out);
+    out
 }
 
 /// The fields that a decision names.
 fn names(labels: &RouteLabels) -> Vec<u8> {
-    let mut written = b"\"ft\":".to_vec();
-    push_list(&mut written, frontends(labels).iter().map(|name| &**name));
-    written.extend_from_slice(b",\"b\":");
-    push_string(&mut written, &labels.route_lookup);
-    written.extend_from_slice(b",\"gateway\":");
-    push_list(&mut written, labels.gateways.iter().map(|(name, _, _)| &**name));
-    let via = labels.via.iter().map(|(name, _)| &**name);
-    if via.len() > 0 {
-        written.extend_from_slice(b",\"via\":");
-        push_list(&mut written, via);
-    }
-    for (name, value) in [("route", &*labels.route), ("decided_by", labels.decided_by)] {
-        if !value.is_empty() {
-            written.extend_from_slice(format!(",\"{name}\":").as_bytes());
-            push_string(&mut written, value);
+    written(|json, out| {
+        json.literal(b"\"ft\":", out);
+        json.list(frontends(labels).iter().map(|name| &**name), out);
+        json.literal(b",\"b\":", out);
+        json.string(&labels.route_lookup, out);
+        json.literal(b",\"gateway\":", out);
+        json.list(labels.gateways.iter().map(|(name, _, _)| &**name), out);
+        if !labels.via.is_empty() {
+            json.literal(b",\"via\":", out);
+            json.list(labels.via.iter().map(|(name, _)| &**name), out);
         }
-    }
-    written.push(b',');
-    written
-}
-
-fn push_list<'v>(out: &mut Vec<u8>, values: impl Iterator<Item = &'v str>) {
-    let mut lead = b'[';
-    for value in values {
-        out.push(lead);
-        push_string(out, value);
-        lead = b',';
-    }
-    if lead == b'[' {
-        out.push(b'[');
-    }
-    out.push(b']');
+        for (name, value) in [("route", &*labels.route), ("decided_by", labels.decided_by)] {
+            if !value.is_empty() {
+                json.raw(format!(",\"{name}\":").as_bytes(), out);
+                json.string(value, out);
+            }
+        }
+        json.literal(b",", out);
+    })
 }
 
 /// A moment in the forms that documents want; those up to the second are made once a second.
@@ -252,9 +256,9 @@ impl Stamp {
 }
 
 /// The fraction of a second.
-fn push_milliseconds(out: &mut Vec<u8>, milliseconds: u64) {
+fn write_milliseconds(milliseconds: u64, json: &mut JsonWriter, bulk: &mut Vec<u8>) {
     let digit = |power| b'0' + u8::try_from(milliseconds / power % 10).unwrap_or_default();
-    out.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+    json.literal(&[b'.', digit(100), digit(10), digit(1)], bulk);
 }
 
 /// A namespace as part of an index name: Elasticsearch takes lower case and few signs only.
@@ -284,17 +288,14 @@ fn frontends(labels: &RouteLabels) -> Vec<String> {
     frontends
 }
 
-/// Milliseconds as HAProxy wrote them: −1 where the phase was not reached.
-fn whole_ms(us: Option<u64>) -> i64 {
-    us.map_or(-1, |us| i64::try_from(us.saturating_add(500) / 1_000).unwrap_or(i64::MAX))
+/// Milliseconds as HAProxy wrote them.
+fn whole_ms(us: u64) -> u64 {
+    us.saturating_add(500) / 1_000
 }
 
-fn connect_ms(record: &Record) -> i64 {
-    match record.connect_us {
-        // A pooled connection takes no time to connect.
-        None if record.endpoint.is_some() => 0,
-        measured => whole_ms(measured),
-    }
+fn connect_ms(record: &Record) -> Option<u64> {
+    // A pooled connection takes no time to connect.
+    record.connect_us.map(whole_ms).or_else(|| record.endpoint.is_some().then_some(0))
 }
 
 #[cfg(test)]
