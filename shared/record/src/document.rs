@@ -30,8 +30,46 @@ pub struct Writer<'d> {
     documents: &'d Documents,
     started: Stamp,
     ended: Stamp,
-    labels: Vec<(Arc<RouteLabels>, Vec<u8>)>,
+    ways: Vec<Way>,
     json: JsonWriter,
+}
+
+/// What records have in common that went the same way by the same table: most neighbours did.
+#[derive(Debug)]
+struct Way {
+    labels: Arc<RouteLabels>,
+    endpoint: Option<Arc<str>>,
+    lookup: Option<Arc<str>>,
+    epoch: u64,
+    revision: u64,
+    /// The fields that say so, with a comma behind them.
+    fields: Vec<u8>,
+}
+
+impl Way {
+    fn of(record: &Record) -> Self {
+        let Record { labels, endpoint, endpoint_lookup: lookup, epoch, revision, .. } = record;
+        let (labels, endpoint, lookup) = (Arc::clone(labels), endpoint.clone(), lookup.clone());
+        Self {
+            labels,
+            endpoint,
+            lookup,
+            epoch: *epoch,
+            revision: *revision,
+            fields: written(|json, out| write_way(record, json, out)),
+        }
+    }
+
+    fn is_of(&self, record: &Record) -> bool {
+        let same = |one: &Option<Arc<str>>, other: &Option<Arc<str>>| match (one, other) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        Arc::ptr_eq(&self.labels, &record.labels)
+            && same(&self.endpoint, &record.endpoint)
+            && same(&self.lookup, &record.endpoint_lookup)
+            && (self.epoch, self.revision) == (record.epoch, record.revision)
+    }
 }
 
 impl Documents {
@@ -56,15 +94,15 @@ impl Documents {
             documents: self,
             started: Stamp::default(),
             ended: Stamp::default(),
-            labels: Vec::new(),
+            ways: Vec::new(),
             json: JsonWriter::new(),
         }
     }
 }
 
 impl Writer<'_> {
-    /// LIMIT: decisions whose names are kept. Few lead to most records; looking through more costs more than it saves.
-    const LABELS_MAX: usize = 32;
+    /// LIMIT: ways that are kept. Few lead to most records; looking through more costs more than it saves.
+    const WAYS_MAX: usize = 32;
 
     /// Appends the two lines of a bulk `create` to `bulk`: action and document, each with its line end.
     pub fn write(&mut self, record: &Record, sequence: u64, bulk: &mut Vec<u8>) {
@@ -77,7 +115,7 @@ impl Writer<'_> {
         json.number(sequence, bulk);
         json.literal(b"\"}}\n", bulk);
         self.write_old_fields(record, bulk);
-        self.write_names(&record.labels, bulk);
+        self.write_way(record, bulk);
         let json = &mut self.json;
         write_new_fields(record, json, bulk);
         json.raw(&self.documents.process, bulk);
@@ -97,8 +135,6 @@ impl Writer<'_> {
         json.address(record.client.ip(), bulk);
         json.literal(b"\",\"cp\":", bulk);
         json.number(record.client.port().into(), bulk);
-        json.literal(b",\"s\":", bulk);
-        json.string(record.endpoint_lookup.as_deref().unwrap_or("<NOSRV>"), bulk);
         json.literal(b",\"Tq\":", bulk);
         json.number(whole_ms(record.head_us), bulk);
         json.literal(b",\"Tw\":0,\"Tc\":", bulk);
@@ -124,38 +160,30 @@ impl Writer<'_> {
         json.literal(b"\",", bulk);
     }
 
-    /// The fields that the decision names, with a comma behind them.
-    fn write_names(&mut self, labels: &Arc<RouteLabels>, bulk: &mut Vec<u8>) {
-        let known = self.labels.iter().position(|(known, _)| Arc::ptr_eq(known, labels));
+    /// The fields that say which way the request went.
+    fn write_way(&mut self, record: &Record, bulk: &mut Vec<u8>) {
+        let known = self.ways.iter().position(|way| way.is_of(record));
         let at = known.unwrap_or_else(|| {
-            if self.labels.len() == Self::LABELS_MAX {
-                self.labels.clear();
+            if self.ways.len() == Self::WAYS_MAX {
+                self.ways.clear();
             }
-            self.labels.push((Arc::clone(labels), names(labels)));
-            self.labels.len() - 1
+            self.ways.push(Way::of(record));
+            self.ways.len() - 1
         });
-        if let Some((_, names)) = self.labels.get(at) {
-            self.json.raw(names, bulk);
+        if let Some(way) = self.ways.get(at) {
+            self.json.raw(&way.fields, bulk);
         }
     }
 }
 
 /// What the native gateway knows beyond the old fields.
 fn write_new_fields(record: &Record, json: &mut JsonWriter, bulk: &mut Vec<u8>) {
-    json.literal(b"\"epoch\":", bulk);
-    json.number(record.epoch, bulk);
-    json.literal(b",\"revision\":", bulk);
-    json.number(record.revision, bulk);
-    json.literal(b",\"reason\":\"", bulk);
+    json.literal(b"\"reason\":\"", bulk);
     json.raw(record.reason.as_str().as_bytes(), bulk);
     json.literal(b"\"", bulk);
     if record.upstream_status != 0 {
         json.literal(b",\"upstream_status\":", bulk);
         json.number(record.upstream_status.into(), bulk);
-    }
-    if let Some(endpoint) = &record.endpoint {
-        json.literal(b",\"endpoint\":", bulk);
-        json.string(endpoint, bulk);
     }
     write_texts(record, json, bulk);
     json.literal(b",\"bytes_in\":", bulk);
@@ -202,27 +230,33 @@ fn written(write: impl FnOnce(&mut JsonWriter, &mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-/// The fields that a decision names.
-fn names(labels: &RouteLabels) -> Vec<u8> {
-    written(|json, out| {
-        json.literal(b"\"ft\":", out);
-        json.list(frontends(labels).iter().map(|name| &**name), out);
-        json.literal(b",\"b\":", out);
-        json.string(&labels.route_lookup, out);
-        json.literal(b",\"gateway\":", out);
-        json.list(labels.gateways.iter().map(|(name, _, _)| &**name), out);
-        if !labels.via.is_empty() {
-            json.literal(b",\"via\":", out);
-            json.list(labels.via.iter().map(|(name, _)| &**name), out);
+/// The fields that say which way a request went, with a comma behind them.
+fn write_way(record: &Record, json: &mut JsonWriter, out: &mut Vec<u8>) {
+    let labels = &*record.labels;
+    json.literal(b"\"ft\":", out);
+    json.list(frontends(labels).iter().map(|name| &**name), out);
+    json.literal(b",\"b\":", out);
+    json.string(&labels.route_lookup, out);
+    json.literal(b",\"s\":", out);
+    json.string(record.endpoint_lookup.as_deref().unwrap_or("<NOSRV>"), out);
+    json.literal(b",\"gateway\":", out);
+    json.list(labels.gateways.iter().map(|(name, _, _)| &**name), out);
+    if !labels.via.is_empty() {
+        json.literal(b",\"via\":", out);
+        json.list(labels.via.iter().map(|(name, _)| &**name), out);
+    }
+    let endpoint = record.endpoint.as_deref().unwrap_or_default();
+    for (name, value) in [("route", &*labels.route), ("decided_by", labels.decided_by), ("endpoint", endpoint)] {
+        if !value.is_empty() {
+            json.raw(format!(",\"{name}\":").as_bytes(), out);
+            json.string(value, out);
         }
-        for (name, value) in [("route", &*labels.route), ("decided_by", labels.decided_by)] {
-            if !value.is_empty() {
-                json.raw(format!(",\"{name}\":").as_bytes(), out);
-                json.string(value, out);
-            }
-        }
-        json.literal(b",", out);
-    })
+    }
+    json.literal(b",\"epoch\":", out);
+    json.number(record.epoch, out);
+    json.literal(b",\"revision\":", out);
+    json.number(record.revision, out);
+    json.literal(b",", out);
 }
 
 /// A moment in the forms that documents want; those up to the second are made once a second.
@@ -391,11 +425,14 @@ mod tests {
             let mut record = record();
             let route = format!("route {}", number % 40);
             record.labels = Arc::new(RouteLabels { route, ..RouteLabels::default() });
+            record.revision = number % 3;
+            record.endpoint = (number % 5 > 0).then(|| format!("127.0.0.1:{number}").into());
             record.started_unix_ns += number * 431_000_000;
             records.push(record);
         }
-        // Each twice, so that what is kept is used.
-        let order: Vec<_> = records.iter().flat_map(|record| [record, record]).collect();
+        // Each twice and all again, so that what is kept is used, and forgotten.
+        let twice = || records.iter().flat_map(|record| [record, record]);
+        let order: Vec<_> = twice().chain(twice().take(20)).collect();
         for record in &order {
             writer.write(record, 9, &mut bulk);
         }

@@ -15,6 +15,23 @@ pub(crate) struct JsonWriter {
 /// Digits of the largest number.
 const DIGITS_MAX: usize = 20;
 
+/// `00` to `99`: two digits for one division.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "numbers below 100, and places below 200; evaluated when compiled"
+)]
+const PAIRS: [u8; 200] = {
+    let mut pairs = [0; 200];
+    let mut number = 0;
+    while number < 100 {
+        pairs[2 * number] = b'0' + (number / 10) as u8;
+        pairs[2 * number + 1] = b'0' + (number % 10) as u8;
+        number += 1;
+    }
+    pairs
+};
+
 impl JsonWriter {
     /// LIMIT: more than nearly all documents have; a longer one leaves in pieces.
     const ROOM_BYTES: usize = 2_048;
@@ -63,9 +80,14 @@ impl JsonWriter {
         }
         let room = self.bytes.get_mut(self.used..self.used + digits).unwrap_or_default();
         let mut rest = number;
-        for digit in room.iter_mut().rev() {
+        let (ones, pairs) = room.as_rchunks_mut::<2>();
+        for pair in pairs.iter_mut().rev() {
+            let index = 2 * (rest % 100) as usize;
+            *pair = PAIRS.get(index..index + 2).and_then(|pair| pair.first_chunk()).copied().unwrap_or_default();
+            rest /= 100;
+        }
+        if let [digit] = ones {
             *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
         }
         self.used += digits;
     }
