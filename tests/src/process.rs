@@ -121,25 +121,40 @@ pub fn own_binary(name: &str) -> PathBuf {
     FOLDER.get_or_init(build_own_binaries).join(name)
 }
 
+/// Path of one of our own programs as users run it: optimised. `tests/run` has built it before.
+pub fn release_binary(name: &str) -> PathBuf {
+    let folder = target_folder().join("release");
+    build(&["--release", "--package", name]);
+    folder.join(name)
+}
+
+/// Where cargo puts what it builds.
+fn target_folder() -> PathBuf {
+    let this = std::env::current_exe().expect("a test knows its own path");
+    this.ancestors().nth(3).expect("tests run from TARGET/PROFILE/deps").to_owned()
+}
+
 fn build_own_binaries() -> PathBuf {
     let this = std::env::current_exe().expect("a test knows its own path");
     let folder = this.parent().and_then(Path::parent).expect("tests run from TARGET/PROFILE/deps").to_owned();
+    build(if folder.ends_with("release") { &["--workspace", "--release"] } else { &["--workspace"] });
+    folder
+}
+
+/// Builds programs as they stand in the tree.
+fn build(what: &[&str]) {
     let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "--workspace", "--bins", "--manifest-path"]);
+    command.args(["build", "--quiet", "--bins"]).args(what).arg("--manifest-path");
     command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml"));
-    command.arg("--target-dir").arg(folder.parent().expect("TARGET/PROFILE has a parent"));
+    command.arg("--target-dir").arg(target_folder());
     // Cargo tells a test which package it is of. Build scripts that look at that (ring's) would run anew, here and in
     // the next build, and all that depends on them.
     let of_this_test = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_this_test)) {
         command.env_remove(name);
     }
-    if folder.ends_with("release") {
-        command.arg("--release");
-    }
     let status = command.status().expect("cargo starts");
-    assert!(status.success(), "`cargo build --workspace --bins` failed: see its output above");
-    folder
+    assert!(status.success(), "`cargo build --bins {}` failed: see its output above", what.join(" "));
 }
 
 #[cfg(test)]
