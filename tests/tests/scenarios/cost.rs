@@ -2,17 +2,18 @@
 //! (callgrind counts them) and system calls (strace counts them), each as the difference of a long and a short run.
 //!
 //! The bounds are a ratchet: what was reached, and 5 % of slack. A change that costs more says so here; one that costs
-//! less lowers them.
+//! less lowers them. They hold for the `release` profile, which is built fast; what is shipped (`dist`) needs a tenth
+//! less.
 
 use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use vamp_tests::components::search_servers;
-use vamp_tests::free_port;
-use vamp_tests::installation::Installation;
+use vamp_tests::installation::{Installation, PATIENCE};
 use vamp_tests::origin::Origin;
 use vamp_tests::process::release_binary;
+use vamp_tests::{eventually, free_port};
 
 /// Clients of the load; each has one request under way.
 const CONNECTIONS: usize = 16;
@@ -42,7 +43,8 @@ impl Counter {
     fn command(self, file: &str) -> String {
         match self {
             Self::Instructions => format!("valgrind --quiet --tool=callgrind --callgrind-out-file={file}"),
-            Self::SystemCalls => format!("strace -f -c -o {file}"),
+            // As a grandchild, so that signals reach the gateway.
+            Self::SystemCalls => format!("strace -D -f -c -o {file}"),
         }
     }
 
@@ -102,8 +104,7 @@ async fn run(work: Work, counter: Counter, rounds: usize) -> f64 {
     installation.serve("shop", &format!("{{name: shop, port: {port}/http, routes: {{{routes}}}}}")).await;
     load(port, rounds).await;
     gateway.stop().await;
-    let text = std::fs::read_to_string(&file).unwrap();
-    counter.read(&text).unwrap_or_else(|| panic!("no count in:\n{text}"))
+    eventually(PATIENCE, "the counts are written", async || counter.read(&std::fs::read_to_string(&file).ok()?)).await
 }
 
 /// What one request costs.
@@ -115,17 +116,22 @@ async fn per_request(work: Work, counter: Counter) -> f64 {
     cost
 }
 
+/// Reached: 10,090, 15,590 and 4.15.
+const PLAIN_INSTRUCTIONS_MAX: f64 = 10_600.0;
+const VAMP_INSTRUCTIONS_MAX: f64 = 16_370.0;
+const SYSTEM_CALLS_MAX: f64 = 4.36;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_request_costs_no_more_instructions_than_it_did() {
-    assert!(per_request(Work::Plain, Counter::Instructions).await <= 10_500.0);
+    assert!(per_request(Work::Plain, Counter::Instructions).await <= PLAIN_INSTRUCTIONS_MAX);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_split_condition_and_document_costs_no_more_instructions_than_it_did() {
-    assert!(per_request(Work::Vamp, Counter::Instructions).await <= 15_000.0);
+    assert!(per_request(Work::Vamp, Counter::Instructions).await <= VAMP_INSTRUCTIONS_MAX);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_costs_no_more_system_calls_than_it_did() {
-    assert!(per_request(Work::Plain, Counter::SystemCalls).await <= 4.4);
+    assert!(per_request(Work::Plain, Counter::SystemCalls).await <= SYSTEM_CALLS_MAX);
 }
