@@ -64,6 +64,7 @@ impl ClientStream for TcpStream {
 }
 
 /// One client connection.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one connection")]
 pub(super) struct Connection<C> {
     pub(super) worker: Rc<Worker>,
     pub(super) client: C,
