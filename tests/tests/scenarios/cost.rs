@@ -96,8 +96,8 @@ async fn run(work: Work, counter: Counter, rounds: usize) -> f64 {
     let file: PathBuf = folder.path().join("counts");
     // In place of the program that tests start otherwise.
     let program = release_binary("vamp-gateway");
-    let counted = counter.command(file.to_str().unwrap());
-    let shell = format!("shift; exec {counted} {} \"$@\" --threads 1 {more}", program.display());
+    let before = counter.command(file.to_str().unwrap());
+    let shell = format!("shift; exec {before} {} \"$@\" --threads 1 {more}", program.display());
     let mut gateway = installation.gateway_after("g1", &shell);
     gateway.until_live().await;
     installation.rollout_where("the gateway is registered", |rollout| rollout["gateways"][0].is_object()).await;
@@ -108,6 +108,7 @@ async fn run(work: Work, counter: Counter, rounds: usize) -> f64 {
 }
 
 /// What one request costs.
+#[expect(clippy::print_stdout, reason = "the figure, for who wants to know how far the bound is")]
 async fn per_request(work: Work, counter: Counter) -> f64 {
     let (short, long) = tokio::join!(run(work, counter, SHORT_ROUNDS), run(work, counter, LONG_ROUNDS));
     let requests = u32::try_from(CONNECTIONS * (LONG_ROUNDS - SHORT_ROUNDS)).unwrap();
