@@ -282,6 +282,11 @@ impl Gateway {
         }
     }
 
+    /// Tells the process before, the first one, to stop: it waits for no further request.
+    pub fn hurry_predecessor(&self) {
+        self.process.signal(Signal::Terminate);
+    }
+
     /// Kills the process before as a crash does.
     pub async fn kill_predecessor(&mut self) {
         self.process.kill().await;

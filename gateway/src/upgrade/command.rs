@@ -87,7 +87,10 @@ impl UpgradeCommand {
     async fn ask(self) -> Result<Upgraded, UpgradeError> {
         let Self { data_dir, binary, timeout } = self;
         let connected = UnixStream::connect(place(&data_dir)).await;
-        let mut stream = connected.map_err(|cause| UpgradeError::NotRunning { data_dir: data_dir.clone(), cause })?;
+        let mut stream = connected.map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::PermissionDenied => UpgradeError::Denied,
+            _ => UpgradeError::NotRunning { data_dir: data_dir.clone(), cause },
+        })?;
         let silent = |cause| UpgradeError::Silent { data_dir, cause };
         // The gateway may stand in another directory.
         let binary = binary.map(std::path::absolute).transpose();

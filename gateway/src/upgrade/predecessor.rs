@@ -123,8 +123,15 @@ impl Predecessor {
 
     /// Says that all is ready here, and returns when it is this process's turn: the predecessor said so, or is gone.
     pub(crate) async fn ready(&self) -> Result<(), TakeOverError> {
-        say(&self.channel, &ToPredecessor::Ready).await?;
-        match hear(&self.channel).await {
+        if let Err(error) = say(&self.channel, &ToPredecessor::Ready).await {
+            tracing::warn!("the process before can't be told that this one is ready: {}", with_causes(&error));
+        }
+        let mut heard = hear(&self.channel).await;
+        // It ended and had not heard everything, which is told before its own last word.
+        if matches!(&heard, Err(TakeOverError::Connection(error)) if error.kind() == io::ErrorKind::ConnectionReset) {
+            heard = hear(&self.channel).await;
+        }
+        match heard {
             Ok((ToSuccessor::Go, _)) => Ok(()),
             Ok((message, _)) => Err(unexpected(&message)),
             Err(TakeOverError::Connection(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -182,4 +189,79 @@ fn take_standard_input() -> io::Result<Option<OwnedFd>> {
     }
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     Ok(Some(input))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upgrade::channel::pair;
+
+    /// A successor, and its predecessor's end.
+    fn met() -> (Predecessor, Channel) {
+        let (ours, theirs) = pair().unwrap();
+        let before = Predecessor {
+            channel: Channel::new(theirs).unwrap(),
+            lock: None,
+            admin: None,
+            requests: None,
+            sockets: Vec::new(),
+            table: None,
+            generation: None,
+        };
+        (before, Channel::new(ours).unwrap())
+    }
+
+    #[tokio::test]
+    async fn its_turn_comes_by_word_or_by_the_end_of_the_process_before() {
+        let (before, channel) = met();
+        channel.send(&ToSuccessor::Go, &[]).await.unwrap();
+        before.ready().await.unwrap();
+        assert!(matches!(channel.receive().await.unwrap().0, ToPredecessor::Ready));
+        let (before, channel) = met();
+        let ended = async {
+            assert!(matches!(channel.receive().await.unwrap().0, ToPredecessor::Ready));
+            drop(channel);
+        };
+        let (ready, ()) = tokio::join!(before.ready(), ended);
+        ready.unwrap();
+        // It ended before it heard, or could hear, that this one is ready.
+        let (before, channel) = met();
+        say(&before.channel, &ToPredecessor::Ready).await.unwrap();
+        drop(channel);
+        before.ready().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_that_is_told_to_end_does_not_take_the_end_of_the_connection_for_its_turn() {
+        for is_unheard in [false, true] {
+            let (before, channel) = met();
+            if is_unheard {
+                say(&before.channel, &ToPredecessor::Ready).await.unwrap();
+            }
+            channel.send(&ToSuccessor::Abort("it took too long".to_owned()), &[]).await.unwrap();
+            drop(channel);
+            let error = with_causes(&before.ready().await.unwrap_err());
+            assert!(error.contains("it took too long"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn sockets_come_in_as_many_messages_as_they_take() {
+        let (mut before, channel) = met();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let told = async {
+            let descriptors = vec![Descriptor::Lock];
+            let state = State { protocol: PROTOCOL, generation: None, sockets: 3, descriptors };
+            channel.send(&ToSuccessor::State(state), &[socket.as_fd()]).await.unwrap();
+            for sockets in [2, 1] {
+                assert!(matches!(channel.receive().await.unwrap().0, ToPredecessor::Received));
+                channel.send(&ToSuccessor::Sockets, &vec![socket.as_fd(); sockets]).await.unwrap();
+            }
+        };
+        let (taken, ()) = tokio::join!(before.take_all(), told);
+        taken.unwrap();
+        assert!(before.lock.is_some());
+        let there = before.sockets.iter().map(|taken| taken.local_addr().unwrap());
+        assert_eq!(there.collect::<Vec<_>>(), [socket.local_addr().unwrap(); 3]);
+    }
 }

@@ -188,20 +188,10 @@ async fn a_new_program_that_does_not_get_ready_leaves_the_old_one_serving() {
     let installation = Installation::start().await;
     let mut gateway = installation.gateway_with("g1", &["--threads", "2"]).await;
     let origin = Origin::start("1").await;
+    // So many sockets that their hand-over takes several messages.
+    more_gateways(&installation, &origin, 140).await;
     let port = free_port();
     installation.serve("shop", &gateway_document("shop", port, &[(&origin, 100)])).await;
-    // So many sockets that their hand-over takes several messages.
-    let mut ports = BTreeSet::new();
-    while ports.len() < 140 {
-        ports.insert(free_port());
-    }
-    ports.remove(&port);
-    let more = |port: u16| {
-        let route = format!("[{}]", origin.address());
-        json!({"name": format!("more-{port}"), "port": format!("{port}/http"), "routes": {route: {"weight": "100%"}}})
-    };
-    let more: Vec<_> = ports.into_iter().map(more).collect();
-    installation.post("gateways?wait=20s", &more.into()).await.expect(&[200, 201]);
     let folder = tempfile::tempdir().unwrap();
     let real = own_binary("vamp-gateway").display().to_string();
     let (pid, load) = (gateway.pid(), Load::start(load_on(port)));
@@ -279,6 +269,61 @@ async fn a_crash_of_either_process_around_an_upgrade_is_that_process_only() {
     Load::start(Plan { requests: Some(200), ..load_on(port) }).report().await.assert_flawless();
     installation.serve("shop", &gateway_document("shop", port, &[(&origin, 100)])).await;
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_drains_after_an_upgrade_ends_at_once_when_it_is_told_to_stop() {
+    let installation = Installation::start().await;
+    let mut gateway = installation.gateway_with("g1", &["--drain-timeout", "1h"]).await;
+    let origin = Origin::start("1").await;
+    let port = free_port();
+    installation.serve("shop", &gateway_document("shop", port, &[(&origin, 100)])).await;
+    let mut idle = Idle::open(port).await;
+    origin.behave(Behaviour::Slow(Duration::from_secs(2)));
+    let load = Load::start(Plan { connections: 1, requests: Some(1), ..load_on(port) });
+    vamp_tests::eventually(PATIENCE, "a request is under way", async || (origin.requests() == 2).then_some(())).await;
+    let before = gateway.upgrade().await;
+    gateway.hurry_predecessor();
+    idle.closed().await;
+    flawless(&load.report().await);
+    gateway.until_gone(before, GONE).await;
+    origin.behave(Behaviour::Answer);
+    Load::start(Plan { requests: Some(100), ..load_on(port) }).report().await.assert_flawless();
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "two thousand gateways take a while: tests/nightly runs it"]
+async fn four_thousand_sockets_go_over() {
+    let installation = Installation::start().await;
+    let mut gateway = installation.gateway_with("g1", &["--threads", "2", "--drain-timeout", "2s"]).await;
+    let origin = Origin::start("1").await;
+    let ports = more_gateways(&installation, &origin, 2_000).await;
+    let load = Load::start(load_on(ports[0]));
+    load.flow(100).await;
+    let before = gateway.upgrade().await;
+    gateway.until_gone(before, GONE).await;
+    flawless(&load.finish().await);
+    for port in ports {
+        let plan = Plan { connections: 1, requests: Some(1), ..load_on(port) };
+        Load::start(plan).report().await.assert_flawless();
+    }
+    gateway.stop().await;
+}
+
+/// Writes so many gateways on one origin, in one change; their ports.
+async fn more_gateways(installation: &Installation, origin: &Origin, count: usize) -> Vec<u16> {
+    let mut ports = BTreeSet::new();
+    while ports.len() < count {
+        ports.insert(free_port());
+    }
+    let more = |port: &u16| {
+        let route = format!("[{}]", origin.address());
+        json!({"name": format!("more-{port}"), "port": format!("{port}/http"), "routes": {route: {"weight": "100%"}}})
+    };
+    let more: Vec<_> = ports.iter().map(more).collect();
+    installation.post("gateways?wait=30s", &more.into()).await.expect(&[200, 201]);
+    ports.into_iter().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
