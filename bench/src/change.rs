@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::Failure;
 use crate::process::free_port;
-use crate::product::Product;
+use crate::product::{GatewayRun, Product};
 use crate::statistics::quantile;
 
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ const FSYNC_BYTES: usize = 4096;
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let directory = tempfile::tempdir_in(&options.directory)?;
-    let product = Product::start(None, directory.path())?;
+    let product = Product::start(&GatewayRun::default(), directory.path())?;
     let port = free_port()?;
     let (mut changes_ms, mut floor_ms) = (Vec::new(), Vec::new());
     for change in 0..options.changes {

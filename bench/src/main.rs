@@ -3,11 +3,18 @@
 
 mod change;
 mod compare;
+mod count;
+mod load;
 mod origin;
+mod peers;
+mod plot;
 mod process;
 mod product;
+mod report;
+mod sink;
 mod statistics;
 mod ticket;
+mod workload;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,8 +34,12 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// CPU per request of the gateway and of HAProxy, interleaved, as ratios.
+    /// CPU per request of the gateway and of its peers, interleaved, as ratios to HAProxy; writes raw runs and a plot.
     Compare(compare::Options),
+    /// Instructions and system calls per request, and memory per idle client, of the gateway and of HAProxy.
+    Count(count::Options),
+    /// Our load generator beside wrk, on one origin.
+    CheckGenerator,
     /// Time from a REST write to serving on every gateway, beside the disk's fsync floor.
     Change(change::Options),
     /// CPU of one draw from a split by 1, 2 and 4 threads, from one account and from one each.
@@ -42,6 +53,12 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         bytes: usize,
     },
+    /// The server that takes records: bulk requests on TCP, syslog lines on UDP.
+    Sink {
+        /// Address to listen on.
+        #[arg(long)]
+        listen: SocketAddr,
+    },
 }
 
 fn main() -> ExitCode {
@@ -49,7 +66,10 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Change(options) => change::run(&options),
         Command::Ticket(options) => ticket::run(&options),
+        Command::Count(options) => count::run(&options),
+        Command::CheckGenerator => check_generator(),
         Command::Origin { listen, bytes } => origin::run(listen, bytes),
+        Command::Sink { listen } => sink::run(listen),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,6 +83,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Holds our generator against wrk.
+fn check_generator() -> Result<(), Failure> {
+    let directory = tempfile::tempdir()?;
+    let stage = peers::Stage::start(directory.path())?;
+    let site = workload::Site::Small;
+    load::check(stage.origin(site).port(), site.bytes(), peers::LOAD_CORE)
 }
 
 /// Builds the product's binaries as a packager ships them, and says where they are.

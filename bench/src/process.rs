@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use crate::Failure;
 
 /// LIMIT: a server that does not listen after this long will not.
-const START_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// LIMIT: a server that was told to end and did not after this long will not.
+const END_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A child that is killed when it goes out of scope.
 #[derive(Debug)]
@@ -34,6 +37,36 @@ impl Process {
             .spawn()
             .map_err(|error| format!("`{}` did not start ({error}): install it", command.join(" ")))?;
         Ok(Self { child })
+    }
+
+    /// As [`Process::start_anywhere`], with environment variables.
+    pub(crate) fn start_with(core: usize, environment: &[(&str, &str)], command: &[&str]) -> Result<Self, Failure> {
+        let set: Vec<String> = environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let words = ["env"].into_iter().chain(set.iter().map(String::as_str)).chain(command.iter().copied());
+        Self::start(core, &words.collect::<Vec<_>>())
+    }
+
+    /// Tells it to end, and waits until it has.
+    pub(crate) fn terminate(&mut self) -> Result<(), Failure> {
+        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        if !told.success() {
+            return Err("a process that should end was gone already".into());
+        }
+        let deadline = Instant::now() + END_TIMEOUT;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                return Err(format!("a process did not end within {} s", END_TIMEOUT.as_secs()).into());
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> Result<f64, Failure> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("a process that is gone")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
     }
 
     /// CPU nanoseconds of all its threads so far, without what the hypervisor stole.

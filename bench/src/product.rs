@@ -16,9 +16,26 @@ pub(crate) struct Product {
     _etcd: Process,
 }
 
+/// How the gateway is started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GatewayRun {
+    /// Words before its own: what pins it, or counts it.
+    pub(crate) before: Vec<String>,
+    /// Words after those that every gateway gets.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl GatewayRun {
+    /// One thread on one core.
+    pub(crate) fn pinned(core: usize) -> Self {
+        let before = ["taskset", "-c", &core.to_string()].map(str::to_owned).to_vec();
+        Self { before, arguments: vec!["--threads".to_owned(), "1".to_owned()] }
+    }
+}
+
 impl Product {
-    /// Starts it below `directory`; with a core, the gateway gets one thread there and the rest keeps off it.
-    pub(crate) fn start(gateway_core: Option<usize>, directory: &Path) -> Result<Self, Failure> {
+    /// Starts it below `directory`.
+    pub(crate) fn start(run: &GatewayRun, directory: &Path) -> Result<Self, Failure> {
         let binaries = crate::product()?;
         let path = |name: &str| binaries.join(name).to_string_lossy().into_owned();
         let below = |name: &str| directory.join(name).to_string_lossy().into_owned();
@@ -59,14 +76,9 @@ impl Product {
         await_listening("the control plane", api_port)?;
 
         let (admin, data, program) = (format!("127.0.0.1:{admin_port}"), below("gateway"), path("vamp-gateway"));
-        let mut command =
-            vec![program.as_str(), "--store", &store, "--admin", &admin, "--data-dir", &data, "--bind", "127.0.0.1"];
-        let gateway = if let Some(core) = gateway_core {
-            command.extend(["--threads", "1"]);
-            Process::start(core, &command)?
-        } else {
-            Process::start_anywhere(&command)?
-        };
+        let own = [&program, "--store", &store, "--admin", &admin, "--data-dir", &data, "--bind", "127.0.0.1"];
+        let words = run.before.iter().map(String::as_str).chain(own).chain(run.arguments.iter().map(String::as_str));
+        let gateway = Process::start_anywhere(&words.collect::<Vec<_>>())?;
         await_listening("the gateway's admin listener", admin_port)?;
 
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -87,6 +99,11 @@ impl Product {
     /// The gateway's process.
     pub(crate) fn gateway(&self) -> &Process {
         &self.gateway
+    }
+
+    /// Tells the gateway to end, and waits until it has: counters of instructions and calls are written then.
+    pub(crate) fn stop_gateway(&mut self) -> Result<(), Failure> {
+        self.gateway.terminate()
     }
 
     /// Writes a gateway and returns when every gateway process serves it.
