@@ -11,6 +11,9 @@ use vamp_record::metric::DURATION_BOUNDS_SECONDS;
 use vamp_record::{Reason, Record};
 use vamp_routing::DecidedBy;
 
+use crate::listen::Refused;
+use crate::plane::Capacity;
+
 /// Classes of an answer's status, as [`RouteSnapshot::codes`] counts them.
 pub(crate) const CODE_CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -227,6 +230,10 @@ pub(crate) struct ThreadCounters {
     pub(crate) upstreams_opened: Count,
     /// How often accepting paused because the process or the host had no descriptor left.
     pub(crate) accept_pauses: Count,
+    /// Clients turned away, as [`Refused::ALL`] lists the reasons.
+    pub(crate) refused: [Count; Refused::ALL.len()],
+    /// Connections that waited for a request and were closed to make room.
+    pub(crate) sent_off: Count,
 }
 
 /// Counts of one histogram.
@@ -301,6 +308,14 @@ pub(crate) struct Snapshot {
     pub(crate) upstreams_opened: u64,
     /// How often accepting paused because no descriptor was left.
     pub(crate) accept_pauses: u64,
+    /// Clients turned away, as [`Refused::ALL`] lists the reasons.
+    pub(crate) refused: [u64; Refused::ALL.len()],
+    /// Connections that waited for a request and were closed to make room.
+    pub(crate) sent_off: u64,
+    /// What the process has room for.
+    pub(crate) capacity: Option<Capacity>,
+    /// Bytes of memory that the process has resident.
+    pub(crate) resident_bytes: u64,
     /// Listening addresses in service.
     pub(crate) listeners_bound: usize,
     /// Listening addresses that can't be bound at present.

@@ -10,6 +10,7 @@ mod limits;
 mod listen;
 pub mod logging;
 pub mod measured;
+mod memory;
 mod plane;
 mod proxy;
 mod running;

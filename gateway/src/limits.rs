@@ -32,8 +32,17 @@ pub(crate) struct Limits {
     pub target_bytes_max: usize,
     /// Bytes of a request body: 413; `None` for no limit.
     pub body_bytes_max: Option<u64>,
-    /// Client connections of the process. One more waits until another closes; behind it the kernel's queue fills.
-    pub connections_max: usize,
+    /// Bytes of a body that a client must bring each second on average, after the grace: 408; 0 for none.
+    pub body_bytes_per_second_min: u32,
+    /// How long a body may take before its rate counts.
+    pub body_grace: Duration,
+    /// Client connections of the process; `None`: as many as it has room for. One more closes the oldest that waits for
+    /// a request, or is answered 503.
+    pub connections_max: Option<usize>,
+    /// Client connections from one address that is no trusted proxy: one more is answered 503; `None` for no limit.
+    pub connections_per_client_max: Option<usize>,
+    /// Resident bytes of the process: near them no client is let in; `None`: what the system says.
+    pub memory_bytes_max: Option<u64>,
     /// Unused connections kept for one endpoint by one thread.
     pub idle_upstream_max: usize,
     /// Unused connections kept by one thread for all endpoints together.
@@ -64,8 +73,14 @@ impl Default for Limits {
             // LIMIT: targets. Twice what common servers take.
             target_bytes_max: 16 * 1024,
             body_bytes_max: None,
-            // LIMIT: connections. Each takes a file descriptor and, when idle, about 1.5 KiB: 100 MiB in sum.
-            connections_max: 65_536,
+            // LIMIT: slow bodies. Clients that hold a connection and one to an endpoint for a trickle are no users: the
+            // slowest mobile networks bring ten times as much.
+            body_bytes_per_second_min: 240,
+            // What is small may come in pieces.
+            body_grace: Duration::from_secs(10),
+            connections_max: None,
+            connections_per_client_max: None,
+            memory_bytes_max: None,
             // LIMIT: unused upstream connections. More than this many are of use only while more requests than this
             // are under way on one thread at one endpoint, which then waits for the endpoint anyway.
             idle_upstream_max: 512,

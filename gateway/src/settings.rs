@@ -83,6 +83,18 @@ pub struct TrafficSettings {
     /// Largest request body in bytes; then 413. Without it: no limit
     #[arg(long, env = "VAMP_BODY_BYTES_MAX", value_name = "BYTES")]
     pub body_bytes_max: Option<u64>,
+    /// Bytes of a request's body that a client must bring each second, on average and after 10 seconds; then 408. 0 for no such limit
+    #[arg(long, env = "VAMP_BODY_BYTES_PER_SECOND_MIN", value_name = "BYTES", default_value_t = 240)]
+    pub body_bytes_per_second_min: u32,
+    /// Client connections at the same time, 1 to 10000000; one more closes the one that waits for a request for longest, or is answered 503. Without it: as many as open files (two each) and memory (32 KiB each) have room for, up to 65536
+    #[arg(long, env = "VAMP_CONNECTIONS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub connections_max: Option<u32>,
+    /// Client connections at the same time from one address that is not in --trusted-proxies; one more is answered 503. Without it: no limit
+    #[arg(long, env = "VAMP_CONNECTIONS_PER_CLIENT_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections_per_client_max: Option<u32>,
+    /// Resident memory of the process in bytes; above nine tenths of it, of the control group's limit, or of `ulimit -v` and `-d`, new clients are answered 503. Without it: those of the system only
+    #[arg(long, env = "VAMP_MEMORY_BYTES_MAX", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// Who may ask the gateway what it does.
@@ -132,6 +144,10 @@ impl TrafficSettings {
             tunnel_idle_timeout: self.tunnel_idle_timeout,
             drain_timeout: self.drain_timeout,
             body_bytes_max: self.body_bytes_max,
+            body_bytes_per_second_min: self.body_bytes_per_second_min,
+            connections_max: self.connections_max.map(whole),
+            connections_per_client_max: self.connections_per_client_max.map(whole),
+            memory_bytes_max: self.memory_bytes_max,
             ..Limits::default()
         }
     }
@@ -141,6 +157,10 @@ impl TrafficSettings {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.threads.map_or_else(cores, usize::from)
     }
+}
+
+fn whole(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 /// A time as flags write it: `500ms`, `10s`, `1h 30m`.

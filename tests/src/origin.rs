@@ -33,6 +33,8 @@ pub enum Behaviour {
     Silent,
     /// Answers and closes although it said it would not.
     CloseAfterAnswer,
+    /// Answers with a body of so many zeros.
+    Large(u64),
 }
 
 /// One running origin.
@@ -165,10 +167,18 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) -> Option<()> {
             Behaviour::CutBody => return stream.write_all(&answer[..answer.len() - 4]).await.ok(),
             Behaviour::CutHead => return stream.write_all(&answer[..20]).await.ok(),
             Behaviour::CloseAfterAnswer => return stream.write_all(&answer).await.ok(),
+            Behaviour::Large(bytes) => send_zeros(&mut stream, bytes).await?,
             Behaviour::Close => return None,
             Behaviour::Silent => std::future::pending().await,
         }
     }
+}
+
+async fn send_zeros(stream: &mut TcpStream, bytes: u64) -> Option<()> {
+    let head = format!("HTTP/1.1 200 Told\r\ncontent-length: {bytes}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.ok()?;
+    let mut zeros = tokio::io::repeat(0).take(bytes);
+    tokio::io::copy(&mut zeros, stream).await.ok().map(drop)
 }
 
 impl Shared {
@@ -211,12 +221,16 @@ async fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Strin
 /// Reads a body of known length, or chunks up to the last one, and forgets it.
 async fn skip_body(stream: &mut TcpStream, buffer: &mut Vec<u8>, head: &str) -> Option<()> {
     if let Some(length) = field(head, "content-length").and_then(|length| length.parse::<usize>().ok()) {
-        while buffer.len() < length {
-            if stream.read_buf(buffer).await.ok()? == 0 {
-                return None;
+        let mut left = length - length.min(buffer.len());
+        buffer.drain(..length.min(buffer.len()));
+        while left > 0 {
+            let room = left.min(64 * 1024);
+            let mut piece = vec![0; room];
+            match stream.read(&mut piece).await.ok()? {
+                0 => return None,
+                read => left -= read,
             }
         }
-        buffer.drain(..length);
     } else if field(head, "transfer-encoding").is_some() {
         let end = loop {
             if let Some(end) = buffer.windows(5).position(|window| window == b"0\r\n\r\n") {

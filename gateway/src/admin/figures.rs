@@ -13,6 +13,7 @@ use vamp_routing::wire::Generation;
 
 use super::exposition::{Family, Page};
 use crate::counters::{CODE_CLASSES, Distribution, RouteSnapshot, RouteTotals, Snapshot};
+use crate::listen::Refused;
 use crate::ship::{Bulk, ShipCounts};
 use crate::sync::{SyncState, SyncStatus};
 
@@ -115,9 +116,14 @@ fn write(metric: Metric, figures: &Figures, routes: &[RouteSnapshot], family: &m
         | Metric::SyncStaleness
         | Metric::SyncTables
         | Metric::Info => standing(metric, figures, family),
-        Metric::Listeners | Metric::Connections | Metric::ConnectionsOpened | Metric::AcceptPauses => {
-            connections(metric, &figures.counters, family);
-        }
+        Metric::Listeners
+        | Metric::Connections
+        | Metric::ConnectionsOpened
+        | Metric::ConnectionsRefused
+        | Metric::ConnectionsSentOff
+        | Metric::Capacity
+        | Metric::Memory
+        | Metric::AcceptPauses => connections(metric, &figures.counters, family),
     }
 }
 
@@ -259,6 +265,22 @@ fn connections(metric: Metric, counters: &Snapshot, family: &mut Family<'_>) {
             family.count(&["client"], counters.clients_opened);
             family.count(&["upstream"], counters.upstreams_opened);
         }
+        Metric::ConnectionsRefused => {
+            for (refused, count) in Refused::ALL.iter().zip(counters.refused) {
+                family.count(&[refused.word()], count);
+            }
+        }
+        Metric::ConnectionsSentOff => family.count(&[], counters.sent_off),
+        Metric::Capacity => {
+            let Some(capacity) = &counters.capacity else { return };
+            family.count(&["connections"], whole(capacity.connections));
+            for (of, limit) in [("open_files", capacity.open_files), ("memory_bytes", capacity.memory_bytes)] {
+                if let Some(limit) = limit {
+                    family.count(&[of], limit);
+                }
+            }
+        }
+        Metric::Memory => family.count(&[], counters.resident_bytes),
         _ => family.count(&[], counters.accept_pauses),
     }
 }
@@ -275,6 +297,7 @@ mod tests {
     use vamp_record::split::ShareCount;
 
     use super::*;
+    use crate::plane::Capacity;
 
     fn route(gateway: &str, route: &str, codes: [u64; CODE_CLASSES.len()]) -> RouteSnapshot {
         let mut totals = RouteTotals { codes, ..RouteTotals::default() };
@@ -296,13 +319,20 @@ mod tests {
             level(LevelKind::Weights, None, vec![share("a", 9), share("b", 1)]),
             level(LevelKind::Strength, Some("b".to_owned()), vec![share("b", 3), share("", 4)]),
         ];
+        let capacity = Capacity { connections: 384, open_files: Some(1_024), memory_bytes: Some(1 << 30) };
         let now = Instant::now();
         Figures {
             id: "g1".to_owned(),
             version: "0.1.0".to_owned(),
             generation: Generation { epoch: 2, revision: 42 },
             gateways: 3,
-            counters: Snapshot { routes, clients: 5, listeners_failing: 1, ..Snapshot::default() },
+            counters: Snapshot {
+                routes,
+                clients: 5,
+                listeners_failing: 1,
+                capacity: Some(capacity),
+                ..Snapshot::default()
+            },
             splits: vec![GatewayCounts { gateway: "shop".to_owned(), levels, routes: Vec::new() }],
             records: ShipCounts { answered: 10, queued: 4, queue_full: 6, ..ShipCounts::default() },
             sync: SyncStatus {

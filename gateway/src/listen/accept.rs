@@ -1,28 +1,29 @@
 //! Takes connections from one socket until its port goes away.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::Listener;
 use super::listener::Opened;
+use super::refusal::Door;
+use super::room::Place;
+use super::{Listener, Refused, Room, Seat};
 use crate::upstream::has_no_descriptor_left;
 use crate::worker::Worker;
 
-/// How long accepting pauses when no descriptor is left. Connections wait in the kernel's queue meanwhile; a tenth of
+/// How long accepting pauses when no descriptor is left, not even to turn somebody away. Connections wait in the kernel's queue meanwhile; a tenth of
 /// a second costs no thread its time and is soon enough when clients leave.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How often the log says so.
-const PAUSE_LOG_EVERY: Duration = Duration::from_secs(10);
+/// How often the log says that clients wait or are turned away.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What all sockets of one thread share.
 #[derive(Debug)]
@@ -30,18 +31,27 @@ pub(super) struct Intake<S> {
     pub(super) worker: Rc<Worker>,
     /// The life of one connection.
     pub(super) serve: S,
-    /// One permit per client connection of the process.
-    pub(super) permits: Arc<Semaphore>,
-    paused_log: Cell<Option<Instant>>,
+    room: Arc<Room>,
+    door: Door,
+    listeners: RefCell<Vec<Weak<Listener>>>,
+    told_log: Cell<Option<Instant>>,
 }
 
 impl<S, F> Intake<S>
 where
-    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + 'static,
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
-    pub(super) fn new(worker: Rc<Worker>, serve: S, permits: Arc<Semaphore>) -> Rc<Self> {
-        Rc::new(Self { worker, serve, permits, paused_log: Cell::new(None) })
+    pub(super) fn new(worker: Rc<Worker>, serve: S, room: Arc<Room>) -> Rc<Self> {
+        let listeners = RefCell::default();
+        Rc::new(Self { worker, serve, room, door: Door::new(), listeners, told_log: Cell::new(None) })
+    }
+
+    /// Knows a port whose connections may be closed to make room for others.
+    pub(super) fn knows(&self, listener: &Rc<Listener>) {
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.retain(|known| known.strong_count() > 0);
+        listeners.push(Rc::downgrade(listener));
     }
 
     /// Accepts until the port goes away, then takes what the kernel accepted up to then, and lets go of the socket. What
@@ -55,7 +65,7 @@ where
             };
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer, &listener).await,
-                Err(error) => self.after_error(&error).await,
+                Err(error) => self.after_error(&error, &socket).await,
             }
         }
         if !listener.is_handed_over() {
@@ -83,25 +93,56 @@ where
             match accepted {
                 Ok(accepted) => return Some(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(error) => self.after_error(&error).await,
+                Err(error) => self.after_error(&error, socket).await,
             }
         }
         None
     }
 
-    /// Starts the life of a connection; waits while the process has as many as it may.
+    /// Starts the life of a connection, or turns the client away.
     async fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, listener: &Rc<Listener>) {
-        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => match Arc::clone(&self.permits).acquire_owned().await {
-                Ok(permit) => permit,
-                Err(_) => return,
-            },
+        let peer = canonical(peer);
+        let place = match self.room.place(peer.ip(), std::time::Instant::now(), || self.make_room()).await {
+            Ok(place) => place,
+            Err(refused) => {
+                self.refuses(refused);
+                return self.door.turn_away(stream);
+            }
         };
         let Ok(local) = stream.local_addr() else { return };
         let intake = Rc::clone(self);
-        let (peer, local) = (canonical(peer), canonical(local));
-        listener.spawn(|opened| intake.carry(stream, peer, local, opened, permit));
+        let local = canonical(local);
+        listener.spawn(|opened| intake.carry(stream, peer, local, opened, place));
+    }
+
+    /// Closes those of this thread's connections that wait for a request for longest; how many.
+    fn make_room(&self) -> usize {
+        let now = std::time::Instant::now();
+        let listeners = self.listeners.borrow();
+        let sent_off = listeners.iter().filter_map(Weak::upgrade).map(|listener| listener.send_off_oldest(now)).sum();
+        self.worker.counters.sent_off.add(u64::try_from(sent_off).unwrap_or_default());
+        sent_off
+    }
+
+    /// Counts a client that is turned away, and says so from time to time.
+    fn refuses(&self, refused: Refused) {
+        if let Some(count) = self.worker.counters.refused.get(refused as usize) {
+            count.add(1);
+        }
+        self.tell(|| match refused {
+            Refused::Connections => warn!("clients are turned away: all connections are in use: raise --connections-max, or add gateways"),
+            Refused::Memory => warn!("clients are turned away: the memory is nearly used up: raise its limit, or add gateways"),
+            Refused::Descriptors => warn!("clients are turned away: no descriptor is left: raise the limit of open files (`ulimit -n`), or add gateways"),
+            Refused::Client => warn!("a client is turned away that has as many connections as one may have: raise --connections-per-client-max, or name it in --trusted-proxies"),
+        });
+    }
+
+    fn tell(&self, words: impl FnOnce()) {
+        let now = Instant::now();
+        if self.told_log.get().is_none_or(|last| now.duration_since(last) >= TELL_EVERY) {
+            self.told_log.set(Some(now));
+            words();
+        }
     }
 
     async fn carry(
@@ -110,15 +151,15 @@ where
         peer: SocketAddr,
         local: SocketAddr,
         opened: Opened,
-        _permit: OwnedSemaphorePermit,
+        _place: Place,
     ) {
         let _client = Client::new(&self.worker);
-        (self.serve)(Rc::clone(&self.worker), stream, peer, local, opened.listener()).await;
+        (self.serve)(Rc::clone(&self.worker), stream, peer, local, opened.seat()).await;
     }
 
-    /// A connection that was gone before it was taken is no matter. Without descriptors, accepting pauses: it would
-    /// only spin.
-    async fn after_error(&self, error: &io::Error) {
+    /// A connection that was gone before it was taken is no matter. Without descriptors, those that nobody uses are
+    /// closed, and who waits is turned away; when that is not possible either, accepting pauses: it would only spin.
+    async fn after_error(&self, error: &io::Error, socket: &TcpListener) {
         let gone = matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
@@ -127,13 +168,16 @@ where
             return;
         }
         if has_no_descriptor_left(error) {
+            self.make_room();
+            self.worker.pools.sweep(Instant::now(), Duration::ZERO);
+            if self.door.turn_away_without_descriptor(socket) {
+                self.refuses(Refused::Descriptors);
+                // Lets those end that were told to.
+                return tokio::task::yield_now().await;
+            }
             self.worker.counters.accept_pauses.add(1);
         }
-        let now = Instant::now();
-        if self.paused_log.get().is_none_or(|last| now.duration_since(last) >= PAUSE_LOG_EVERY) {
-            self.paused_log.set(Some(now));
-            warn!(%error, "no connection can be accepted at present; they wait: raise the limit of open files (`ulimit -n`), or add gateways");
-        }
+        self.tell(|| warn!(%error, "no connection can be accepted at present; they wait: raise the limit of open files (`ulimit -n`), or add gateways"));
         tokio::time::sleep(PAUSE).await;
     }
 }

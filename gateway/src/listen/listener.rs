@@ -4,10 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::pin::pin;
 use std::rc::Rc;
+use std::time::Instant;
 
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::Seat;
+use super::seat::send_off_oldest;
 use crate::serving::ListenerId;
 
 /// One port as the connections of one thread see it: in service, then leaving.
@@ -16,7 +19,6 @@ pub(crate) struct Listener {
     id: ListenerId,
     stage: Cell<Stage>,
     handed_over: Notify,
-    left: Notify,
     open: RefCell<Open>,
     emptied: Notify,
 }
@@ -35,15 +37,21 @@ enum Stage {
 /// The connections that are open.
 #[derive(Debug, Default)]
 struct Open {
-    /// `None` until the task is spawned.
-    connections: HashMap<u64, Option<AbortHandle>>,
+    connections: HashMap<u64, Connected>,
     opened: u64,
+}
+
+#[derive(Debug)]
+struct Connected {
+    seat: Rc<Seat>,
+    /// `None` until the task is spawned.
+    task: Option<AbortHandle>,
 }
 
 /// A connection of a listener, known to it while it is open.
 #[derive(Debug)]
 pub(super) struct Opened {
-    listener: Rc<Listener>,
+    seat: Rc<Seat>,
     number: u64,
 }
 
@@ -53,7 +61,6 @@ impl Listener {
             id,
             stage: Cell::new(Stage::InService),
             handed_over: Notify::new(),
-            left: Notify::new(),
             open: RefCell::default(),
             emptied: Notify::new(),
         })
@@ -69,26 +76,17 @@ impl Listener {
         self.stage.get() > Stage::InService
     }
 
-    /// Whether a connection that waits for a request after its first is to be closed.
-    pub(crate) fn closes_idle(&self) -> bool {
+    /// Whether a connection that waits for a request after its first is to be closed. One that waits for its first
+    /// request was accepted to be answered, and is.
+    pub(super) fn closes_idle(&self) -> bool {
         self.stage.get() == Stage::Leaving
-    }
-
-    /// Waits until the port goes away: a connection that waits for a request after its first then closes. One that
-    /// waits for its first request was accepted to be answered, and is.
-    pub(crate) async fn leaving(&self) {
-        self.reaches(Stage::Leaving, &self.left).await;
     }
 
     /// Waits until connections are no longer to be accepted here.
     pub(super) async fn ends_accepting(&self) {
-        self.reaches(Stage::HandedOver, &self.handed_over).await;
-    }
-
-    async fn reaches(&self, stage: Stage, told: &Notify) {
-        let mut told = pin!(told.notified());
+        let mut told = pin!(self.handed_over.notified());
         told.as_mut().enable();
-        if self.stage.get() < stage {
+        if self.stage.get() < Stage::HandedOver {
             told.await;
         }
     }
@@ -97,7 +95,7 @@ impl Listener {
     pub(super) fn leave(&self) {
         self.hand_over();
         self.stage.set(Stage::Leaving);
-        self.left.notify_waiters();
+        self.open.borrow().connections.values().for_each(|connected| connected.seat.wake());
     }
 
     /// Tells the connections to end with the request under way, or with the one that they wait for.
@@ -110,7 +108,12 @@ impl Listener {
     pub(super) fn cut(&self) {
         self.leave();
         // A task that is aborted is dropped later, by the runtime, never inside this borrow.
-        self.open.borrow().connections.values().flatten().for_each(AbortHandle::abort);
+        self.open
+            .borrow()
+            .connections
+            .values()
+            .filter_map(|connected| connected.task.as_ref())
+            .for_each(AbortHandle::abort);
     }
 
     /// Whether another process accepts now.
@@ -132,32 +135,40 @@ impl Listener {
 
     /// Spawns the life of one connection.
     pub(super) fn spawn<F: Future<Output = ()> + 'static>(self: &Rc<Self>, life: impl FnOnce(Opened) -> F) {
+        let seat = Seat::new(Rc::clone(self));
         let number = {
             let mut open = self.open.borrow_mut();
             open.opened += 1;
             let number = open.opened;
-            open.connections.insert(number, None);
+            open.connections.insert(number, Connected { seat: Rc::clone(&seat), task: None });
             number
         };
-        let task = tokio::task::spawn_local(life(Opened { listener: Rc::clone(self), number }));
-        if let Some(handle) = self.open.borrow_mut().connections.get_mut(&number) {
-            *handle = Some(task.abort_handle());
+        let task = tokio::task::spawn_local(life(Opened { seat, number }));
+        if let Some(connected) = self.open.borrow_mut().connections.get_mut(&number) {
+            connected.task = Some(task.abort_handle());
         }
+    }
+
+    /// Ends the connections that wait for a request for longest; how many.
+    pub(super) fn send_off_oldest(&self, now: Instant) -> usize {
+        let open = self.open.borrow();
+        send_off_oldest(|| open.connections.values().map(|connected| &connected.seat), now)
     }
 }
 
 impl Opened {
-    pub(super) fn listener(&self) -> Rc<Listener> {
-        Rc::clone(&self.listener)
+    pub(super) fn seat(&self) -> Rc<Seat> {
+        Rc::clone(&self.seat)
     }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
-        let mut open = self.listener.open.borrow_mut();
+        let listener = self.seat.listener();
+        let mut open = listener.open.borrow_mut();
         open.connections.remove(&self.number);
         if open.connections.is_empty() {
-            self.listener.emptied.notify_waiters();
+            listener.emptied.notify_waiters();
         }
     }
 }

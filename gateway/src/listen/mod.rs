@@ -7,8 +7,14 @@
 mod accept;
 mod bind;
 mod listener;
+mod refusal;
+mod room;
+mod seat;
 mod thread;
 
 pub(crate) use bind::BindAddress;
 pub(crate) use listener::Listener;
+pub(crate) use refusal::Refused;
+pub(crate) use room::Room;
+pub(crate) use seat::Seat;
 pub(crate) use thread::{Command, Parts, Retire, Socket, start};

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::error;
 
-use super::Listener;
 use super::accept::Intake;
+use super::{Listener, Room, Seat};
 use crate::serving::ListenerId;
 use crate::worker::{Shared, Worker};
 
@@ -75,8 +75,8 @@ pub(crate) struct Parts {
     pub(crate) shared: Shared,
     /// What it is told.
     pub(crate) commands: mpsc::Receiver<Command>,
-    /// One permit per client connection of the process.
-    pub(crate) permits: Arc<Semaphore>,
+    /// The room for client connections of the process.
+    pub(crate) room: Arc<Room>,
     /// Dropped when the thread has ended.
     pub(crate) ended: oneshot::Sender<()>,
 }
@@ -84,7 +84,7 @@ pub(crate) struct Parts {
 /// Starts a thread; `serve` is the life of one connection.
 pub(crate) fn start<S, F>(parts: Parts, serve: S) -> io::Result<()>
 where
-    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + Send + 'static,
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
     let name = format!("traffic-{}", parts.thread);
@@ -105,17 +105,16 @@ where
 }
 
 async fn run<S, F>(
-    Parts { thread, shared, mut commands, permits, ended: has_ended }: Parts,
+    Parts { thread, shared, mut commands, room, ended: has_ended }: Parts,
     serve: S,
 ) -> oneshot::Sender<()>
 where
-    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + 'static,
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     let worker = Worker::new(thread, &shared);
     let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
-    let mut ports =
-        Ports { intake: Intake::new(worker, serve, permits), open: HashMap::new(), retiring: JoinSet::new() };
+    let mut ports = Ports { intake: Intake::new(worker, serve, room), open: HashMap::new(), retiring: JoinSet::new() };
     loop {
         match commands.recv().await {
             Some(Command::Open(sockets)) => sockets.into_iter().for_each(|socket| ports.open(socket)),
@@ -157,6 +156,18 @@ struct Port {
     accepting: Vec<Accepting>,
 }
 
+impl Port {
+    fn new<S, F>(id: ListenerId, intake: &Intake<S>) -> Self
+    where
+        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let listener = Listener::new(id);
+        intake.knows(&listener);
+        Self { listener, accepting: Vec::new() }
+    }
+}
+
 /// A socket and the task that accepts on it.
 struct Accepting {
     socket: Rc<TcpListener>,
@@ -165,7 +176,7 @@ struct Accepting {
 
 impl<S, F> Ports<S>
 where
-    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + 'static,
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     fn open(&mut self, Socket { id, socket }: Socket) {
@@ -177,7 +188,7 @@ where
                 return;
             }
         };
-        let port = self.open.entry(id).or_insert_with(|| Port { listener: Listener::new(id), accepting: Vec::new() });
+        let port = self.open.entry(id).or_insert_with(|| Port::new(id, &self.intake));
         let socket = Rc::new(socket);
         let accepting = Rc::clone(&self.intake).accept_all(Rc::clone(&socket), Rc::clone(&port.listener));
         port.accepting.push(Accepting { socket, task: tokio::task::spawn_local(accepting) });
@@ -186,7 +197,7 @@ where
     /// Takes what the kernel has accepted on a socket of a port that is not this process's, and closes it.
     fn empty(&mut self, Socket { id, socket }: Socket) {
         let Ok(socket) = TcpListener::from_std(socket) else { return };
-        let port = self.open.entry(id).or_insert_with(|| Port { listener: Listener::new(id), accepting: Vec::new() });
+        let port = self.open.entry(id).or_insert_with(|| Port::new(id, &self.intake));
         let (intake, listener) = (Rc::clone(&self.intake), Rc::clone(&port.listener));
         self.retiring.spawn_local(async move { intake.take_queued(&socket, &listener).await });
     }

@@ -19,16 +19,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use vamp_record::split::GatewayCounts;
 use vamp_routing::wire::{Degradation, Table};
 use vamp_routing::{CompiledTable, Entry, Explanation, PlainHead, Problem, Targets};
 
 use self::control::{Control, Request};
-pub(crate) use self::descriptors::raise_open_files;
+pub(crate) use self::descriptors::{Capacity, raise_open_files};
 use crate::counters::{Snapshot, ThreadCounters};
 use crate::limits::Limits;
-use crate::listen::{self, Listener, Parts};
+use crate::listen::{self, Parts, Room, Seat};
+use crate::memory::{self, Memory};
 use crate::serving::Serving;
 use crate::ship::Recorder;
 use crate::worker::{Shared, Worker};
@@ -86,6 +87,7 @@ pub(crate) struct DataPlane {
     requests: mpsc::Sender<Request>,
     degradations: watch::Receiver<Vec<Degradation>>,
     listeners: Arc<Listeners>,
+    capacity: Capacity,
 }
 
 /// How many listening addresses there are; written by the control thread.
@@ -117,7 +119,7 @@ impl DataPlane {
         serve: S,
     ) -> Result<Arc<Self>, PlaneError>
     where
-        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + Clone + Send + 'static,
+        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
         Self::launch(settings, recorder, serve, None)
@@ -130,16 +132,19 @@ impl DataPlane {
         inherited: Option<Vec<TcpListener>>,
     ) -> Result<Arc<Self>, PlaneError>
     where
-        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F + Clone + Send + 'static,
+        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
         let threads = settings.threads.max(1);
-        let connections_max = descriptors::room_for(settings.limits.connections_max);
-        let permits = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        let memory = Memory::new(settings.limits.memory_bytes_max);
+        let capacity = descriptors::room_for(settings.limits.connections_max, &memory);
+        let trusted_proxies: Arc<[IpNet]> = settings.trusted_proxies.into();
+        let per_client_max = settings.limits.connections_per_client_max;
+        let room = Room::new(capacity.connections, per_client_max, Arc::clone(&trusted_proxies), memory);
         let shared = Shared {
             serving: Arc::new(ArcSwap::from_pointee(Serving::empty(settings.virtual_hosts_port, threads))),
             limits: Arc::new(settings.limits),
-            trusted_proxies: settings.trusted_proxies.into(),
+            trusted_proxies,
             recorder,
             counters: (0..threads).map(|_| Arc::new(ThreadCounters::default())).collect(),
         };
@@ -151,7 +156,7 @@ impl DataPlane {
                 thread,
                 shared: shared.clone(),
                 commands: from_control,
-                permits: Arc::clone(&permits),
+                room: Arc::clone(&room),
                 ended: has_ended,
             };
             listen::start(parts, serve.clone()).map_err(|cause| PlaneError::Thread { thread, cause })?;
@@ -173,7 +178,7 @@ impl DataPlane {
             control.inherit(sockets);
         }
         control.start(from_users).map_err(|cause| PlaneError::Control { cause })?;
-        Ok(Arc::new(Self { shared, requests, degradations, listeners }))
+        Ok(Arc::new(Self { shared, requests, degradations, listeners, capacity }))
     }
 
     /// Puts a table into service, and says what does not work about it: ports that can't be bound, which are tried
@@ -209,6 +214,8 @@ impl DataPlane {
             routes: self.serving().route_snapshots(),
             listeners_bound: self.listeners.bound.load(Ordering::Relaxed),
             listeners_failing: self.listeners.failing.load(Ordering::Relaxed),
+            capacity: Some(self.capacity),
+            resident_bytes: memory::resident_bytes(),
             ..Snapshot::default()
         };
         for thread in self.shared.counters.iter() {
@@ -217,6 +224,8 @@ impl DataPlane {
             snapshot.upstreams += thread.upstreams.get();
             snapshot.upstreams_opened += thread.upstreams_opened.get();
             snapshot.accept_pauses += thread.accept_pauses.get();
+            thread.refused.iter().zip(&mut snapshot.refused).for_each(|(count, sum)| *sum += count.get());
+            snapshot.sent_off += thread.sent_off.get();
         }
         snapshot
     }

@@ -11,6 +11,7 @@ use vamp_record::Reason;
 use vamp_routing::wire::{self, Balance, Endpoint, Gateway, Generation, Route, Share, Sticky, Target};
 
 use super::*;
+use crate::listen::Refused;
 
 /// An HTTP server that answers each request with its name.
 struct Origin {
@@ -399,22 +400,64 @@ async fn what_the_kernel_accepted_before_a_port_goes_is_answered() {
 }
 
 #[tokio::test]
-async fn one_connection_too_many_waits_until_another_ends() {
+async fn a_panic_in_one_connection_ends_no_other() {
     let origin = Origin::start("origin", Manner::Answers).await;
-    let limits = Limits { connections_max: 2, ..Limits::default() };
+    let unlucky = Arc::new(std::sync::atomic::AtomicU16::new(0));
+    let its_port = Arc::clone(&unlucky);
+    let plane = DataPlane::start_with(settings(1), Recorder::new(1, 100), move |worker, stream, peer, local, seat| {
+        let served = crate::proxy::serve(worker, stream, peer, local, seat);
+        let panics = its_port.load(Ordering::Relaxed) == peer.port();
+        async move {
+            assert!(!panics, "as a fault in our own code would");
+            served.await;
+        }
+    })
+    .unwrap();
+    let port = free_port();
+    apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
+    let mut before = Client::connect(port).await;
+    assert_eq!(before.get().await, Some(ok("origin")));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    unlucky.store(socket.local_addr().unwrap().port(), Ordering::Relaxed);
+    Client(socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.unwrap()).closed().await;
+    assert_eq!(before.get().await, Some(ok("origin")));
+    assert_eq!(get(port).await, Some(ok("origin")));
+    drop(before);
+    eventually("its place is free again", || plane.counters().clients == 0).await;
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_answered_and_closes_one_that_waits() {
+    let origin = Origin::start("origin", Manner::Answers).await;
+    let limits = Limits { connections_max: Some(2), ..Limits::default() };
     let plane = start(PlaneSettings { limits, ..settings(1) });
     let port = free_port();
     apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
     let (mut first, mut second) = (Client::connect(port).await, Client::connect(port).await);
     assert_eq!(first.get().await, Some(ok("origin")));
     assert_eq!(second.get().await, Some(ok("origin")));
+    // Both may be about to ask again.
     let mut third = Client::connect(port).await;
-    third.0.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n").await.unwrap();
-    assert_eq!(first.get().await, Some(ok("origin")));
-    assert_eq!(plane.counters().clients, 2);
+    assert_eq!(third.get().await.map(|answer| answer.0), Some(503));
+    third.closed().await;
+    assert_eq!(plane.counters().refused[Refused::Connections as usize], 1);
+    // One of them has begun to ask again, the other has not for a while.
+    first.0.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let mut newcomer = loop {
+        let mut newcomer = Client::connect(port).await;
+        match newcomer.get().await {
+            Some((200, _)) => break newcomer,
+            _ => assert!(std::time::Instant::now() < deadline, "the one that waits is not closed"),
+        }
+    };
+    second.closed().await;
+    assert_eq!((plane.counters().clients, plane.counters().sent_off), (2, 1));
+    first.0.write_all(b"Host: shop\r\n\r\n").await.unwrap();
+    assert_eq!(first.answer().await, Some(ok("origin")));
     drop(first);
-    assert_eq!(third.answer().await, Some(ok("origin")));
-    assert_eq!(second.get().await, Some(ok("origin")));
+    assert_eq!(newcomer.get().await, Some(ok("origin")));
 }
 
 #[tokio::test]
@@ -525,13 +568,13 @@ async fn ten_thousand_requests_over_two_threads_are_split_exactly() {
 const FEW_DESCRIPTORS: &str = "VAMP_TEST_FEW_DESCRIPTORS";
 
 #[test]
-fn without_descriptors_accepting_pauses_and_goes_on_when_there_are_some() {
+fn without_descriptors_clients_are_turned_away_until_there_are_some() {
     if std::env::var_os(FEW_DESCRIPTORS).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         return runtime.block_on(run_out_of_descriptors());
     }
     // In a process of its own: the limit is one of the process.
-    let name = "plane::tests::without_descriptors_accepting_pauses_and_goes_on_when_there_are_some";
+    let name = "plane::tests::without_descriptors_clients_are_turned_away_until_there_are_some";
     let output = std::process::Command::new("sh")
         .args(["-c", "ulimit -n 128 && exec \"$@\"", "sh"])
         .arg(std::env::current_exe().unwrap())
@@ -554,8 +597,11 @@ async fn run_out_of_descriptors() {
     }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut client = Client(waiting.connect(address).await.unwrap());
+    assert_eq!(client.get().await.map(|answer| answer.0), Some(503));
+    client.closed().await;
+    // Without anybody to turn away, it does not spin.
     eventually("accepting pauses", || plane.counters().accept_pauses > 1).await;
+    assert_eq!(plane.counters().refused[Refused::Descriptors as usize], 1);
     drop(used_up);
-    assert_eq!(client.get().await, Some(ok("origin")));
     assert_eq!(get(port).await, Some(ok("origin")));
 }

@@ -30,6 +30,10 @@ impl Answer {
             words(self.status),
             self.text.len() + 1,
         ));
+        if self.status == 503 {
+            // Whatever it is for want of, most clients wait longer by themselves.
+            out.extend_from_slice(b"Retry-After: 1\r\n");
+        }
         if !request_id.is_empty() {
             out.extend_from_slice(b"X-Request-Id: ");
             out.extend_from_slice(request_id);
@@ -54,7 +58,7 @@ fn text(reason: Reason) -> &'static str {
         Reason::TargetTooLong => "the request target is too long: shorten the path or the query",
         Reason::BodyTooLarge => "the body of the request is larger than this gateway takes: send less at once",
         Reason::HeadTimeout => "the head of the request did not come in time: send it again",
-        Reason::BodyTimeout => "the body of the request stopped coming: send it again",
+        Reason::BodyTimeout => "the body of the request stopped coming, or came too slowly: send it again",
         Reason::UnknownHost => "no gateway serves this host: check the name, or give a gateway this virtual host",
         Reason::NoWeight => "all routes of this gateway have weight 0: give one of them weight",
         Reason::NoEndpoint => "the route of this request has no live endpoint: start one, or take its weight away",

@@ -21,7 +21,7 @@ use super::scratch;
 use super::timer::Timer;
 use super::tunnel;
 use crate::http1::{Fault, PeerText, is_trusted};
-use crate::listen::Listener;
+use crate::listen::Seat;
 use crate::serving::Place;
 use crate::upstream::{self, ConnectError};
 use crate::worker::Worker;
@@ -45,6 +45,10 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
 
     /// Whether the runtime knows of something to read, asked without effect.
     fn may_be_readable(&self) -> bool;
+
+    /// Whether nothing was received, not even the end, asked from the kernel: where a request must not be lost or sent
+    /// twice, the runtime's knowledge may be one turn old.
+    fn is_silent(&self) -> bool;
 }
 
 impl ClientStream for TcpStream {
@@ -61,16 +65,22 @@ impl ClientStream for TcpStream {
     fn may_be_readable(&self) -> bool {
         self.try_io(Interest::READABLE, || Ok(())).is_ok()
     }
+
+    fn is_silent(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let peeked = socket2::SockRef::from(self).peek(&mut byte);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 /// One client connection.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about one connection")]
 pub(super) struct Connection<C> {
     pub(super) worker: Rc<Worker>,
     pub(super) client: C,
     /// Whether the runtime knows that the client's next bytes wake this task.
     client_wakes: bool,
-    pub(super) listener: Rc<Listener>,
+    /// What the port knows of it.
+    pub(super) seat: Rc<Seat>,
     pub(super) peer: SocketAddr,
     pub(super) peer_text: PeerText,
     /// Whether the peer may say for whom it speaks.
@@ -82,11 +92,6 @@ pub(super) struct Connection<C> {
     pub(super) timer: Timer,
     /// Whether a request was answered.
     pub(super) served: bool,
-    /// When the connection was opened, or the last answer ended.
-    pub(super) free_since: Instant,
-    leaving: Pin<Box<dyn Future<Output = ()>>>,
-    /// Whether `leaving` knows whom to wake.
-    awaits_leaving: bool,
 }
 
 /// What becomes of the connection after a request.
@@ -109,27 +114,19 @@ pub(crate) fn serve(
     stream: TcpStream,
     peer: SocketAddr,
     _local: SocketAddr,
-    listener: Rc<Listener>,
+    seat: Rc<Seat>,
 ) -> impl Future<Output = ()> {
-    let now = Instant::now();
-    let leaving = {
-        let listener = Rc::clone(&listener);
-        Box::pin(async move { listener.leaving().await })
-    };
     let mut connection = Connection {
         client: stream,
         client_wakes: false,
-        listener,
+        seat,
         peer,
         peer_text: PeerText::new(peer.ip(), SECURE),
         trusted: is_trusted(peer.ip().to_canonical(), &worker.trusted_proxies),
         saved: Vec::new(),
         to_client: Backlog::default(),
-        timer: Timer::new(now + worker.limits.head_timeout),
+        timer: Timer::new(Instant::now() + worker.limits.head_timeout),
         served: false,
-        free_since: now,
-        leaving,
-        awaits_leaving: false,
         worker,
     };
     async move { connection.run().await }
@@ -141,6 +138,7 @@ impl<C: ClientStream> Connection<C> {
             let mut hearing = Hearing::default();
             let heard =
                 poll_fn(|context| scratch::with(|scratch| self.poll_hear(context, scratch, &mut hearing))).await;
+            self.seat.takes();
             let next = match heard {
                 Heard::Gone => return,
                 Heard::TooSlow(arrival) => Box::pin(self.refuse_head(None, arrival)).await,
@@ -174,15 +172,6 @@ impl<C: ClientStream> Connection<C> {
         read
     }
 
-    /// Whether the port does not wait for another request; if it does, the task is woken when that ends.
-    pub(super) fn is_leaving(&mut self, context: &mut Context<'_>) -> bool {
-        if self.listener.closes_idle() {
-            return true;
-        }
-        // Asked once: it wakes this task when the time has come, and then the listener itself says so.
-        !std::mem::replace(&mut self.awaits_leaving, true) && self.leaving.as_mut().poll(context).is_ready()
-    }
-
     /// Brings one request to its end.
     async fn answer(&mut self, exchange: &mut Exchange) -> Next {
         loop {
@@ -214,15 +203,16 @@ impl<C: ClientStream> Connection<C> {
     }
 
     fn answered(&mut self, exchange: &mut Exchange, upstream: upstream::Connection) -> Next {
-        self.free_since = Instant::now();
+        let now = Instant::now();
+        self.seat.free(now);
         let sent_whole = exchange.upload.complete && !exchange.upload.broken && exchange.upload.backlog.is_empty();
         if sent_whole
             && exchange.download.keeps_upstream
             && let Some(lease) = &exchange.lease
         {
-            lease.give_back(&self.worker, upstream, self.free_since);
+            lease.give_back(&self.worker, upstream, now);
         }
-        exchange.finish(Reason::Completed, self.free_since);
+        exchange.finish(Reason::Completed, now);
         match (exchange.download.keeps_client, sent_whole && self.saved.is_empty()) {
             (true, _) => Next::Listen,
             (false, true) => Next::Close,
@@ -250,6 +240,7 @@ impl<C: ClientStream> Connection<C> {
             tracing::debug!("a request is not sent: {error}");
             let reason = match error {
                 ConnectError::TimedOut { .. } => Reason::ConnectTimeout,
+                ConnectError::Exhausted { .. } => Reason::Overload,
                 _ => Reason::ConnectFailed,
             };
             exchange.tried.push(lease.index);
@@ -288,7 +279,7 @@ impl<C: ClientStream> Connection<C> {
             return Next::Close;
         };
         let whole = exchange.upload.complete;
-        let persistent = whole && exchange.asked.persistent && !self.listener.is_leaving();
+        let persistent = whole && exchange.asked.persistent && !self.seat.listener().is_leaving();
         let mut bytes = Vec::new();
         answer.write(persistent, exchange.asked.to_head, exchange.request_id(), &mut bytes);
         exchange.note(|record| {
@@ -296,8 +287,9 @@ impl<C: ClientStream> Connection<C> {
             record.bytes_out += bytes.len() as u64;
         });
         let taken = self.send_whole(bytes).await;
-        self.free_since = Instant::now();
-        exchange.finish(if taken { reason } else { Reason::ClientClosed }, self.free_since);
+        let now = Instant::now();
+        self.seat.free(now);
+        exchange.finish(if taken { reason } else { Reason::ClientClosed }, now);
         match (taken, persistent) {
             (false, _) => Next::Close,
             (true, true) => Next::Listen,
@@ -397,7 +389,7 @@ mod tests {
     /// What an idle client costs in memory is mostly this.
     #[test]
     fn the_future_of_a_connection_is_small() {
-        fn size<F>(_: fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Listener>) -> F) -> usize {
+        fn size<F>(_: fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F) -> usize {
             size_of::<F>()
         }
         assert!(size(serve) <= 640, "{} bytes: put what is large and rare into a box", size(serve));

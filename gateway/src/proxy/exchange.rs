@@ -90,6 +90,8 @@ pub(super) struct Upload {
     pub(super) replay: Vec<u8>,
     /// Whether `replay` is whole.
     pub(super) replayable: bool,
+    /// From when, and from which count of its bytes on, the rate of the body counts.
+    rated_from: (Instant, u64),
 }
 
 /// The way of the answer to the client.
@@ -248,6 +250,7 @@ impl Exchange {
                 backlog: Backlog::default(),
                 replay: Vec::new(),
                 replayable: false,
+                rated_from: (arrival.heard, 0),
             },
             download: Download {
                 saved: Vec::new(),
@@ -357,7 +360,20 @@ impl Exchange {
             // The whole head has one time, however slowly it trickles.
             return (self.sent + limits.response_head_timeout, Reason::ResponseTimeout);
         }
-        (self.progress + limits.body_idle_timeout, Reason::BodyTimeout)
+        let rate = u64::from(limits.body_bytes_per_second_min);
+        let (from, before) = upload.rated_from;
+        let bytes = self.record.as_ref().map_or(0, |record| record.bytes_in.saturating_sub(before));
+        let earned = bytes.saturating_mul(1000).checked_div(rate).map(Duration::from_millis);
+        // Without a least rate, and for what comes as fast as if for years, the pause alone counts.
+        let slow = earned.and_then(|earned| from.checked_add(limits.body_grace.saturating_add(earned)));
+        let paused = self.progress + limits.body_idle_timeout;
+        (slow.map_or(paused, |slow| slow.min(paused)), Reason::BodyTimeout)
+    }
+
+    /// Counts the rate of the request's body from now on: up to now, the client was not waited for.
+    pub(super) fn rates_body_anew(&mut self, now: Instant) {
+        let bytes = self.record.as_ref().map_or(0, |record| record.bytes_in);
+        self.upload.rated_from = (now, bytes);
     }
 
     /// Lines that tell the client the cookies of the sticky gateways it passed; nearly always none.

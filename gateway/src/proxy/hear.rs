@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::net::TcpStream;
 use vamp_record::Reason;
 use vamp_routing::{Chain, Refusal};
 
@@ -69,15 +68,16 @@ impl<C: ClientStream> Connection<C> {
                 Poll::Pending => break,
             }
         }
-        // A connection that waits for its first request was accepted to be answered: its request may be here already.
-        if self.served && hearing.began.is_none() && self.is_leaving(context) {
+        if hearing.began.is_some() {
+            self.seat.takes();
+        } else if !self.seat.may_wait(context, self.served) && self.client.is_silent() {
             return Poll::Ready(Heard::Gone);
         }
         let limits = &self.worker.limits;
         let deadline = match hearing.began {
             Some(began) => began + limits.head_timeout,
-            None if self.served => self.free_since + limits.keep_alive_timeout,
-            None => self.free_since + limits.head_timeout,
+            None if self.served => self.seat.free_since() + limits.keep_alive_timeout,
+            None => self.seat.free_since() + limits.head_timeout,
         };
         if !self.timer.is_over(context, deadline) {
             return Poll::Pending;
@@ -170,7 +170,7 @@ impl<C: ClientStream> Connection<C> {
         let client = client_address(self.peer.ip(), &self.worker.trusted_proxies, head);
         let id = head.request_id().unwrap_or(fresh_id);
         let routed = RoutedHead { head, source: client };
-        let verdict = match serving.entry(self.listener.id()) {
+        let verdict = match serving.entry(self.seat.listener().id()) {
             Some(entry) => self.worker.decide(&serving, entry, &routed),
             None => Err(Refusal::UnknownHost),
         };
@@ -271,7 +271,7 @@ impl<C: ClientStream> Connection<C> {
         let with_head = if body_start < body_end { scratch.place_head(body_start) } else { None };
         let sent = loop {
             let Some(mut connection) = lease.idle(&self.worker) else { break false };
-            if !exchange.asked.idempotent && !is_silent(&connection.stream) {
+            if !exchange.asked.idempotent && !connection.stream.is_silent() {
                 continue;
             }
             let backlog = &mut exchange.upload.backlog;
@@ -307,12 +307,4 @@ impl<C: ClientStream> Connection<C> {
             fields_max: limits.fields_max,
         }
     }
-}
-
-/// Whether nothing was received on a pooled connection, not even its end, asked from the kernel: for requests that
-/// must not be sent twice, the runtime's knowledge may be one turn old.
-fn is_silent(stream: &TcpStream) -> bool {
-    let mut byte = [std::mem::MaybeUninit::uninit()];
-    let peeked = socket2::SockRef::from(stream).peek(&mut byte);
-    peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
 }

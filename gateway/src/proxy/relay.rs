@@ -86,6 +86,7 @@ impl<C: ClientStream> Connection<C> {
                     Poll::Ready(Ok(())) => {
                         *moved = true;
                         exchange.sent = Instant::now();
+                        exchange.rates_body_anew(exchange.sent);
                     }
                     Poll::Ready(Err(_)) => {
                         exchange.breaks_upload();
@@ -102,7 +103,9 @@ impl<C: ClientStream> Connection<C> {
                 Poll::Ready(Ok(bytes)) => bytes,
             };
             *moved = true;
-            exchange.upload.awaits_continue = false;
+            if std::mem::take(&mut exchange.upload.awaits_continue) {
+                exchange.rates_body_anew(Instant::now());
+            }
             let read = &scratch.buffer[Scratch::START..Scratch::START + bytes];
             let taken = self.take_upload(exchange, read).map_err(Ended::Failed)?;
             let (body, behind) = read.split_at(taken);
@@ -221,7 +224,7 @@ impl<C: ClientStream> Connection<C> {
             && !close_delimited
             && exchange.upload.complete
             && !exchange.upload.broken
-            && !self.listener.is_leaving();
+            && !self.seat.listener().is_leaving();
         download.status = head.status;
         let lines = exchange.cookie_lines(self.peer_text.secure());
         let persistent = exchange.download.keeps_client;

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -85,7 +86,13 @@ impl Lease {
     /// A new connection. How it went counts for or against the endpoint.
     pub(crate) async fn connect(&self, worker: &Worker) -> Result<Connection, ConnectError> {
         let address = || Arc::clone(&self.endpoint.address);
-        match self.open(worker).await {
+        let mut opened = self.open(worker).await;
+        if matches!(opened, Err(Failure { exhausted: true, .. })) {
+            // What no request uses makes room.
+            worker.pools.sweep(Instant::now(), Duration::ZERO);
+            opened = self.open(worker).await;
+        }
+        match opened {
             Ok(Some(stream)) => {
                 self.endpoint.connected();
                 // Without it a small request could wait for the acknowledgement of the one before. It can't fail on an

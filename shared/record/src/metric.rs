@@ -118,6 +118,15 @@ metrics! {
     ConnectionsOpened = Counter "vamp_gateway_connections_opened_total" ["side"];
     /// How often accepting connections paused because no file descriptor was left.
     AcceptPauses = Counter "vamp_gateway_accept_pauses_total" [];
+    /// Clients turned away with 503, by reason: `connections` (all in use), `memory` (nearly used up), `descriptors` (none
+    /// left), `client` (too many of one address).
+    ConnectionsRefused = Counter "vamp_gateway_connections_refused_total" ["reason"];
+    /// Connections that waited for a request and were closed to make room for others.
+    ConnectionsSentOff = Counter "vamp_gateway_connections_sent_off_total" [];
+    /// What the process has room for, as found at its start: `connections`, `open_files`, `memory_bytes`.
+    Capacity = Gauge "vamp_gateway_capacity" ["of"];
+    /// Bytes of memory that the process has resident.
+    Memory = Gauge "vamp_gateway_resident_memory_bytes" [];
     /// Split tickets delivered, by gateway, level (`weights`, or `condition:` and the route whose condition it is) and route.
     SplitDelivered = Gauge "vamp_gateway_split_delivered" ["gateway", "level", "route"];
     /// 1, with the version and the id of the process.

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use vamp_record::Reason;
 
 use super::fixture::*;
@@ -265,6 +266,46 @@ async fn origins_that_stop_are_given_up_after_their_time() {
     let body = Limits { body_idle_timeout: short, ..limits() };
     let half = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel";
     check_stalling(body, "", half, 408, true, Reason::BodyTimeout).await;
+}
+
+#[tokio::test]
+async fn a_body_that_trickles_is_given_up_and_one_that_the_origin_holds_up_is_not() {
+    let origin = Origin::start(|mut upstream| async move {
+        upstream.head().await;
+        upstream.closed().await;
+    })
+    .await;
+    let limits = Limits { body_grace: Duration::from_millis(200), ..limits() };
+    let vamp = Vamp::with(limits.clone(), gateway(vec![route("only", 100, &[origin.address])])).await;
+    let mut client = vamp.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n").await;
+    let trickle = async {
+        loop {
+            client.stream.write_all(b"x").await.ok();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = trickle => {}
+        reasons = vamp.reasons(1) => assert_eq!(reasons, [Reason::BodyTimeout]),
+    }
+
+    // It takes the body late; meanwhile the client can't send.
+    let bytes = 16 * 1024 * 1024;
+    let origin = Origin::start(move |mut upstream| async move {
+        upstream.head().await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        upstream.body(bytes).await;
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    })
+    .await;
+    let body_grace = Duration::from_secs(1);
+    let limits = Limits { body_bytes_per_second_min: 16 * 1024 * 1024, body_grace, ..limits };
+    let vamp = Vamp::with(limits, gateway(vec![route("only", 100, &[origin.address])])).await;
+    let mut client = vamp.client().await;
+    client.send(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {bytes}\r\n\r\n")).await;
+    client.stream.write_all(&vec![0; bytes]).await.unwrap();
+    assert_eq!(client.answer().await.status, 200);
 }
 
 #[tokio::test]

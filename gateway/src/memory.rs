@@ -1,0 +1,228 @@
+//! How much memory the process may use, and whether it is about to use all of it: what the system takes away then is
+//! the whole process, so connections are turned away before.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit};
+
+/// LIMIT: share of the memory above which no connection is let in, in percent. The rest is for the requests that are
+/// under way: at 64 MiB it is 6 MiB, the buffers of a hundred blocked answers.
+const SHORT_PERCENT: u64 = 90;
+
+/// How old the last look may be. A look costs some system calls; 5,000 connections a second take 15 MiB in this time.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The memory of the process: its limits, and the newest look at them.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// What the settings allow the process to have resident.
+    resident_max: Option<u64>,
+    group: Option<Group>,
+    started: Instant,
+    looked_ms: AtomicU64,
+    is_short: AtomicBool,
+}
+
+/// Who limits the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryLimit {
+    /// `--memory-bytes-max`.
+    Setting,
+    /// The control group.
+    Group,
+    /// `ulimit -v`.
+    AddressSpace,
+    /// `ulimit -d`.
+    Data,
+    /// What the host has available when the gateway starts.
+    Host,
+}
+
+impl MemoryLimit {
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Setting => "by --memory-bytes-max",
+            Self::Group => "by the control group",
+            Self::AddressSpace => "by the limit of address space",
+            Self::Data => "by the limit of data",
+            Self::Host => "available on the host",
+        }
+    }
+}
+
+/// A control group with a limit of memory: everything in it is ended when that is passed.
+#[derive(Debug)]
+struct Group {
+    limit: u64,
+    used: PathBuf,
+    details: PathBuf,
+}
+
+impl Memory {
+    pub(crate) fn new(resident_max: Option<u64>) -> Self {
+        let now = Instant::now();
+        let group = Group::of_this_process(Path::new("/"));
+        Self { resident_max, group, started: now, looked_ms: AtomicU64::new(0), is_short: AtomicBool::new(false) }
+    }
+
+    /// The smallest limit, and whose it is; `None` when not even the host says what it has.
+    pub(crate) fn limit(&self) -> Option<(u64, MemoryLimit)> {
+        let limits = [
+            (self.resident_max, MemoryLimit::Setting),
+            (self.group.as_ref().map(|group| group.limit), MemoryLimit::Group),
+            (getrlimit(Resource::As).current, MemoryLimit::AddressSpace),
+            (getrlimit(Resource::Data).current, MemoryLimit::Data),
+            (host_available(), MemoryLimit::Host),
+        ];
+        limits.into_iter().filter_map(|(limit, whose)| Some((limit?, whose))).min_by_key(|(limit, _)| *limit)
+    }
+
+    /// Whether so much is used that nobody may be let in. Looks at most ten times a second, whoever asks.
+    pub(crate) fn is_short(&self, now: Instant) -> bool {
+        let now_ms = u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
+        let looked_ms = self.looked_ms.load(Ordering::Relaxed);
+        let every_ms = u64::try_from(LOOK_EVERY.as_millis()).unwrap_or(u64::MAX);
+        if now_ms >= looked_ms.saturating_add(every_ms) {
+            self.looked_ms.store(now_ms, Ordering::Relaxed);
+            self.is_short.store(self.look(), Ordering::Relaxed);
+        }
+        self.is_short.load(Ordering::Relaxed)
+    }
+
+    fn look(&self) -> bool {
+        let Some(own) = Own::now() else { return false };
+        let group = self.group.as_ref().and_then(|group| Some((group.used()?, group.limit)));
+        // The limits of the process may be changed from outside while it runs.
+        let limits = [
+            self.resident_max.map(|limit| (own.resident, limit)),
+            group,
+            getrlimit(Resource::As).current.map(|limit| (own.address_space, limit)),
+            getrlimit(Resource::Data).current.map(|limit| (own.data, limit)),
+        ];
+        limits.into_iter().flatten().any(|(used, limit)| used / SHORT_PERCENT >= limit / 100)
+    }
+}
+
+/// What the process uses, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    address_space: u64,
+    resident: u64,
+    data: u64,
+}
+
+impl Own {
+    fn now() -> Option<Self> {
+        let text = fs::read_to_string("/proc/self/status").ok()?;
+        let bytes = |name: &str| bytes_of(&text, name);
+        Some(Self { address_space: bytes("VmSize:")?, resident: bytes("VmRSS:")?, data: bytes("VmData:")? })
+    }
+}
+
+/// Bytes that this process has resident.
+pub(crate) fn resident_bytes() -> u64 {
+    Own::now().map_or(0, |own| own.resident)
+}
+
+fn host_available() -> Option<u64> {
+    bytes_of(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
+/// The figure in a line of `/proc`, which counts in KiB.
+fn bytes_of(text: &str, name: &str) -> Option<u64> {
+    let figure = text.lines().find_map(|line| line.strip_prefix(name))?;
+    figure.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kib| kib.saturating_mul(1024))
+}
+
+impl Group {
+    /// The group of this process, or the one above it with the smallest limit. Both generations of control groups have
+    /// it; in a container, the group's path may be that of the host, and then the top is the container's own.
+    fn of_this_process(root: &Path) -> Option<Self> {
+        let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
+        let mounted = root.join("sys/fs/cgroup");
+        let new = groups.lines().find_map(|line| line.strip_prefix("0::"));
+        let old = groups.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|controller| controller == "memory").then_some(path)
+        });
+        let new = new.and_then(|path| Self::smallest(&mounted, path, "memory.max", "memory.current"));
+        let old = old.and_then(|path| {
+            Self::smallest(&mounted.join("memory"), path, "memory.limit_in_bytes", "memory.usage_in_bytes")
+        });
+        [new, old].into_iter().flatten().min_by_key(|group| group.limit)
+    }
+
+    fn smallest(mounted: &Path, path: &str, limit: &str, used: &str) -> Option<Self> {
+        let groups = Path::new(path.trim_start_matches('/')).ancestors().map(|path| mounted.join(path));
+        let limited = groups.filter_map(|folder| {
+            // `max`, and the old kind's number for it, are no limits.
+            let limit = fs::read_to_string(folder.join(limit)).ok()?.trim().parse().ok()?;
+            let is_limit = limit < u64::MAX / 4;
+            is_limit.then(|| Self { limit, used: folder.join(used), details: folder.join("memory.stat") })
+        });
+        limited.min_by_key(|group| group.limit)
+    }
+
+    /// What the kernel can't take back by itself: without the cached pages of files.
+    fn used(&self) -> Option<u64> {
+        let used: u64 = fs::read_to_string(&self.used).ok()?.trim().parse().ok()?;
+        let details = fs::read_to_string(&self.details).unwrap_or_default();
+        let cached = ["inactive_file ", "active_file "].into_iter().filter_map(|name| {
+            details.lines().find_map(|line| line.strip_prefix(name)).and_then(|bytes| bytes.parse::<u64>().ok())
+        });
+        Some(cached.fold(used, u64::saturating_sub))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn group(groups: &str, files: &[(&str, &str)]) -> Option<(u64, Option<u64>)> {
+        let root = tempfile::tempdir().unwrap();
+        let all = [("proc/self/cgroup", groups)].into_iter().chain(files.iter().copied());
+        for (path, text) in all {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Group::of_this_process(root.path()).map(|group| (group.limit, group.used()))
+    }
+
+    #[test]
+    fn the_smallest_limit_of_the_groups_above_counts_without_cached_files() {
+        let files = [
+            ("sys/fs/cgroup/a/memory.max", "1000\n"),
+            ("sys/fs/cgroup/a/memory.current", "700\n"),
+            ("sys/fs/cgroup/a/memory.stat", "anon 300\ninactive_file 250\nactive_file 50\n"),
+            ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+        ];
+        assert_eq!(group("0::/a/b\n", &files), Some((1000, Some(400))));
+        assert_eq!(group("0::/\n", &files), None);
+    }
+
+    #[test]
+    fn a_container_finds_its_limit_at_the_top_and_groups_of_the_old_kind_have_one_too() {
+        let files = [
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "2000\n"),
+            ("sys/fs/cgroup/memory/memory.usage_in_bytes", "5\n"),
+        ];
+        assert_eq!(group("4:cpu,memory:/docker/abc\n0::/\n", &files), Some((2000, Some(5))));
+        let unlimited = [("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")];
+        assert_eq!(group("4:memory:/\n", &unlimited), None);
+    }
+
+    #[test]
+    fn memory_is_short_when_the_process_is_near_its_limit() {
+        let later = Instant::now() + Duration::from_secs(1);
+        assert!(Memory::new(Some(1024 * 1024)).is_short(later), "no process is that small");
+        let memory = Memory::new(Some(u64::MAX / 8));
+        assert!(!memory.is_short(later));
+        assert!(memory.limit().is_some_and(|(limit, whose)| limit > 0 && whose != MemoryLimit::Setting));
+        assert!(resident_bytes() > 0);
+    }
+}
