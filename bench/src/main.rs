@@ -13,6 +13,7 @@ mod product;
 mod report;
 mod sink;
 mod statistics;
+mod tables;
 mod ticket;
 mod workload;
 
@@ -44,6 +45,8 @@ enum Command {
     Change(change::Options),
     /// CPU of one draw from a split by 1, 2 and 4 threads, from one account and from one each.
     Ticket(ticket::Options),
+    /// A table of 10,000 gateways: to read, to compile, to hold, to ask, and to change one gateway of.
+    Tables(tables::Options),
     /// The origin that `compare` puts behind the proxies.
     Origin {
         /// Address to listen on.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(options) => compare::run(&options),
         Command::Change(options) => change::run(&options),
+        Command::Tables(options) => tables::run(&options),
         Command::Ticket(options) => ticket::run(&options),
         Command::Count(options) => count::run(&options),
         Command::CheckGenerator => check_generator(),

@@ -6,6 +6,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use vamp_record::metric::DURATION_BOUNDS_SECONDS;
 use vamp_record::{Reason, Record};
@@ -234,6 +235,16 @@ pub(crate) struct ThreadCounters {
     pub(crate) refused: [Count; Refused::ALL.len()],
     /// Connections that waited for a request and were closed to make room.
     pub(crate) sent_off: Count,
+    /// The longest time that the thread spent on a new table at a stretch, nanoseconds.
+    pub(crate) stall_ns_max: Count,
+}
+
+impl ThreadCounters {
+    /// Notes how long the thread served nobody because of a new table; only the thread itself may call it.
+    pub(crate) fn stalled(&self, time: Duration) {
+        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.stall_ns_max.add(ns.saturating_sub(self.stall_ns_max.get()));
+    }
 }
 
 /// Counts of one histogram.
@@ -316,6 +327,8 @@ pub(crate) struct Snapshot {
     pub(crate) capacity: Option<Capacity>,
     /// Bytes of memory that the process has resident.
     pub(crate) resident_bytes: u64,
+    /// The longest time that a thread spent on a new table at a stretch, nanoseconds.
+    pub(crate) stall_ns_max: u64,
     /// Listening addresses in service.
     pub(crate) listeners_bound: usize,
     /// Listening addresses that can't be bound at present.

@@ -95,7 +95,8 @@ impl Serving {
     /// Makes a table ready to serve after `self`, taking over what stays.
     pub(crate) fn follow(&self, table: CompiledTable, registry: &mut Registry, threads: usize) -> Self {
         let mut build = Build { registry, threads, now_unix_ms: now_unix_ms() };
-        let gateways: Vec<_> = table.gateways().iter().map(|gateway| self.gateway_state(gateway, &mut build)).collect();
+        let gateways = table.gateways().iter().enumerate();
+        let gateways = gateways.map(|(index, gateway)| self.gateway_state(index, gateway, &mut build)).collect();
         Self {
             table,
             gateways,
@@ -105,13 +106,17 @@ impl Serving {
         }
     }
 
-    fn gateway_state(&self, gateway: &CompiledGateway, build: &mut Build<'_>) -> Arc<GatewayState> {
-        let index = self.table.find(&gateway.wire.name);
-        let known = index.and_then(|index| self.table.gateways().get(index).zip(self.gateways.get(index)));
-        match known {
+    fn gateway_state(&self, index: usize, gateway: &Arc<CompiledGateway>, build: &mut Build<'_>) -> Arc<GatewayState> {
+        let at = |index: usize| self.table.gateways().get(index).zip(self.gateways.get(index));
+        // Most gateways stay what they are and where they are: they are not looked into.
+        if let Some((before, state)) = at(index)
+            && Arc::ptr_eq(before, gateway)
+        {
+            return Arc::clone(state);
+        }
+        match self.table.find(&gateway.wire.name).and_then(at) {
             Some((before, state)) if before.digest == gateway.digest => Arc::clone(state),
-            Some((before, state)) => Arc::new(build.gateway(gateway, Some((before, state)))),
-            None => Arc::new(build.gateway(gateway, None)),
+            before => Arc::new(build.gateway(gateway, before)),
         }
     }
 
@@ -298,9 +303,9 @@ impl Build<'_> {
     }
 
     fn route(&mut self, route: &CompiledRoute, counters: Arc<RouteCounters>) -> RouteState {
-        let endpoints = route.endpoints.iter().map(|endpoint| RouteEndpoint {
-            endpoint: self.registry.endpoint(&endpoint.wire.address),
-            lookup: endpoint.wire.lookup.as_str().into(),
+        let endpoints = route.endpoints().iter().map(|endpoint| RouteEndpoint {
+            endpoint: self.registry.endpoint(&endpoint.address),
+            lookup: endpoint.lookup.as_str().into(),
         });
         RouteState::new(route.wire.balance, endpoints.collect(), counters)
     }

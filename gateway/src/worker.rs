@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use arc_swap::ArcSwap;
 use arc_swap::cache::Cache;
 use ipnet::IpNet;
+use tokio::sync::mpsc;
 use vamp_record::Record;
 use vamp_routing::{Entry, Head, Verdict};
 
@@ -55,6 +56,27 @@ impl Clock {
 struct Newest {
     cache: Cache<Arc<ArcSwap<Serving>>, Arc<Serving>>,
     served: Served,
+    /// Those before it that requests may still use. They are never freed here: that takes milliseconds.
+    replaced: Vec<Served>,
+    /// To whom they go when none does.
+    returned: mpsc::Sender<Arc<Serving>>,
+}
+
+impl Newest {
+    /// Lets go of the tables that no request of this thread uses any more. What does not fit stays for the next time.
+    fn give_back(&mut self) {
+        let mut index = 0;
+        while let Some(Served(table)) = self.replaced.get(index) {
+            if Rc::strong_count(table) > 1 {
+                index += 1;
+                continue;
+            }
+            let Ok(place) = self.returned.try_reserve() else { return };
+            if let Some(table) = Rc::into_inner(self.replaced.swap_remove(index).0) {
+                place.send(table);
+            }
+        }
+    }
 }
 
 /// The table that serves one request from its first byte to its last. A clone touches no other thread.
@@ -83,6 +105,8 @@ pub(crate) struct Shared {
     pub(crate) recorder: Arc<Recorder>,
     /// What each thread counts of connections.
     pub(crate) counters: Arc<[Arc<ThreadCounters>]>,
+    /// Takes the tables that a thread no longer uses.
+    pub(crate) returned: mpsc::Sender<Arc<Serving>>,
 }
 
 impl Worker {
@@ -97,19 +121,29 @@ impl Worker {
             pools: Pools::new(shared.limits.idle_upstream_max, shared.limits.idle_upstream_total_max),
             counters: shared.counters.get(thread).cloned().unwrap_or_default(),
             recorder: Arc::clone(&shared.recorder),
-            newest: RefCell::new(Newest { cache, served }),
+            newest: RefCell::new(Newest { cache, served, replaced: Vec::new(), returned: shared.returned.clone() }),
             clock: Cell::new(Clock::now()),
         })
     }
 
     /// The newest table. Called once per request, which keeps what it got to its end; nothing else may keep it.
     pub(crate) fn serving(&self) -> Served {
-        let Newest { cache, served } = &mut *self.newest.borrow_mut();
-        let newest = cache.load();
-        if !Arc::ptr_eq(newest, &served.0) {
-            *served = Served(Rc::new(Arc::clone(newest)));
+        let newest = &mut *self.newest.borrow_mut();
+        let table = newest.cache.load();
+        if !Arc::ptr_eq(table, &newest.served.0) {
+            let began = Instant::now();
+            let next = Served(Rc::new(Arc::clone(table)));
+            newest.replaced.push(std::mem::replace(&mut newest.served, next));
+            newest.give_back();
+            self.counters.stalled(began.elapsed());
         }
-        served.clone()
+        newest.served.clone()
+    }
+
+    /// Lets go of tables that were replaced, even if no request comes. Called about once a second.
+    pub(crate) fn let_go(&self) {
+        drop(self.serving());
+        self.newest.borrow_mut().give_back();
     }
 
     /// Decides one request, takes the tickets that it needs, and counts what came of them.
@@ -133,5 +167,61 @@ impl Worker {
     /// Looks at the wall clock: it may have been set. Called about once a second.
     pub(crate) fn set_clock(&self) {
         self.clock.set(Clock::now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker, what it shares, and where the tables come back that it has used up; `room` of them.
+    fn worker(room: usize) -> (Rc<Worker>, Shared, mpsc::Receiver<Arc<Serving>>) {
+        let (returned, from_threads) = mpsc::channel(room);
+        let shared = Shared {
+            serving: Arc::new(ArcSwap::from_pointee(Serving::empty(None, 1))),
+            limits: Arc::default(),
+            trusted_proxies: [].into(),
+            recorder: Recorder::counting(1),
+            counters: [Arc::default()].into(),
+            returned,
+        };
+        (Worker::new(0, &shared), shared, from_threads)
+    }
+
+    /// Puts another table into service.
+    fn swap(shared: &Shared) {
+        drop(shared.serving.swap(Arc::new(Serving::empty(None, 1))));
+    }
+
+    #[test]
+    fn a_table_is_given_back_when_the_last_request_on_it_has_ended_and_never_freed_by_its_thread() {
+        let (worker, shared, mut returned) = worker(1);
+        let request = worker.serving();
+        let first = Arc::downgrade(&request.0);
+        swap(&shared);
+        drop(worker.serving());
+        assert!(returned.try_recv().is_err(), "a request is still on it");
+        drop(request);
+        worker.let_go();
+        let back = returned.try_recv().unwrap();
+        assert_eq!((first.strong_count(), Arc::as_ptr(&back)), (1, first.as_ptr()), "nothing else holds it");
+        assert!(worker.counters.stall_ns_max.get() > 0);
+    }
+
+    #[test]
+    fn what_nobody_takes_back_is_kept() {
+        let (worker, shared, mut returned) = worker(1);
+        let mut tables = Vec::new();
+        for _ in 0..10 {
+            tables.push(Arc::downgrade(&worker.serving().0));
+            swap(&shared);
+        }
+        worker.let_go();
+        assert!(tables.iter().all(|table| table.strong_count() == 1));
+        for _ in 0..10 {
+            drop(returned.try_recv().unwrap());
+            worker.let_go();
+        }
+        assert!(tables.iter().all(|table| table.strong_count() == 0));
     }
 }

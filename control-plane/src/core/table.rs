@@ -29,9 +29,9 @@ impl Table {
     }
 
     /// One gateway as published.
-    pub(crate) fn gateway(&self, name: &str) -> Option<&wire::Gateway> {
+    pub(crate) fn gateway(&self, name: &str) -> Option<wire::Gateway> {
         let index = self.compiled.find(name)?;
-        self.compiled.gateways().get(index).map(|gateway| &gateway.wire)
+        self.compiled.gateways().get(index).map(|gateway| gateway.to_wire())
     }
 
     fn digest_of(&self, name: &str) -> Option<Digest> {
@@ -83,7 +83,7 @@ pub(super) fn derive(
                 let same = former.compiled.gateways().get(index)?.digest == gateway.digest;
                 former.values.get(index).filter(|_| same).cloned()
             });
-            kept.unwrap_or_else(|| Arc::new(wire::encode_gateway(&gateway.wire)))
+            kept.unwrap_or_else(|| Arc::new(wire::encode_gateway(&gateway.to_wire())))
         })
         .collect();
     let digest = digest(&compiled, &values);

@@ -206,7 +206,7 @@ pub(crate) async fn split(shared: &Shared, gateway: &str) -> Result<Split, Split
     let wanted = table.gateway(gateway).ok_or_else(unknown)?;
     let answers = ask_all(shared).await;
     let readings = readings(gateway, answers, &shared.counts.all());
-    let mut split = sum(wanted, current.written_unix_ms(gateway), readings);
+    let mut split = sum(&wanted, current.written_unix_ms(gateway), readings);
     split.unknown = !shared.fleet.borrow().is_current;
     Ok(split)
 }

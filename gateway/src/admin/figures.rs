@@ -4,7 +4,7 @@
 //! configured, and their number is bounded.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vamp_record::Reason;
 use vamp_record::metric::Metric;
@@ -123,6 +123,7 @@ fn write(metric: Metric, figures: &Figures, routes: &[RouteSnapshot], family: &m
         | Metric::ConnectionsSentOff
         | Metric::Capacity
         | Metric::Memory
+        | Metric::SwapStall
         | Metric::AcceptPauses => connections(metric, &figures.counters, family),
     }
 }
@@ -281,6 +282,7 @@ fn connections(metric: Metric, counters: &Snapshot, family: &mut Family<'_>) {
             }
         }
         Metric::Memory => family.count(&[], counters.resident_bytes),
+        Metric::SwapStall => family.number(&[], Duration::from_nanos(counters.stall_ns_max).as_secs_f64()),
         _ => family.count(&[], counters.accept_pauses),
     }
 }

@@ -31,6 +31,9 @@ const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// is for answering the requests that came late.
 const IDLE_SHARE: f32 = 0.75;
 
+/// LIMIT: sockets that a thread takes before it turns to its connections again: some 10 µs each.
+const SOCKETS_AT_ONCE: usize = 16;
+
 /// A socket that listens, for one thread.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -114,11 +117,12 @@ where
 {
     let worker = Worker::new(thread, &shared);
     let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
-    let mut ports = Ports { intake: Intake::new(worker, serve, room), open: HashMap::new(), retiring: JoinSet::new() };
+    let mut ports =
+        Ports { intake: Intake::new(Rc::clone(&worker), serve, room), open: HashMap::new(), retiring: JoinSet::new() };
     loop {
         match commands.recv().await {
-            Some(Command::Open(sockets)) => sockets.into_iter().for_each(|socket| ports.open(socket)),
-            Some(Command::Empty(sockets)) => sockets.into_iter().for_each(|socket| ports.empty(socket)),
+            Some(Command::Open(sockets)) => by_turns(&worker, sockets, |socket| ports.open(socket)).await,
+            Some(Command::Empty(sockets)) => by_turns(&worker, sockets, |socket| ports.empty(socket)).await,
             Some(Command::Retire(Retire { ids, closed })) => ports.retire(&ids, Some(closed)),
             Some(Command::Drain) => {
                 let all: Vec<_> = ports.open.keys().copied().collect();
@@ -142,6 +146,20 @@ where
     while ports.retiring.join_next().await.is_some() {}
     sweeping.abort();
     has_ended
+}
+
+/// Does something with sockets, and lets requests have their turn meanwhile: a table may bring 10,000 ports.
+async fn by_turns(worker: &Worker, sockets: Vec<Socket>, mut each: impl FnMut(Socket)) {
+    let mut began = std::time::Instant::now();
+    for (number, socket) in (1..).zip(sockets) {
+        each(socket);
+        if usize::is_multiple_of(number, SOCKETS_AT_ONCE) {
+            worker.counters.stalled(began.elapsed());
+            tokio::task::yield_now().await;
+            began = std::time::Instant::now();
+        }
+    }
+    worker.counters.stalled(began.elapsed());
 }
 
 /// The ports of one thread.
@@ -271,8 +289,7 @@ async fn sweep(worker: Rc<Worker>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // Lets go of a table that was replaced, even if no request comes.
-        drop(worker.serving());
+        worker.let_go();
         worker.set_clock();
         worker.pools.sweep(Instant::now(), worker.limits.idle_upstream_timeout);
     }

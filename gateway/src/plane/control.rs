@@ -29,13 +29,13 @@ const TICK: Duration = Duration::from_secs(1);
 /// Ticks between two lookups of names that have no address.
 const RETRY_TICKS: u64 = 5;
 
+/// Ticks between two looks for endpoints that no table names any more: with 100,000 of them a look takes milliseconds,
+/// which a new table waits for.
+const FORGET_TICKS: u64 = 5;
+
 /// LIMIT: a new table waits this long for the addresses of names that it brings. Most resolvers answer in
 /// milliseconds; a name that takes longer gets requests as soon as it resolves.
 const FIRST_LOOKUP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// LIMIT: replaced tables that are kept here until no request uses them, so that they are freed here. More are freed
-/// by the thread that used them last.
-const REPLACED_MAX: usize = 64;
 
 /// What the control thread is asked for.
 #[derive(Debug)]
@@ -86,7 +86,8 @@ pub(super) struct Control {
     /// Whether the sockets stay as they are.
     is_shared: bool,
     registry: Registry,
-    replaced: Vec<Arc<Serving>>,
+    /// Whether a table was freed since endpoints were last looked after.
+    has_freed: bool,
     /// Names that have addresses, looked up again.
     refreshing: Lookups,
     /// Names that have none. Apart from the others, because they take longest.
@@ -119,7 +120,7 @@ impl Control {
         let (threads, ended): (Vec<_>, Vec<_>) = threads.into_iter().unzip();
         let ports = Ports::new(BindAddress::of(bind), threads.len());
         let registry = Registry::new(targets);
-        let (replaced, refreshing, retrying) = (Vec::new(), Lookups::default(), Lookups::default());
+        let (refreshing, retrying) = (Lookups::default(), Lookups::default());
         Self {
             virtual_hosts_port,
             shared,
@@ -131,7 +132,7 @@ impl Control {
             waiting: None,
             is_shared: false,
             registry,
-            replaced,
+            has_freed: false,
             refreshing,
             retrying,
         }
@@ -144,15 +145,20 @@ impl Control {
     }
 
     /// Starts the thread, with the ports bound that need no table. It ends after a drain, or when nobody can ask it any
-    /// more.
-    pub(super) fn start(mut self, requests: mpsc::Receiver<Request>) -> io::Result<()> {
+    /// more. `returned` are tables that the other threads have used up: to free one takes milliseconds, which no request
+    /// is to wait for.
+    pub(super) fn start(
+        mut self,
+        requests: mpsc::Receiver<Request>,
+        returned: mpsc::Receiver<Arc<Serving>>,
+    ) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let opened = self.ports.want(owners(&CompiledTable::default(), self.virtual_hosts_port), Instant::now());
         std::thread::Builder::new().name("tables".to_owned()).spawn(move || {
             runtime.block_on(async {
                 self.open(opened).await;
                 self.publish();
-                self.run(requests).await;
+                self.run(requests, returned).await;
             });
             // A lookup that hangs must not hold up the end.
             runtime.shutdown_background();
@@ -160,7 +166,7 @@ impl Control {
         Ok(())
     }
 
-    async fn run(&mut self, mut requests: mpsc::Receiver<Request>) {
+    async fn run(&mut self, mut requests: mpsc::Receiver<Request>, mut returned: mpsc::Receiver<Arc<Serving>>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tick: u64 = 0;
@@ -192,6 +198,10 @@ impl Control {
                     }
                     None => return,
                 },
+                Some(serving) = returned.recv() => {
+                    drop(serving);
+                    self.has_freed = true;
+                }
                 _ = ticks.tick() => {
                     tick += 1;
                     self.tidy(tick);
@@ -208,11 +218,18 @@ impl Control {
     /// Binds what is new, swaps, then closes what is gone.
     async fn apply(&mut self, table: CompiledTable) -> Vec<Degradation> {
         let generation = table.generation();
-        let opened = self.ports.want(owners(&table, self.virtual_hosts_port), Instant::now());
-        let serving = self.shared.serving.load_full().follow(table, &mut self.registry, self.threads.len());
+        let before = self.shared.serving.load_full();
+        let opened = if table.is_found_like(&before.table) {
+            self.ports.want_again(Instant::now())
+        } else {
+            self.ports.want(owners(&table, self.virtual_hosts_port), Instant::now())
+        };
+        let serving = before.follow(table, &mut self.registry, self.threads.len());
+        drop(before);
         let first_lookup = tokio::spawn(resolve(self.registry.take_new_names(), Arc::clone(self.registry.targets())));
         drop(tokio::time::timeout(FIRST_LOOKUP_TIMEOUT, first_lookup).await);
-        self.replaced.push(self.shared.serving.swap(Arc::new(serving)));
+        // The threads that use it return it; one that nobody uses is freed here.
+        drop(self.shared.serving.swap(Arc::new(serving)));
         self.open(opened).await;
         self.retire().await;
         self.publish();
@@ -300,11 +317,7 @@ impl Control {
     }
 
     fn tidy(&mut self, tick: u64) {
-        let before = self.replaced.len();
-        self.replaced.retain(|serving| Arc::strong_count(serving) > 1);
-        let surplus = self.replaced.len().saturating_sub(REPLACED_MAX);
-        self.replaced.drain(..surplus);
-        if self.replaced.len() < before {
+        if tick.is_multiple_of(FORGET_TICKS) && std::mem::take(&mut self.has_freed) {
             self.registry.forget_unused();
         }
         if tick.is_multiple_of(RESOLVE_EVERY.as_secs() / TICK.as_secs()) {

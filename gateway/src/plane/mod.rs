@@ -21,8 +21,8 @@ use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use vamp_record::split::GatewayCounts;
-use vamp_routing::wire::{Degradation, Table};
-use vamp_routing::{CompiledTable, Entry, Explanation, PlainHead, Problem, Targets};
+use vamp_routing::wire::Degradation;
+use vamp_routing::{CompiledTable, Entry, Explanation, PlainHead, Targets};
 
 use self::control::{Control, Request};
 pub(crate) use self::descriptors::{Capacity, raise_open_files};
@@ -39,6 +39,9 @@ const COMMANDS_MAX: usize = 16;
 
 /// LIMIT: requests to the control thread that wait. Its users (one for tables, one for the end) wait for answers.
 const REQUESTS_MAX: usize = 16;
+
+/// LIMIT: tables that threads have let go of and that are not freed yet. A thread keeps what does not fit.
+const RETURNED_MAX: usize = 64;
 
 /// What a data plane is to do.
 #[derive(Debug, Clone)]
@@ -141,12 +144,14 @@ impl DataPlane {
         let trusted_proxies: Arc<[IpNet]> = settings.trusted_proxies.into();
         let per_client_max = settings.limits.connections_per_client_max;
         let room = Room::new(capacity.connections, per_client_max, Arc::clone(&trusted_proxies), memory);
+        let (returned, from_threads) = mpsc::channel(RETURNED_MAX);
         let shared = Shared {
             serving: Arc::new(ArcSwap::from_pointee(Serving::empty(settings.virtual_hosts_port, threads))),
             limits: Arc::new(settings.limits),
             trusted_proxies,
             recorder,
             counters: (0..threads).map(|_| Arc::new(ThreadCounters::default())).collect(),
+            returned,
         };
         let mut started = Vec::new();
         for thread in 0..threads {
@@ -177,7 +182,7 @@ impl DataPlane {
         if let Some(sockets) = inherited {
             control.inherit(sockets);
         }
-        control.start(from_users).map_err(|cause| PlaneError::Control { cause })?;
+        control.start(from_users, from_threads).map_err(|cause| PlaneError::Control { cause })?;
         Ok(Arc::new(Self { shared, requests, degradations, listeners, capacity }))
     }
 
@@ -194,7 +199,11 @@ impl DataPlane {
     }
 
     /// Compiles a table beside the one in service, taking over what has not changed.
-    pub(crate) fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>> {
+    #[cfg(test)]
+    pub(crate) fn compile(
+        &self,
+        table: &vamp_routing::wire::Table,
+    ) -> Result<CompiledTable, Vec<vamp_routing::Problem>> {
         CompiledTable::compile(table, Some(&self.serving().table))
     }
 
@@ -226,6 +235,7 @@ impl DataPlane {
             snapshot.accept_pauses += thread.accept_pauses.get();
             thread.refused.iter().zip(&mut snapshot.refused).for_each(|(count, sum)| *sum += count.get());
             snapshot.sent_off += thread.sent_off.get();
+            snapshot.stall_ns_max = snapshot.stall_ns_max.max(thread.stall_ns_max.get());
         }
         snapshot
     }

@@ -119,6 +119,12 @@ impl Ports {
         missing.into_iter().filter_map(|at| self.bind(at, now)).collect()
     }
 
+    /// Takes that the same is wanted as before, and binds what failed.
+    pub(super) fn want_again(&mut self, now: Instant) -> Vec<Opened> {
+        let failing: Vec<_> = self.failing.keys().copied().collect();
+        failing.into_iter().filter_map(|at| self.bind(at, now)).collect()
+    }
+
     /// Binds again what is due.
     pub(super) fn bind_due(&mut self, now: Instant) -> Vec<Opened> {
         let due: Vec<_> =

@@ -16,21 +16,22 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use vamp_routing::wire::{Degradation, Generation, Table};
-use vamp_routing::{CompiledTable, Problem};
+use vamp_routing::CompiledTable;
+use vamp_routing::wire::{Degradation, Generation, Manifest};
 use vamp_store::SharedStore;
 
 use crate::plane::DataPlane;
 
 pub(crate) use run::run;
 pub(crate) use status::{SyncState, SyncStatus};
+pub(crate) use stock::Stock;
 
 /// What puts tables into service.
 #[async_trait::async_trait]
 pub(crate) trait Serve: Send + Sync {
-    /// Compiles a table beside the one in service, taking over what has not changed. It is called where it may take
-    /// its time.
-    fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>>;
+    /// Compiles a table beside the one in service, taking over what has not changed; why it is refused, in words. It is
+    /// called where it may take its time.
+    fn compile(&self, manifest: &Manifest, stock: &Stock) -> Result<CompiledTable, String>;
     /// Puts a table into service, and says what does not work about it; [`Serve::degradations`] then holds the same.
     async fn apply(&self, table: CompiledTable) -> Vec<Degradation>;
     /// What does not work about the table in service, as it comes and goes.
@@ -39,8 +40,8 @@ pub(crate) trait Serve: Send + Sync {
 
 #[async_trait::async_trait]
 impl Serve for DataPlane {
-    fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>> {
-        self.compile(table)
+    fn compile(&self, manifest: &Manifest, stock: &Stock) -> Result<CompiledTable, String> {
+        stock.compile(manifest, &self.serving().table)
     }
 
     async fn apply(&self, table: CompiledTable) -> Vec<Degradation> {

@@ -11,7 +11,6 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
-use vamp_routing::Problem;
 use vamp_routing::wire::{self, Degradation, Generation, Manifest, Registration};
 use vamp_store::{Changes, Entry, Event, Expected, Lease, Position, SharedStore, StoreError, Watch, layout};
 
@@ -26,8 +25,6 @@ use crate::logging::chain;
 const CALL_PATIENCE: Duration = Duration::from_secs(10);
 // LIMIT: what a stop waits for: the lease to be given back, and a write to disk to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-// LIMIT: problems of one table that a refusal lists.
-const LISTED_PROBLEMS_MAX: usize = 10;
 
 /// Keeps the newest table in service, as long as `course` says so; a sender that is gone means [`Course::Leave`].
 ///
@@ -457,26 +454,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + 
 
 async fn apply(served: Arc<dyn Serve>, stock: Arc<Stock>, manifest: Arc<Manifest>) -> Result<Vec<Degradation>, String> {
     let maker = Arc::clone(&served);
-    let work = move || {
-        let table = stock.lend(&manifest)?;
-        let result = maker.compile(&table);
-        stock.take_back(&manifest, table);
-        result.map_err(|problems| listed(&problems))
-    };
-    let table = blocking(work).await?;
+    let table = blocking(move || maker.compile(&manifest, &stock)).await?;
     Ok(served.apply(table).await)
-}
-
-fn listed(problems: &[Problem]) -> String {
-    let one = |problem: &Problem| match problem.path.as_str() {
-        "" => format!("gateway `{}`: {}", problem.gateway, problem.message),
-        path => format!("gateway `{}`, {path}: {}", problem.gateway, problem.message),
-    };
-    let mut lines: Vec<String> = problems.iter().take(LISTED_PROBLEMS_MAX).map(one).collect();
-    if problems.len() > lines.len() {
-        lines.push(format!("and {} more", problems.len() - lines.len()));
-    }
-    lines.join("; ")
 }
 
 /// What the manifest's key holds, in the machine's words.

@@ -1,11 +1,12 @@
 //! The driver on a store in process, whose time is made up, and on a real etcd.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use vamp_routing::CompiledTable;
-use vamp_routing::wire::{Encoded, Endpoint, Gateway, Route, Share, Sticky, Table, Target};
+use vamp_routing::wire::{Encoded, Endpoint, Gateway, Route, Share, Sticky, Target};
 use vamp_store::memory::Handle;
 use vamp_store::tables::{Publishable, Publisher};
 use vamp_store::testing::Etcd;
@@ -37,9 +38,9 @@ impl Plane {
 
 #[async_trait::async_trait]
 impl Serve for Plane {
-    fn compile(&self, table: &Table) -> Result<CompiledTable, Vec<Problem>> {
+    fn compile(&self, manifest: &Manifest, stock: &Stock) -> Result<CompiledTable, String> {
         let previous = Arc::clone(&self.table.lock().unwrap());
-        CompiledTable::compile(table, Some(&previous))
+        stock.compile(manifest, &previous)
     }
 
     async fn apply(&self, table: CompiledTable) -> Vec<Degradation> {
@@ -402,6 +403,38 @@ async fn a_table_of_many_gateways_is_read_page_by_page() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_of_one_gateway_among_many_reads_its_value_and_its_page_and_compiles_it_alone() {
+    let (store, _handle, directory) = world();
+    let counting = Arc::new(Moody::new(store));
+    let store = Arc::clone(&counting) as SharedStore;
+    let process = Process::start(&store, &directory);
+    let mut gateways: Vec<Gateway> =
+        (0..1500).map(|number| gateway(&format!("g{number:05}"), 10_000 + number)).collect();
+    publish(&store, 1, &gateways).await;
+    process.serves(1).await;
+    let mut publisher = Publisher::new(Arc::clone(&store), "default");
+    publisher.found().await.unwrap();
+    let in_service = || Arc::clone(&process.plane.table.lock().unwrap());
+    for (revision, changed) in (2..).zip([0, 700, 1499]) {
+        let before = in_service();
+        gateways[changed].virtual_hosts = vec![format!("moved-{revision}.example")];
+        let values: Vec<Encoded> = gateways.iter().map(wire::encode_gateway).collect();
+        let publishable = gateways.iter().zip(&values);
+        let publishable: Vec<_> =
+            publishable.map(|(gateway, value)| Publishable { name: &gateway.name, value }).collect();
+        let read_before = counting.reads.load(Ordering::Relaxed);
+        publisher.publish(generation(revision), None, &publishable).await.unwrap();
+        process.serves(revision).await;
+        assert_eq!(counting.reads.load(Ordering::Relaxed) - read_before, 2, "one page and one value");
+        let after = in_service();
+        let shared =
+            before.gateways().iter().zip(after.gateways()).filter(|(before, after)| Arc::ptr_eq(before, after));
+        assert_eq!(shared.count(), 1499);
+    }
+    process.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_table_that_does_not_compile_is_refused_and_the_last_good_one_stays() {
     let (store, _handle, directory) = world();
     let process = Process::start(&store, &directory);
@@ -583,14 +616,19 @@ async fn what_does_not_work_is_acknowledged_as_it_comes_and_goes() {
     process.stop().await;
 }
 
-/// A store that can fall silent: requests are taken and never answered.
+/// A store that can fall silent: requests are taken and never answered. It counts the values that are read.
 #[derive(Debug)]
 struct Moody {
     store: SharedStore,
     is_silent: watch::Sender<bool>,
+    reads: AtomicUsize,
 }
 
 impl Moody {
+    fn new(store: SharedStore) -> Self {
+        Self { store, is_silent: watch::Sender::new(false), reads: AtomicUsize::new(0) }
+    }
+
     /// The store, if it is in the mood to answer.
     async fn answering(&self) -> &SharedStore {
         let mut is_silent = self.is_silent.subscribe();
@@ -602,6 +640,7 @@ impl Moody {
 #[async_trait::async_trait]
 impl vamp_store::Store for Moody {
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         self.answering().await.get(key).await
     }
     async fn put(
@@ -646,7 +685,7 @@ impl vamp_store::Store for Moody {
 async fn a_store_that_falls_silent_blocks_neither_a_start_nor_a_stop() {
     let (inner, _handle, directory) = world();
     let is_silent = watch::Sender::new(false);
-    let store: SharedStore = Arc::new(Moody { store: inner, is_silent: is_silent.clone() });
+    let store: SharedStore = Arc::new(Moody { is_silent: is_silent.clone(), ..Moody::new(inner) });
     publish_some(&store, 1).await;
     let process = Process::start(&store, &directory);
     process.serves(1).await;

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use vamp_routing::wire::{self, Digest, Gateway, Manifest, ManifestEntry, Table, WireError};
+use vamp_routing::wire::{self, Digest, Gateway, Manifest, ManifestEntry, WireError};
+use vamp_routing::{CompiledTable, Problem};
 use vamp_store::tables::{self, TableError};
 use vamp_store::{Store, values};
 
@@ -18,11 +19,13 @@ use crate::logging::chain;
 const BATCH: usize = 64;
 // LIMIT: one batch, 16 values at a time.
 const BATCH_PATIENCE: Duration = Duration::from_secs(30);
+// LIMIT: problems of one table that a refusal lists.
+const LISTED_PROBLEMS_MAX: usize = 10;
 
 #[derive(Debug)]
 struct Value {
     bytes: Bytes,
-    /// Unpacked; away while it is lent.
+    /// Unpacked, until it is compiled: the table in service has it then.
     gateway: Option<Gateway>,
 }
 
@@ -55,36 +58,28 @@ impl Stock {
         self.lock().gateways.retain(|digest, _| needed.contains(digest));
     }
 
-    /// Puts a table together. The gateways are lent, not copied: [`Stock::take_back`] returns them.
-    pub(crate) fn lend(&self, manifest: &Manifest) -> Result<Table, String> {
-        let mut gateways = Vec::with_capacity(manifest.entries.len());
-        let mut values = self.lock();
-        for entry in &manifest.entries {
-            let Some(value) = values.gateways.get_mut(&entry.digest) else {
-                return Err(format!("the value of gateway `{}` is not at hand", entry.name));
-            };
-            let gateway = match value.gateway.take() {
-                Some(gateway) => gateway,
-                None => wire::decode_gateway(entry.digest, &value.bytes).map_err(|error| chain(&error))?,
-            };
-            if gateway.name != entry.name {
-                let reason = format!("the manifest names gateway `{}`, its value is of `{}`", entry.name, gateway.name);
-                value.gateway = Some(gateway);
-                return Err(format!("{reason}: publish the table again"));
-            }
-            gateways.push(gateway);
-        }
-        Ok(Table { generation: manifest.generation, gateways })
+    /// Compiles the table that a manifest names. What the one in service has of it is taken over from there, without
+    /// being looked into.
+    pub(crate) fn compile(&self, manifest: &Manifest, in_service: &CompiledTable) -> Result<CompiledTable, String> {
+        let parts = in_service.parts(&manifest.entries, |entry| self.take(entry))?;
+        let compiled = CompiledTable::assemble(manifest.generation, parts, Some(in_service));
+        compiled.map_err(|problems| listed(&problems))
     }
 
-    /// Puts the gateways of a lent table back.
-    pub(crate) fn take_back(&self, manifest: &Manifest, table: Table) {
+    fn take(&self, entry: &ManifestEntry) -> Result<Gateway, String> {
         let mut values = self.lock();
-        for (entry, gateway) in manifest.entries.iter().zip(table.gateways) {
-            if let Some(value) = values.gateways.get_mut(&entry.digest) {
-                value.gateway = Some(gateway);
-            }
+        let Some(value) = values.gateways.get_mut(&entry.digest) else {
+            return Err(format!("the value of gateway `{}` is not at hand", entry.name));
+        };
+        let gateway = match value.gateway.take() {
+            Some(gateway) => gateway,
+            None => wire::decode_gateway(entry.digest, &value.bytes).map_err(|error| chain(&error))?,
+        };
+        if gateway.name == entry.name {
+            return Ok(gateway);
         }
+        let reason = format!("the manifest names gateway `{}`, its value is of `{}`", entry.name, gateway.name);
+        Err(format!("{reason}: publish the table again"))
     }
 
     /// A table as it is kept on disk, if all of it is at hand.
@@ -150,4 +145,16 @@ fn fault(error: &TableError) -> ReadFault {
         }
         error => ReadFault::Damaged(chain(error)),
     }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    let one = |problem: &Problem| match problem.path.as_str() {
+        "" => format!("gateway `{}`: {}", problem.gateway, problem.message),
+        path => format!("gateway `{}`, {path}: {}", problem.gateway, problem.message),
+    };
+    let mut lines: Vec<String> = problems.iter().take(LISTED_PROBLEMS_MAX).map(one).collect();
+    if problems.len() > lines.len() {
+        lines.push(format!("and {} more", problems.len() - lines.len()));
+    }
+    lines.join("; ")
 }

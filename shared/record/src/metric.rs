@@ -127,6 +127,8 @@ metrics! {
     Capacity = Gauge "vamp_gateway_capacity" ["of"];
     /// Bytes of memory that the process has resident.
     Memory = Gauge "vamp_gateway_resident_memory_bytes" [];
+    /// Longest time since the start that a thread of the data path spent on a new table at a stretch.
+    SwapStall = Gauge "vamp_gateway_swap_stall_seconds" [];
     /// Split tickets delivered, by gateway, level (`weights`, or `condition:` and the route whose condition it is) and route.
     SplitDelivered = Gauge "vamp_gateway_split_delivered" ["gateway", "level", "route"];
     /// 1, with the version and the id of the process.

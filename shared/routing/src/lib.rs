@@ -15,7 +15,7 @@ pub mod wire;
 
 pub use head::{Head, PlainHead};
 pub use table::{
-    Chain, CompiledEndpoint, CompiledGateway, CompiledRoute, CompiledTable, CookiePlan, DecidedBy, Decision, Draws,
-    Entry, Explanation, Hop, Level, LevelKey, LevelRef, Problem, Refusal, Rule, Verdict,
+    Chain, CompiledGateway, CompiledRoute, CompiledTable, CookiePlan, DecidedBy, Decision, Draws, Entry, Explanation,
+    Front, Hop, Level, LevelKey, LevelRef, Part, Problem, Refusal, Rule, Verdict,
 };
 pub use target::Targets;

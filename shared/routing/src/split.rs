@@ -37,7 +37,7 @@ pub(crate) struct Wheel {
 impl Split {
     /// A split of these shares, which add up to the whole and of which at least two are above zero; wheels are shared
     /// through `wheels`.
-    pub(crate) fn new(shares: &[Share], wheels: &mut Wheels) -> Option<Self> {
+    pub(crate) fn new(shares: &[Share], wheels: &mut Wheels<'_>) -> Option<Self> {
         let mut sides = shares.iter().enumerate().filter(|(_, share)| share.0 > 0).map(|(side, _)| side);
         let (first, second) = (sides.next()?, sides.next()?);
         if sides.next().is_some() {
@@ -114,24 +114,33 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 }
 
 /// The wheels of a table, one for each distinct vector.
-#[derive(Debug, Default)]
-pub(crate) struct Wheels(HashMap<Box<[Share]>, Arc<Wheel>>);
+#[derive(Default)]
+pub(crate) struct Wheels<'former> {
+    wheels: HashMap<Box<[Share]>, Arc<Wheel>>,
+    /// The splits of the table before, until one of their wheels may be needed.
+    former: Option<Box<dyn Iterator<Item = &'former Split> + 'former>>,
+}
 
-impl Wheels {
+impl<'former> Wheels<'former> {
+    /// Takes wheels from the splits of another table where they are the same.
+    pub(crate) fn after(former: impl Iterator<Item = &'former Split> + 'former) -> Self {
+        Self { wheels: HashMap::new(), former: Some(Box::new(former)) }
+    }
+
     fn get(&mut self, shares: &[Share]) -> Arc<Wheel> {
-        if let Some(wheel) = self.0.get(shares) {
+        for split in self.former.take().into_iter().flatten() {
+            if let Split::Many(wheel) = split
+                && !self.wheels.contains_key(&wheel.shares)
+            {
+                self.wheels.insert(wheel.shares.clone(), Arc::clone(wheel));
+            }
+        }
+        if let Some(wheel) = self.wheels.get(shares) {
             return Arc::clone(wheel);
         }
         let wheel = Arc::new(Wheel { shares: shares.into(), slots: OnceLock::new() });
-        self.0.insert(shares.into(), Arc::clone(&wheel));
+        self.wheels.insert(shares.into(), Arc::clone(&wheel));
         wheel
-    }
-
-    /// Takes the wheel of a split that another table made.
-    pub(crate) fn keep(&mut self, split: &Split) {
-        if let Split::Many(wheel) = split {
-            self.0.entry(wheel.shares.clone()).or_insert_with(|| Arc::clone(wheel));
-        }
     }
 }
 
@@ -261,16 +270,15 @@ mod tests {
     fn a_wheel_that_was_built_serves_the_tables_after_it() {
         let shares = [Share(5_000), Share(3_000), Share(2_000)];
         let before = Split::new(&shares, &mut Wheels::default()).unwrap();
-        let mut wheels = Wheels::default();
-        wheels.keep(&before);
-        let (Split::Many(before), Some(Split::Many(after))) = (before, Split::new(&shares, &mut wheels)) else {
+        let mut wheels = Wheels::after(std::iter::once(&before));
+        let (Split::Many(before), Some(Split::Many(after))) = (&before, Split::new(&shares, &mut wheels)) else {
             panic!("three sides need a wheel");
         };
-        assert!(Arc::ptr_eq(&before, &after));
+        assert!(Arc::ptr_eq(before, &after));
         // The same shares in another order are another wheel.
         let turned = [Share(3_000), Share(5_000), Share(2_000)];
         let Some(Split::Many(turned)) = Split::new(&turned, &mut wheels) else { panic!("three sides need a wheel") };
-        assert!(!Arc::ptr_eq(&before, &turned));
+        assert!(!Arc::ptr_eq(before, &turned));
     }
 
     /// Shares of 2 to 20 sides that add up to the whole, from cut points; some are 0, and some 0.01 %.

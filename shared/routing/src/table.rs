@@ -248,24 +248,23 @@ pub struct Problem {
     pub message: String,
 }
 
-/// One endpoint, ready to forward to.
-#[derive(Debug)]
-pub struct CompiledEndpoint {
-    /// As published.
-    pub wire: wire::Endpoint,
-}
-
 /// One route, ready to decide.
 #[derive(Debug)]
 pub struct CompiledRoute {
     /// As published.
     pub wire: wire::Route,
-    /// Its endpoints; empty when it leads to another gateway.
-    pub endpoints: Vec<CompiledEndpoint>,
     rewrites: Box<[Rewrite]>,
 }
 
 impl CompiledRoute {
+    /// Its endpoints; empty when it leads to another gateway.
+    pub fn endpoints(&self) -> &[wire::Endpoint] {
+        match &self.wire.target {
+            wire::Target::Endpoints(endpoints) => endpoints,
+            wire::Target::Gateway(_) => &[],
+        }
+    }
+
     fn is_link(&self) -> bool {
         matches!(self.wire.target, wire::Target::Gateway(_))
     }
@@ -301,11 +300,26 @@ enum Weights {
     Split(usize),
 }
 
+/// What a gateway is besides its routes, as published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Front {
+    /// The name as its author wrote it.
+    pub name: String,
+    /// The stable hashed name that logs, metrics and cookies use.
+    pub lookup: String,
+    /// The port that belongs to this gateway alone.
+    pub port: Option<u16>,
+    /// Hosts on the shared port.
+    pub virtual_hosts: Vec<String>,
+    /// Stickiness.
+    pub sticky: wire::Sticky,
+}
+
 /// One gateway, ready to decide; shared between tables while its value does not change.
 #[derive(Debug)]
 pub struct CompiledGateway {
-    /// As published.
-    pub wire: wire::Gateway,
+    /// As published, but for the routes, which stand in [`CompiledGateway::routes`]: a table may have 100,000.
+    pub wire: Front,
     /// Digest of its value.
     pub digest: wire::Digest,
     /// The routes in order.
@@ -321,6 +335,22 @@ pub struct CompiledGateway {
 }
 
 impl CompiledGateway {
+    /// The value that it was compiled from.
+    pub fn to_wire(&self) -> wire::Gateway {
+        let Front { name, lookup, port, virtual_hosts, sticky } = self.wire.clone();
+        let routes = self.routes.iter().map(|route| route.wire.clone()).collect();
+        wire::Gateway { name, lookup, port, virtual_hosts, sticky, routes }
+    }
+
+    /// Whether it is compiled from this value. Its digest would say the same, and would have to be computed for it.
+    fn is_of(&self, value: &wire::Gateway) -> bool {
+        let wire::Gateway { name, lookup, port, virtual_hosts, sticky, routes } = value;
+        let front = &self.wire;
+        (&front.name, &front.lookup, &front.port, &front.virtual_hosts, &front.sticky)
+            == (name, lookup, port, virtual_hosts, sticky)
+            && self.routes.iter().map(|route| &route.wire).eq(routes)
+    }
+
     /// Its split levels, the weights first: those where a ticket decides something. [`LevelRef::level`] counts in them.
     pub fn levels(&self) -> &[Level] {
         &self.levels
@@ -330,10 +360,10 @@ impl CompiledGateway {
     pub fn cookie_value(&self, route: usize, endpoint: Option<usize>) -> String {
         let Some(route) = self.routes.get(route) else { return String::new() };
         let endpoint = match self.wire.sticky {
-            wire::Sticky::Instance => endpoint.and_then(|endpoint| route.endpoints.get(endpoint)),
+            wire::Sticky::Instance => endpoint.and_then(|endpoint| route.endpoints().get(endpoint)),
             wire::Sticky::None | wire::Sticky::Route => None,
         };
-        crate::cookie::value(&route.wire.lookup, endpoint.map(|endpoint| endpoint.wire.lookup.as_str()))
+        crate::cookie::value(&route.wire.lookup, endpoint.map(|endpoint| endpoint.lookup.as_str()))
     }
 
     fn route_of_lookup(&self, lookup: &[u8]) -> Option<usize> {
@@ -348,6 +378,12 @@ impl CompiledGateway {
 pub struct CompiledTable {
     generation: wire::Generation,
     gateways: Vec<Arc<CompiledGateway>>,
+    directory: Arc<Directory>,
+}
+
+/// Who is found where. Shared between tables while no gateway comes, goes, or is to be found elsewhere.
+#[derive(Debug, Default)]
+struct Directory {
     /// For each gateway with routes that lead to gateways: the gateway of each route.
     links: Vec<Option<Box<[Option<usize>]>>>,
     /// The gateway of each port, up to the highest one in use.
@@ -355,10 +391,61 @@ pub struct CompiledTable {
     hosts: Hosts,
 }
 
+/// One gateway of a table that is to be compiled.
+#[derive(Debug)]
+pub enum Part {
+    /// As another table has it.
+    Compiled(Arc<CompiledGateway>),
+    /// Its value, with the digest if that is known.
+    Value(wire::Gateway, Option<wire::Digest>),
+}
+
 impl CompiledTable {
     /// Compiles a table, or names every problem at once. Gateways whose value is unchanged are taken over from `previous`.
     pub fn compile(table: &wire::Table, previous: Option<&Self>) -> Result<Self, Vec<Problem>> {
-        compile::table(table, previous)
+        let part = |value: &wire::Gateway| {
+            let known = previous.and_then(|table| table.gateways.get(table.find(&value.name)?));
+            match known.filter(|gateway| gateway.is_of(value)) {
+                Some(gateway) => Part::Compiled(Arc::clone(gateway)),
+                None => Part::Value(value.clone(), None),
+            }
+        };
+        Self::assemble(table.generation, table.gateways.iter().map(part).collect(), previous)
+    }
+
+    /// The same of parts of which some are compiled already: of 10,000 gateways, only those are looked into that are
+    /// new. What else `previous` has is shared.
+    pub fn assemble(
+        generation: wire::Generation,
+        parts: Vec<Part>,
+        previous: Option<&Self>,
+    ) -> Result<Self, Vec<Problem>> {
+        compile::table(generation, parts, previous)
+    }
+
+    /// The gateways that a manifest names and this table has, each as [`Part::Compiled`]; of others `value` is asked.
+    /// `entries` are sorted by name.
+    pub fn parts<E>(
+        &self,
+        entries: &[wire::ManifestEntry],
+        mut value: impl FnMut(&wire::ManifestEntry) -> Result<wire::Gateway, E>,
+    ) -> Result<Vec<Part>, E> {
+        let mut known = self.gateways.iter().peekable();
+        let mut parts = Vec::with_capacity(entries.len());
+        for entry in entries {
+            while known.next_if(|gateway| gateway.wire.name < entry.name).is_some() {}
+            let same = known.peek().filter(|gateway| gateway.digest == entry.digest && gateway.wire.name == entry.name);
+            parts.push(match same {
+                Some(gateway) => Part::Compiled(Arc::clone(gateway)),
+                None => Part::Value(value(entry)?, Some(entry.digest)),
+            });
+        }
+        Ok(parts)
+    }
+
+    /// Whether ports and hosts are those of another table: no gateway came, went or moved between the two.
+    pub fn is_found_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.directory, &other.directory)
     }
 
     /// Which table this is.
@@ -378,7 +465,7 @@ impl CompiledTable {
 
     /// The gateway that has this port for itself, as an index into [`CompiledTable::gateways`].
     pub fn at_port(&self, port: u16) -> Option<usize> {
-        let gateway = self.ports.get(usize::from(port)).copied().flatten()?;
+        let gateway = self.directory.ports.get(usize::from(port)).copied().flatten()?;
         usize::try_from(gateway).ok()
     }
 
@@ -394,6 +481,6 @@ impl CompiledTable {
 
     /// The gateway to which a route leads, if it leads to one.
     fn link(&self, gateway: usize, route: usize) -> Option<usize> {
-        self.links.get(gateway)?.as_ref()?.get(route).copied().flatten()
+        self.directory.links.get(gateway)?.as_ref()?.get(route).copied().flatten()
     }
 }

@@ -7,37 +7,65 @@ use sha2::{Digest as _, Sha256};
 use super::check::{self, Problems};
 use super::rewrite::{Rewrite, Template};
 use super::{
-    CompiledEndpoint, CompiledGateway, CompiledRoute, CompiledTable, Guard, Level, LevelKey, Problem, Strength, Weights,
+    CompiledGateway, CompiledRoute, CompiledTable, Directory, Front, Guard, Level, LevelKey, Part, Problem, Strength,
+    Weights,
 };
 use super::{hosts::Hosts, links};
 use crate::condition::Condition;
 use crate::split::{Split, Wheels, period};
 use crate::wire::{self, Share, Sticky, Target};
 
-/// Compiles a table; gateways that did not change are taken over from `previous`.
-pub(super) fn table(table: &wire::Table, previous: Option<&CompiledTable>) -> Result<CompiledTable, Vec<Problem>> {
+/// Compiles a table of parts; what did not change is shared with `previous`.
+pub(super) fn table(
+    generation: wire::Generation,
+    parts: Vec<Part>,
+    previous: Option<&CompiledTable>,
+) -> Result<CompiledTable, Vec<Problem>> {
     let mut problems = Problems::default();
-    let mut wheels = Wheels::default();
-    for level in previous.iter().flat_map(|table| table.gateways()).flat_map(|gateway| gateway.levels()) {
-        wheels.keep(&level.split);
-    }
-    let mut gateways: Vec<Arc<CompiledGateway>> = Vec::with_capacity(table.gateways.len());
-    for wire in &table.gateways {
-        let same = previous.and_then(|table| taken_over(wire, table));
-        gateways.push(same.unwrap_or_else(|| Arc::new(gateway(wire, &mut wheels, &mut problems))));
+    let former = previous.into_iter().flat_map(CompiledTable::gateways).flat_map(|gateway| gateway.levels());
+    let mut wheels = Wheels::after(former.map(|level| &level.split));
+    let mut gateways: Vec<Arc<CompiledGateway>> = Vec::with_capacity(parts.len());
+    for part in parts {
+        gateways.push(match part {
+            Part::Compiled(gateway) => gateway,
+            Part::Value(value, digest) => Arc::new(gateway(value, digest, &mut wheels, &mut problems)),
+        });
     }
     gateways.sort_by(|a, b| a.wire.name.cmp(&b.wire.name));
-    check::names(&gateways, &mut problems);
-    let links = links::resolve(&gateways, &mut problems);
-    let (ports, hosts) = claims(&gateways, &mut problems);
-    problems.none_or_all().map(|()| CompiledTable { generation: table.generation, gateways, links, ports, hosts })
+    let directory = match previous.filter(|previous| are_found_alike(&previous.gateways, &gateways)) {
+        Some(previous) => Arc::clone(&previous.directory),
+        None => Arc::new(directory(&gateways, &mut problems)),
+    };
+    problems.none_or_all().map(|()| CompiledTable { generation, gateways, directory })
 }
 
-/// The gateway as it is compiled already. The values are compared whole: that says the same as their digests do, which
-/// would have to be computed for it.
-fn taken_over(wire: &wire::Gateway, previous: &CompiledTable) -> Option<Arc<CompiledGateway>> {
-    let gateway = previous.gateways.get(previous.find(&wire.name)?)?;
-    (gateway.wire == *wire).then(|| Arc::clone(gateway))
+/// Whether the directory of the one is that of the other, and has been checked for it.
+fn are_found_alike(before: &[Arc<CompiledGateway>], after: &[Arc<CompiledGateway>]) -> bool {
+    before.len() == after.len() && before.iter().zip(after).all(|(before, after)| is_found_alike(before, after))
+}
+
+fn is_found_alike(before: &Arc<CompiledGateway>, after: &Arc<CompiledGateway>) -> bool {
+    Arc::ptr_eq(before, after)
+        || place(before) == place(after) && before.routes.iter().map(link).eq(after.routes.iter().map(link))
+}
+
+fn place(gateway: &CompiledGateway) -> (&str, &str, Option<u16>, &[String]) {
+    let Front { name, lookup, port, virtual_hosts, sticky: _ } = &gateway.wire;
+    (name, lookup, *port, virtual_hosts)
+}
+
+fn link(route: &CompiledRoute) -> Option<&str> {
+    match &route.wire.target {
+        Target::Gateway(name) => Some(name),
+        Target::Endpoints(_) => None,
+    }
+}
+
+fn directory(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) -> Directory {
+    check::names(gateways, problems);
+    let links = links::resolve(gateways, problems);
+    let (ports, hosts) = claims(gateways, problems);
+    Directory { links, ports, hosts }
 }
 
 /// Ports and hosts, each with one owner.
@@ -70,36 +98,38 @@ fn claims(gateways: &[Arc<CompiledGateway>], problems: &mut Problems) -> (Box<[O
     (ports.into(), hosts)
 }
 
-fn gateway(wire: &wire::Gateway, wheels: &mut Wheels, problems: &mut Problems) -> CompiledGateway {
-    check::gateway(wire, problems);
+fn gateway(
+    wire: wire::Gateway,
+    digest: Option<wire::Digest>,
+    wheels: &mut Wheels<'_>,
+    problems: &mut Problems,
+) -> CompiledGateway {
+    check::gateway(&wire, problems);
     let mut levels = Vec::new();
-    let weights = weights(wire, wheels, &mut levels);
+    let weights = weights(&wire, wheels, &mut levels);
     let mut guards = Vec::new();
-    let mut routes = Vec::with_capacity(wire.routes.len());
+    let mut all_rewrites = Vec::with_capacity(wire.routes.len());
     for (index, route) in wire.routes.iter().enumerate() {
         if let Some(text) = &route.condition
-            && let Some(condition) = parse(wire, || format!("{}.condition", check::place(route)), text, problems)
+            && let Some(condition) = parse(&wire, || format!("{}.condition", check::place(route)), text, problems)
         {
-            let strength = strength(wire, index, route.condition_strength, wheels, &mut levels);
+            let strength = strength(&wire, index, route.condition_strength, wheels, &mut levels);
             guards.push(Guard { route: index, condition, strength });
         }
-        let rewrites = rewrites(wire, route, problems);
-        let endpoints = match &route.target {
-            Target::Endpoints(endpoints) => {
-                endpoints.iter().map(|endpoint| CompiledEndpoint { wire: endpoint.clone() }).collect()
-            }
-            Target::Gateway(_) => Vec::new(),
-        };
-        routes.push(CompiledRoute { wire: route.clone(), endpoints, rewrites });
+        all_rewrites.push(rewrites(&wire, route, problems));
     }
-    let is_sticky = wire.sticky != Sticky::None;
+    let digest = digest.unwrap_or_else(|| wire::digest_of_gateway(&wire));
+    let wire::Gateway { name, lookup, port, virtual_hosts, sticky, routes } = wire;
+    let routes: Vec<_> =
+        routes.into_iter().zip(all_rewrites).map(|(wire, rewrites)| CompiledRoute { wire, rewrites }).collect();
+    let is_sticky = sticky != Sticky::None;
     let mut by_lookup: Vec<usize> = if is_sticky { (0..routes.len()).collect() } else { Vec::new() };
     by_lookup.sort_by_key(|index| routes.get(*index).map(|route| route.wire.lookup.as_str()));
     CompiledGateway {
-        wire: wire.clone(),
-        digest: wire::digest_of_gateway(wire),
+        cookie: is_sticky.then(|| crate::cookie::name(&lookup)),
+        wire: Front { name, lookup, port, virtual_hosts, sticky },
+        digest,
         routes,
-        cookie: is_sticky.then(|| crate::cookie::name(&wire.lookup)),
         levels,
         weights,
         guards: guards.into(),
@@ -117,7 +147,7 @@ fn parse(
 }
 
 /// What decides by weight; its level stands first.
-fn weights(wire: &wire::Gateway, wheels: &mut Wheels, levels: &mut Vec<Level>) -> Weights {
+fn weights(wire: &wire::Gateway, wheels: &mut Wheels<'_>, levels: &mut Vec<Level>) -> Weights {
     let shares: Box<[Share]> = wire.routes.iter().map(|route| route.weight).collect();
     if let Some(split) = Split::new(&shares, wheels) {
         levels.push(level(wire, None, shares, split));
@@ -131,7 +161,7 @@ fn strength(
     wire: &wire::Gateway,
     index: usize,
     strength: Share,
-    wheels: &mut Wheels,
+    wheels: &mut Wheels<'_>,
     levels: &mut Vec<Level>,
 ) -> Strength {
     let rest = Share(Share::WHOLE.0.saturating_sub(strength.0));

@@ -84,7 +84,7 @@ pub(super) fn decide<H: Head, D: Draws, O: Observer>(
     let mut at = match entry {
         Entry::Gateway(gateway) => gateway,
         Entry::VirtualHosts => {
-            let found = table.hosts.find(head.host());
+            let found = table.directory.hosts.find(head.host());
             observer.see(Step::Host { found: found.is_some() });
             found.ok_or(Refusal::UnknownHost)?
         }
@@ -161,13 +161,13 @@ impl<D: Draws, O: Observer> Turn<'_, D, O> {
         else {
             return Claim::Unknown;
         };
-        let is_empty = route.endpoints.is_empty() && !route.is_link();
+        let is_empty = route.endpoints().is_empty() && !route.is_link();
         if is_empty || !self.draws.is_up(self.index, index, None) {
             return Claim::Down { route: index };
         }
         let instance = instance
             .filter(|_| self.gateway.wire.sticky == Sticky::Instance)
-            .and_then(|lookup| route.endpoints.iter().position(|known| known.wire.lookup.as_bytes() == lookup))
+            .and_then(|lookup| route.endpoints().iter().position(|known| known.lookup.as_bytes() == lookup))
             .filter(|endpoint| self.draws.is_up(self.index, index, Some(*endpoint)));
         Claim::At { route: index, instance }
     }
@@ -264,7 +264,7 @@ impl<D: Draws, O: Observer> Turn<'_, D, O> {
 
     /// Whether a cookie that names the route and this instance says all that is to be said.
     fn is_told(&self, route: usize, instance: Option<usize>) -> bool {
-        let has_instances = || self.gateway.routes.get(route).is_some_and(|route| !route.endpoints.is_empty());
+        let has_instances = || self.gateway.routes.get(route).is_some_and(|route| !route.endpoints().is_empty());
         instance.is_some() || self.gateway.wire.sticky != Sticky::Instance || !has_instances()
     }
 }

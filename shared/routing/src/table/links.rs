@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::check::Problems;
-use super::{Chain, CompiledGateway};
+use super::{Chain, CompiledGateway, CompiledRoute};
 use crate::wire::Target;
 
 /// For each gateway with routes that lead to gateways, the gateway of each route.
@@ -40,11 +40,11 @@ fn of_gateway(
     problems: &mut Problems,
 ) -> Option<Box<[Option<usize>]>> {
     let leads = |target: &Target| matches!(target, Target::Gateway(_));
-    if !gateway.wire.routes.iter().any(|route| leads(&route.target)) {
+    if !gateway.routes.iter().any(|route| leads(&route.wire.target)) {
         return None;
     }
     let find = |name: &str| gateways.binary_search_by(|gateway| gateway.wire.name.as_str().cmp(name)).ok();
-    let resolved = gateway.wire.routes.iter().map(|route| {
+    let resolved = gateway.routes.iter().map(|CompiledRoute { wire: route, .. }| {
         let Target::Gateway(name) = &route.target else { return None };
         let found = find(name);
         if found.is_none() {

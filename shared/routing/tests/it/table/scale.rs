@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vamp_routing::wire::{Gateway, Share, Table};
+use vamp_routing::wire::{Gateway, ManifestEntry, Share, Table, encode_gateway};
 use vamp_routing::{CompiledTable, Entry, PlainHead};
 
 use super::{Tickets, endpoint, gateway, route, table};
@@ -35,6 +35,7 @@ fn a_change_of_one_gateway_among_ten_thousand_makes_one_anew() {
     let shared = first.gateways().iter().zip(second.gateways()).filter(|(old, new)| Arc::ptr_eq(old, new));
     assert_eq!(shared.count(), usize::from(GATEWAYS) - 1);
     assert_eq!(second.generation().revision, 2);
+    assert!(second.is_found_like(&first), "nobody moved: ports and hosts are shared too");
 
     let mut routed = 0;
     for number in (0..GATEWAYS).step_by(97) {
@@ -50,6 +51,44 @@ fn a_change_of_one_gateway_among_ten_thousand_makes_one_anew() {
     }
     assert_eq!(routed, 208);
     assert_eq!([9_999, 20_000, 65_535].map(|port| second.at_port(port)), [None; 3]);
+}
+
+#[test]
+fn of_a_table_that_a_manifest_names_only_new_values_are_asked_for() {
+    let mut published = large();
+    let first = CompiledTable::compile(&published, None).unwrap();
+    let moved = &mut published.gateways[4_711];
+    (moved.port, moved.virtual_hosts) = (Some(9_999), vec!["moved.example".to_owned()]);
+    published.gateways.remove(17);
+    published.gateways.push(gateway("new", vec![route("r", 10_000)]));
+    let digests = published.gateways.iter().map(|value| encode_gateway(value).digest);
+    let names = published.gateways.iter().map(|value| value.name.clone());
+    let entries: Vec<_> = names.zip(digests).map(|(name, digest)| ManifestEntry { name, digest }).collect();
+    let mut asked = Vec::new();
+    let parts = first.parts(&entries, |entry| {
+        asked.push(entry.name.clone());
+        published.gateways.iter().find(|value| value.name == entry.name).cloned().ok_or(())
+    });
+    let second = CompiledTable::assemble(published.generation, parts.unwrap(), Some(&first)).unwrap();
+    assert_eq!(asked, ["g04711", "new"]);
+
+    // It is the table that it would be without the one before.
+    let anew = CompiledTable::compile(&published, None).unwrap();
+    assert!(!second.is_found_like(&first));
+    for (taken, anew) in second.gateways().iter().zip(anew.gateways()) {
+        assert_eq!((taken.to_wire(), taken.digest), (anew.to_wire(), anew.digest));
+    }
+    for port in [9_999, 10_017, 14_711, 10_018, 19_999] {
+        assert_eq!(second.at_port(port), anew.at_port(port), "{port}");
+    }
+    for host in ["moved.example", "g04711.example", "g00017.example", "g09999.example", "new"] {
+        let head = PlainHead { host: host.to_owned(), ..PlainHead::default() };
+        let taken_by = |table: &CompiledTable| {
+            let decision = table.route(Entry::VirtualHosts, &head, &mut Tickets::new(table));
+            decision.map(|decision| decision.chain.last().gateway)
+        };
+        assert_eq!(taken_by(&second), taken_by(&anew), "{host}");
+    }
 }
 
 #[test]
