@@ -13,6 +13,7 @@
 )]
 
 pub mod components;
+pub mod conformance;
 pub mod installation;
 pub mod load;
 pub mod origin;

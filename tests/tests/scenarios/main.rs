@@ -12,6 +12,7 @@
 
 mod bad_input;
 mod command_line;
+mod conformance;
 mod cost;
 mod fleet_split;
 mod gateway_faults;
