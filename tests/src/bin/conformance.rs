@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long, default_value = "")]
     only: String,
     /// Cases at a time.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 64)]
     jobs: usize,
     /// Lists the cases and the rules that they keep.
     #[arg(long)]

@@ -10,7 +10,7 @@ use vamp_tests::free_port;
 use vamp_tests::installation::Installation;
 
 /// Cases at a time.
-const JOBS: usize = 24;
+const JOBS: usize = 64;
 
 fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))

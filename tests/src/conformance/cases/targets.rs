@@ -46,8 +46,17 @@ fn lines() -> Vec<Case> {
         "GET {t} HTTP/1.1\rX",
     ] {
         let sent = bytes(&format!("{line}\r\nHost: a\r\n\r\n"));
-        let cite = if line.contains("HTTP/") { "RFC 9112, 3" } else { "RFC 9112, 3 and 2.2" };
-        cases.push(case("request line", named(line), cite, sent));
+        let sent_case = case("request line", named(line), "RFC 9112, 3", sent);
+        // RFC 9112, 3: other white space between the words may be taken; RFC 9110, 2.5: other versions should be refused.
+        let spaced = ["GET  {t}", "{t}  HTTP", "GET\t{t}", "{t}\tHTTP", "HTTP/1.1 ", " GET", "\u{b}HTTP"]
+            .iter()
+            .any(|odd| line.contains(odd));
+        let other_version = ["HTTP/0.9", "HTTP/2.0", "HTTP/3.0"].iter().any(|version| line.ends_with(version));
+        cases.push(match (spaced, other_version) {
+            (true, _) => sent_case.wants(Want::RefusedOr(1)),
+            (_, true) => sent_case.should(),
+            _ => sent_case,
+        });
     }
     for target in ["{t}#x", "{t}?a#x", "x{t}", "?{t}", "//\u{0}{t}", "{t}\u{e9}", "{t}\"\u{80}"] {
         let sent = bytes(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
