@@ -123,11 +123,12 @@ impl Origin {
                 }
                 Ok(None) => {
                     let early = wire::head(&input).ok().flatten().and_then(|_| self.note(&token_of(&input)?, |_| ()));
-                    if let Some(script) = early.filter(|script| script.early && !answered) {
-                        answered = true;
-                        if !answer(&mut stream, &script).await {
-                            return;
-                        }
+                    let early = early.filter(|script| script.early && !answered);
+                    answered |= early.is_some();
+                    if let Some(script) = early
+                        && !answer(&mut stream, &script).await
+                    {
+                        return;
                     }
                 }
                 Err(fault) => {

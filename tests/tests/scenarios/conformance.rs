@@ -47,17 +47,19 @@ async fn the_gateway_keeps_every_rule_of_the_conformance_set() {
     assert!(failures.is_empty(), "{} of {} cases:\n{}", failures.len(), outcomes.len(), failures.join("\n"));
 }
 
+async fn relay(mut client: TcpStream, origin: SocketAddr) {
+    if let Ok(mut upstream) = TcpStream::connect(origin).await {
+        drop(copy_bidirectional(&mut client, &mut upstream).await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_looks_at_nothing_fails_most_of_the_set() {
     let (port, origin) = (free_port(), free_port());
     let listener = TcpListener::bind(local(port)).await.unwrap();
     tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                if let Ok(mut upstream) = TcpStream::connect(local(origin)).await {
-                    drop(copy_bidirectional(&mut client, &mut upstream).await);
-                }
-            });
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(relay(client, local(origin)));
         }
     });
     let outcomes = judge(local(port), local(origin), "", JOBS).await.unwrap();

@@ -5,6 +5,7 @@ use super::{bytes, case, named};
 
 const HEAD: &str = "POST {t} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for body in [

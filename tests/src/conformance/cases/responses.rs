@@ -36,6 +36,7 @@ fn kept_back_or_right(seen: &Seen) -> Result<(), String> {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn framing() -> Vec<Case> {
     let mut cases = Vec::new();
     for lines in [

@@ -7,6 +7,7 @@ pub(super) fn cases() -> Vec<Case> {
     [lines(), hosts(), absolute()].concat()
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of cases")]
 fn lines() -> Vec<Case> {
     let mut cases = Vec::new();
     for line in [
