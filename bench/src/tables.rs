@@ -1,7 +1,8 @@
 //! A table of the size that the product is made for: what it costs to read, compile, hold and ask, and what a change of
-//! one gateway of it costs.
+//! one gateway of it costs, in parts and through a whole gateway.
 
 mod heap;
+mod live;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -14,7 +15,7 @@ use vamp_gateway::measured::Decisions;
 use vamp_routing::wire::{
     self, Balance, Encoded, Endpoint, Gateway, Generation, ManifestEntry, Route, Share, Sticky, Table, Target,
 };
-use vamp_routing::{CompiledTable, Head, Part};
+use vamp_routing::{CompiledTable, Draws, Entry, Head, LevelRef, Part};
 
 use crate::Failure;
 use crate::statistics::spread;
@@ -39,6 +40,12 @@ pub(crate) struct Options {
     /// Repetitions of each measurement.
     #[arg(long, default_value_t = 9)]
     rounds: usize,
+    /// Changes of one gateway through a whole gateway and its store; 0 leaves that out.
+    #[arg(long, default_value_t = 50)]
+    changes: u64,
+    /// Pairs of slices of load with and without swaps; 0 leaves that out.
+    #[arg(long, default_value_t = 7)]
+    pairs: usize,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
@@ -53,7 +60,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let values = read_and_write(&table, options.rounds)?;
     let mut service = compile(&table, &values, options.rounds)?;
     one_change(&mut service, table.clone(), &values, options.rounds)?;
-    lookups(&service, &table, options)
+    lookups(&service, &table, options)?;
+    drop((service, values, table));
+    live::run(options)
 }
 
 /// The table; `address` says where a route of a gateway leads.
@@ -241,12 +250,14 @@ fn lookups(service: &Decisions, table: &Table, options: &Options) -> Result<(), 
     let hosts = table.gateways.iter().flat_map(|gateway| &gateway.virtual_hosts);
     let mut by_host: Vec<_> = hosts.map(|host| (VIRTUAL_HOSTS_PORT, Asked { host })).collect();
     for (name, requests) in [("port", &mut by_port), ("host", &mut by_host)] {
-        let (mut all, mut one) = (Vec::new(), Vec::new());
+        let (mut all, mut one, mut pure) = (Vec::new(), Vec::new(), Vec::new());
         requests.shuffle(&mut rand::rng());
         for _ in 0..options.rounds {
+            pure.push(ns_each_pure(service.table(), requests.iter().cycle().take(200_000))?);
             all.push(ns_each(service, requests.iter().cycle().take(200_000))?);
             one.push(ns_each(service, requests.iter().take(1).cycle().take(200_000))?);
         }
+        line(&format!("look up by {name}, all gateways in random order"), &pure, "ns");
         line(&format!("decide by {name}, all gateways in random order"), &all, "ns");
         line(&format!("decide by {name}, one gateway"), &one, "ns");
     }
@@ -298,6 +309,35 @@ fn ns_each<'r>(service: &Decisions, requests: impl Iterator<Item = &'r (u16, Ask
         return Err(format!("{} of {count} requests found no route", count - routed).into());
     }
     Ok(spent.as_secs_f64() * 1e9 / f64::from(count.max(1)))
+}
+
+/// The table alone: without the accounts and counters of a process.
+fn ns_each_pure<'r>(
+    table: &CompiledTable,
+    requests: impl Iterator<Item = &'r (u16, Asked<'r>)>,
+) -> Result<f64, Failure> {
+    let (mut count, mut routed, mut turns) = (0_u32, 0_u32, Turns(0));
+    let began = Instant::now();
+    for (port, head) in requests {
+        count += 1;
+        let entry = table.at_port(*port).map_or(Entry::VirtualHosts, Entry::Gateway);
+        routed += u32::from(table.route(entry, head, &mut turns).is_ok());
+    }
+    let spent = began.elapsed();
+    if count != routed {
+        return Err(format!("{} of {count} requests found no route", count - routed).into());
+    }
+    Ok(spent.as_secs_f64() * 1e9 / f64::from(count.max(1)))
+}
+
+/// One account for all.
+struct Turns(u64);
+
+impl Draws for Turns {
+    fn draw(&mut self, _at: LevelRef) -> u64 {
+        self.0 += 1;
+        self.0
+    }
 }
 
 fn refused(problems: &[vamp_routing::Problem]) -> Failure {

@@ -1,6 +1,6 @@
 //! What is stored, read: the artifacts of one moment and who refers to whom.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use vamp_model::{Artifact, Format, Kind, read_as, references};
@@ -48,6 +48,21 @@ impl Artifacts {
 
     pub(super) fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Artifact>> {
         self.0.get(&kind)?.get(name)
+    }
+
+    /// What is not the same as in a former moment.
+    pub(super) fn changed_since(&self, former: &Self) -> Changed {
+        let mut changed = Changed::default();
+        for kind in Kind::ALL {
+            let (now, before) = (self.0.get(&kind), former.0.get(&kind));
+            let same = |name: &String, artifact: &Arc<Artifact>, other: Option<&BTreeMap<String, Arc<Artifact>>>| {
+                other.and_then(|other| other.get(name)).is_some_and(|other| Arc::ptr_eq(artifact, other))
+            };
+            let new = now.into_iter().flatten().filter(|(name, artifact)| !same(name, artifact, before));
+            let gone = before.into_iter().flatten().filter(|(name, artifact)| !same(name, artifact, now));
+            changed.0.extend(new.chain(gone).map(|(name, _)| (kind, name.clone())));
+        }
+        changed
     }
 
     pub(super) fn insert(&mut self, artifact: Artifact) {
@@ -109,6 +124,34 @@ impl Artifacts {
             })
         });
         missing.collect()
+    }
+}
+
+/// Which artifacts are not the same at two moments.
+#[derive(Debug, Default)]
+pub(super) struct Changed(HashSet<(Kind, String)>);
+
+impl Changed {
+    /// Whether a gateway, or anything that it refers to, is among them.
+    pub(super) fn touches(&self, artifacts: &Artifacts, gateway: &str) -> bool {
+        self.holds(artifacts, Kind::Gateway, gateway)
+    }
+
+    fn holds(&self, artifacts: &Artifacts, kind: Kind, name: &str) -> bool {
+        // What a gateway leads to counts by being there, but for which a chain would be followed through all of them.
+        let refers = |reference: &vamp_model::Reference| match reference.kind {
+            Kind::Gateway => self.has(Kind::Gateway, &reference.name),
+            kind => self.holds(artifacts, kind, &reference.name),
+        };
+        if self.0.is_empty() {
+            return false;
+        }
+        let Some(artifact) = artifacts.get(kind, name) else { return true };
+        self.has(kind, name) || references(artifact).iter().any(refers)
+    }
+
+    fn has(&self, kind: Kind, name: &str) -> bool {
+        self.0.contains(&(kind, name.to_owned()))
     }
 }
 

@@ -66,10 +66,8 @@ impl Draft {
             }
         }
         artifacts.check_unused(&deleted(&request.writes))?;
-        let former = current.planned.as_ref().ok();
-        let planned =
-            derive(&artifacts, &current.snapshot.ports, settings, former.map(|planned| planned.table.as_ref()))
-                .map_err(ChangeError::Findings)?;
+        let planned = derive(&artifacts, &current.snapshot.ports, settings, current.former());
+        let planned = planned.map_err(ChangeError::Findings)?;
         let (revision, digest) = next_revision(&current.snapshot.position, &planned);
         let answer = answer(current, &planned, outcomes, revision);
         let change = Change {

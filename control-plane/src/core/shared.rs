@@ -10,7 +10,7 @@ use vamp_store::SharedStore;
 
 use super::artifacts::Artifacts;
 use super::draft::Draft;
-use super::table::{Planned, derive};
+use super::table::{Former, Planned, derive};
 use super::{CoreError, CoreSettings};
 use crate::persist::{PersistError, Persistence, Snapshot, Stored};
 use crate::plan::Finding;
@@ -34,6 +34,11 @@ impl Current {
     /// The table that is wanted.
     pub(crate) fn generation(&self) -> Generation {
         Generation { epoch: self.snapshot.position.epoch, revision: self.snapshot.position.revision }
+    }
+
+    /// It as what comes after it takes over from it.
+    pub(super) fn former(&self) -> Option<Former<'_>> {
+        self.planned.as_ref().ok().map(|planned| Former { artifacts: &self.artifacts, planned })
     }
 
     /// An artifact as it is stored.
@@ -184,8 +189,7 @@ async fn read(
     let work = move || {
         let known = former.as_ref().map(|former| (former.snapshot.as_ref(), &former.artifacts));
         let artifacts = Artifacts::read(&snapshot, known, &database)?;
-        let former = former.as_ref().and_then(|former| former.planned.as_ref().ok());
-        let former = former.map(|planned| planned.table.as_ref());
+        let former = former.as_ref().and_then(|former| former.former());
         let planned = derive(&artifacts, &snapshot.ports, &settings.plan, former);
         let planned = planned.map_err(|findings| findings.iter().map(in_words).collect());
         Ok(Current { snapshot: Arc::new(snapshot), artifacts, planned })

@@ -1,15 +1,15 @@
 //! Asks the gateway's own compiler whether it would take the table.
 
 use vamp_model::step;
-use vamp_routing::{CompiledTable, Problem, wire};
+use vamp_routing::{CompiledTable, Part, Problem, wire};
 
-use super::{Finding, Plan};
+use super::Finding;
 
-/// Compiles the table as every gateway will. What one would refuse is found here, before anything is stored. With the
-/// table of the former plan, only gateways that changed are compiled anew.
-pub(crate) fn lint(plan: &Plan, previous: Option<&CompiledTable>) -> Result<CompiledTable, Vec<Finding>> {
-    let table = wire::Table { generation: wire::Generation::default(), gateways: plan.gateways.clone() };
-    CompiledTable::compile(&table, previous).map_err(|problems| problems.iter().map(finding).collect())
+/// Compiles the table as every gateway will. What one would refuse is found here, before anything is stored. What did
+/// not change since the table of the former plan is shared with it.
+pub(crate) fn lint(parts: Vec<Part>, previous: Option<&CompiledTable>) -> Result<CompiledTable, Vec<Finding>> {
+    let compiled = CompiledTable::assemble(wire::Generation::default(), parts, previous);
+    compiled.map_err(|problems| problems.iter().map(finding).collect())
 }
 
 fn finding(problem: &Problem) -> Finding {

@@ -2,7 +2,8 @@
 //!
 //! Pure and total: the same picture always gives the same plan, whatever the order of its parts, and a plan made from a
 //! picture with the ports of a former plan is that plan. References are expanded here, so a stored route or condition
-//! is live: changing it changes every gateway that uses it, in one table.
+//! is live: changing it changes every gateway that uses it, in one table. What a former plan gives of gateways of which
+//! nothing has changed may be part of the picture, and the plan is the same as without it.
 
 mod expand;
 mod finding;
@@ -13,13 +14,13 @@ mod targets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
 use vamp_model::{Condition, Gateway, Route};
-use vamp_routing::wire;
+use vamp_routing::{CompiledGateway, wire};
 
 pub(crate) use finding::{Finding, Warning};
 pub(crate) use lint::lint;
@@ -66,6 +67,9 @@ pub(crate) struct Picture<'p> {
     pub conditions: Vec<&'p Condition>,
     /// The port that each gateway had in the former plan.
     pub assigned_ports: BTreeMap<String, u16>,
+    /// Gateways that a former plan gives as they would be now, because they, all that they refer to and their ports are
+    /// the same. They are not planned anew.
+    pub kept: HashMap<&'p str, &'p CompiledGateway>,
     /// Settings.
     pub settings: PlanSettings,
 }
@@ -73,7 +77,7 @@ pub(crate) struct Picture<'p> {
 /// The table that follows from a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The gateways of the table, sorted by name.
+    /// The gateways of the table, sorted by name, but for those of [`Picture::kept`].
     pub gateways: Vec<wire::Gateway>,
     /// The port of each gateway: to be kept with the artifacts and given to the next plan.
     pub assigned_ports: BTreeMap<String, u16>,
@@ -92,12 +96,12 @@ pub(crate) fn plan(picture: &Picture<'_>) -> Result<Plan, Vec<Finding>> {
     warnings.extend(ports::warn_of_overlap(settings));
     let stored = expand::Stored::new(picture);
     let mut planned = Vec::with_capacity(gateways.len());
-    for gateway in gateways.values() {
+    for gateway in gateways.values().filter(|gateway| !picture.kept.contains_key(gateway.name.as_str())) {
         let port = assigned_ports.get(&gateway.name).copied();
         let wire = expand::gateway(gateway, &gateways, &stored, port, &mut findings, &mut warnings);
         targets::check(&wire, settings, &mut findings);
         planned.push(wire);
     }
-    hosts::claim(&mut planned, settings.virtual_hosts_suffix.as_deref(), &mut findings);
+    hosts::claim(&mut planned, &picture.kept, settings.virtual_hosts_suffix.as_deref(), &mut findings);
     if findings.is_empty() { Ok(Plan { gateways: planned, assigned_ports, warnings }) } else { Err(findings) }
 }

@@ -1,6 +1,6 @@
 //! What every plan promises, over made-up pictures.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proptest::prelude::*;
 use vamp_model::{Artifact, Condition, Format, Gateway, Kind, Route, read, read_as};
@@ -34,6 +34,7 @@ impl Stored {
             routes: self.routes.iter().collect(),
             conditions: self.conditions.iter().collect(),
             assigned_ports: ports.clone(),
+            kept: HashMap::new(),
             settings: settings.clone(),
         })
     }

@@ -8,7 +8,7 @@ mod codec;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use codec::digest_of_gateway;
-pub use codec::{decode_gateway, decode_manifest, decode_page, encode_gateway, encode_manifest};
+pub use codec::{decode_gateway, decode_manifest, decode_page, digest_of_table, encode_gateway, encode_manifest};
 
 /// The wire format that this build writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;

@@ -52,19 +52,41 @@ async fn ten_thousand_requests_are_split_exactly() {
     assert_eq!(delivered, 10_000, "{split:#}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_swaps_under_load_fail_nothing_and_close_nothing() {
-    let (installation, _gateway, one, two, port) = stage().await;
-    let shop = |first: u8| gateway_document("shop", port, &[(&one, first), (&two, 100 - first)]);
+/// Swaps tables under load, beside a gateway that is not changed; the gateway's memory after 100 swaps and at the end.
+async fn swap_under_load(swaps: u16) -> [f64; 2] {
+    let (installation, gateway, one, two, port) = stage().await;
+    let shop = |first: u16| {
+        let first = u8::try_from(first % 101).unwrap();
+        gateway_document("shop", port, &[(&one, first), (&two, 100 - first)])
+    };
     installation.serve("shop", &shop(50)).await;
     let load = Load::start(load_on(port));
     load.flow(100).await;
-    for swap in 0..200_u8 {
-        installation.serve("shop", &shop(swap % 101)).await;
+    let memory = || gateway.metric("vamp_gateway_resident_memory_bytes", "");
+    let mut early = 0.0;
+    for swap in 0..swaps {
+        installation.serve("shop", &shop(swap)).await;
+        if swap == 100 {
+            early = memory().await;
+        }
     }
+    let late = memory().await;
     let report = load.finish().await;
     report.assert_flawless();
     assert_eq!(report.closed, 0);
+    [early, late]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_swaps_under_load_fail_nothing_and_close_nothing() {
+    swap_under_load(200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes: for tests/nightly"]
+async fn a_thousand_swaps_under_load_fail_nothing_and_take_no_memory() {
+    let [early, late] = swap_under_load(1_000).await;
+    assert!(early > 0.0 && late < 1.05 * early, "{late} bytes resident after 1,000 swaps, {early} after 100");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,7 +75,7 @@ pub fn encode_manifest(
         format: FORMAT,
         generation,
         parent,
-        digest: digest_of(entries),
+        digest: digest_of_table(entries),
         entries: if pages.is_empty() { entries.to_vec() } else { Vec::new() },
         pages: pages.iter().map(|page| page.digest).collect(),
     };
@@ -136,7 +136,7 @@ impl Manifest {
 
     /// Whether the entries are those of the digest, each gateway once and in order.
     fn check(&self) -> Result<(), WireError> {
-        if digest_of(&self.entries) != self.digest {
+        if digest_of_table(&self.entries) != self.digest {
             return Err(WireError::WrongDigest { what: MANIFEST, expected: self.digest });
         }
         let mut pairs = self.entries.iter().zip(self.entries.iter().skip(1));
@@ -148,7 +148,7 @@ impl Manifest {
 }
 
 /// The digest of a table: of its entries, wherever they are stored.
-fn digest_of(entries: &[ManifestEntry]) -> Digest {
+pub fn digest_of_table(entries: &[ManifestEntry]) -> Digest {
     sha256(&json(&entries))
 }
 
