@@ -3,17 +3,20 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit};
 
-/// LIMIT: share of the memory above which no connection is let in, in percent. The rest is for the requests that are
-/// under way: at 64 MiB it is 6 MiB, the buffers of a hundred blocked answers.
-const SHORT_PERCENT: u64 = 90;
+/// LIMIT: memory below the limit that is left to the requests that are under way: a tenth of it, and at least what the
+/// buffers of 250 blocked answers take, which may have been let in before they filled; but no more than a quarter.
+const LEFT_PART: u64 = 10;
+const LEFT_BYTES_MIN: u64 = 16 * 1024 * 1024;
+const LEFT_PART_MAX: u64 = 4;
 
-/// How old the last look may be. A look costs some system calls; 5,000 connections a second take 15 MiB in this time.
+/// How old the last look may be, in time and in clients that were let in. A look costs some system calls.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+const LOOK_EVERY_CLIENTS: u64 = 32;
 
 /// The memory of the process: its limits, and the newest look at them.
 #[derive(Debug)]
@@ -23,7 +26,19 @@ pub(crate) struct Memory {
     group: Option<Group>,
     started: Instant,
     looked_ms: AtomicU64,
-    is_short: AtomicBool,
+    asked: AtomicU64,
+    supply: AtomicU8,
+}
+
+/// How much memory there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Supply {
+    Enough,
+    /// Nobody else is let in.
+    Short,
+    /// Half of what was left to requests under way is used: no request is taken.
+    Scarce,
 }
 
 /// Who limits the memory.
@@ -65,7 +80,8 @@ impl Memory {
     pub(crate) fn new(resident_max: Option<u64>) -> Self {
         let now = Instant::now();
         let group = Group::of_this_process(Path::new("/"));
-        Self { resident_max, group, started: now, looked_ms: AtomicU64::new(0), is_short: AtomicBool::new(false) }
+        let (looked_ms, asked) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { resident_max, group, started: now, looked_ms, asked, supply: AtomicU8::new(Supply::Enough as u8) }
     }
 
     /// The smallest limit, and whose it is; `None` when not even the host says what it has.
@@ -80,20 +96,29 @@ impl Memory {
         limits.into_iter().filter_map(|(limit, whose)| Some((limit?, whose))).min_by_key(|(limit, _)| *limit)
     }
 
-    /// Whether so much is used that nobody may be let in. Looks at most ten times a second, whoever asks.
-    pub(crate) fn is_short(&self, now: Instant) -> bool {
+    /// Whether so much is used that nobody else may be let in, now that somebody asks to be. `has_few`: there are so few
+    /// clients that they are not the reason.
+    pub(crate) fn is_short(&self, now: Instant, has_few: impl Fn() -> bool) -> bool {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
         let now_ms = u64::try_from(now.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX);
         let looked_ms = self.looked_ms.load(Ordering::Relaxed);
         let every_ms = u64::try_from(LOOK_EVERY.as_millis()).unwrap_or(u64::MAX);
-        if now_ms >= looked_ms.saturating_add(every_ms) {
+        if now_ms >= looked_ms.saturating_add(every_ms) || asked.is_multiple_of(LOOK_EVERY_CLIENTS) {
             self.looked_ms.store(now_ms, Ordering::Relaxed);
-            self.is_short.store(self.look(), Ordering::Relaxed);
+            let supply = if has_few() { Supply::Enough } else { self.look() };
+            self.supply.store(supply as u8, Ordering::Relaxed);
         }
-        self.is_short.load(Ordering::Relaxed)
+        self.supply.load(Ordering::Relaxed) >= Supply::Short as u8
     }
 
-    fn look(&self) -> bool {
-        let Some(own) = Own::now() else { return false };
+    /// Whether so much is used that no request may be taken, when it was last looked.
+    #[inline]
+    pub(crate) fn is_scarce(&self) -> bool {
+        self.supply.load(Ordering::Relaxed) == Supply::Scarce as u8
+    }
+
+    fn look(&self) -> Supply {
+        let Some(own) = Own::now() else { return Supply::Enough };
         let group = self.group.as_ref().and_then(|group| Some((group.used()?, group.limit)));
         // The limits of the process may be changed from outside while it runs.
         let limits = [
@@ -102,7 +127,16 @@ impl Memory {
             getrlimit(Resource::As).current.map(|limit| (own.address_space, limit)),
             getrlimit(Resource::Data).current.map(|limit| (own.data, limit)),
         ];
-        limits.into_iter().flatten().any(|(used, limit)| used / SHORT_PERCENT >= limit / 100)
+        limits.into_iter().flatten().map(|(used, limit)| supply(used, limit)).max().unwrap_or(Supply::Enough)
+    }
+}
+
+fn supply(used: u64, limit: u64) -> Supply {
+    let left = (limit / LEFT_PART).max(LEFT_BYTES_MIN).min(limit / LEFT_PART_MAX);
+    match limit.saturating_sub(used) {
+        free if free < left / 2 => Supply::Scarce,
+        free if free < left => Supply::Short,
+        _ => Supply::Enough,
     }
 }
 
@@ -217,12 +251,25 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_short_when_the_process_is_near_its_limit() {
+    fn memory_is_short_when_the_process_is_near_its_limit_and_clients_are_the_reason() {
         let later = Instant::now() + Duration::from_secs(1);
-        assert!(Memory::new(Some(1024 * 1024)).is_short(later), "no process is that small");
+        let tiny = Memory::new(Some(1024 * 1024));
+        assert!(tiny.is_short(later, || false) && tiny.is_scarce(), "no process is that small");
+        assert!(!tiny.is_short(later + Duration::from_secs(1), || true) && !tiny.is_scarce());
         let memory = Memory::new(Some(u64::MAX / 8));
-        assert!(!memory.is_short(later));
+        assert!(!memory.is_short(later, || false));
         assert!(memory.limit().is_some_and(|(limit, whose)| limit > 0 && whose != MemoryLimit::Setting));
         assert!(resident_bytes() > 0);
+    }
+
+    #[test]
+    fn what_is_left_to_requests_under_way_is_a_tenth_16_mib_or_a_quarter() {
+        let mib = |mib: u64| mib * 1024 * 1024;
+        for (limit, left) in [(mib(1000), mib(100)), (mib(100), mib(16)), (mib(40), mib(10))] {
+            assert_eq!(supply(limit - left, limit), Supply::Enough, "{limit}");
+            assert_eq!(supply(limit - left + 1, limit), Supply::Short, "{limit}");
+            assert_eq!(supply(limit - left / 2, limit), Supply::Short, "{limit}");
+            assert_eq!(supply(limit - left / 2 + 1, limit), Supply::Scarce, "{limit}");
+        }
     }
 }

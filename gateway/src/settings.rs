@@ -92,7 +92,7 @@ pub struct TrafficSettings {
     /// Client connections at the same time from one address that is not in --trusted-proxies; one more is answered 503. Without it: no limit
     #[arg(long, env = "VAMP_CONNECTIONS_PER_CLIENT_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub connections_per_client_max: Option<u32>,
-    /// Resident memory of the process in bytes; above nine tenths of it, of the control group's limit, or of `ulimit -v` and `-d`, new clients are answered 503. Without it: those of the system only
+    /// Resident memory of the process in bytes; where less than a tenth (at least 16 MiB, at most a quarter) is left of it, of the control group's limit, or of `ulimit -v` and `-d`, new clients are answered 503, and with half of that left all requests. Without it: those of the system only
     #[arg(long, env = "VAMP_MEMORY_BYTES_MAX", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub memory_bytes_max: Option<u64>,
 }

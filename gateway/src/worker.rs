@@ -15,6 +15,7 @@ use vamp_routing::{Entry, Head, Verdict};
 
 use crate::counters::ThreadCounters;
 use crate::limits::Limits;
+use crate::memory::Memory;
 use crate::serving::{Place, Serving};
 use crate::ship::Recorder;
 use crate::upstream::Pools;
@@ -28,6 +29,8 @@ pub(crate) struct Worker {
     pub(crate) limits: Arc<Limits>,
     /// Peers whose word on the client's address is taken.
     pub(crate) trusted_proxies: Arc<[IpNet]>,
+    /// The memory of the process.
+    pub(crate) memory: Arc<Memory>,
     /// Unused connections to endpoints.
     pub(crate) pools: Pools,
     /// What this thread counts of connections.
@@ -101,6 +104,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     /// Peers whose word on the client's address is taken.
     pub(crate) trusted_proxies: Arc<[IpNet]>,
+    /// The memory of the process.
+    pub(crate) memory: Arc<Memory>,
     /// Takes the records.
     pub(crate) recorder: Arc<Recorder>,
     /// What each thread counts of connections.
@@ -118,6 +123,7 @@ impl Worker {
             thread,
             limits: Arc::clone(&shared.limits),
             trusted_proxies: Arc::clone(&shared.trusted_proxies),
+            memory: Arc::clone(&shared.memory),
             pools: Pools::new(shared.limits.idle_upstream_max, shared.limits.idle_upstream_total_max),
             counters: shared.counters.get(thread).cloned().unwrap_or_default(),
             recorder: Arc::clone(&shared.recorder),
@@ -181,6 +187,7 @@ mod tests {
             serving: Arc::new(ArcSwap::from_pointee(Serving::empty(None, 1))),
             limits: Arc::default(),
             trusted_proxies: [].into(),
+            memory: Arc::new(Memory::new(None)),
             recorder: Recorder::counting(1),
             counters: [Arc::default()].into(),
             returned,

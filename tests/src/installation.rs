@@ -315,6 +315,45 @@ impl Gateway {
         self.successor.as_ref().map_or_else(|| self.process.pid().expect("the gateway runs"), |now| now.pid)
     }
 
+    /// Bytes of memory that it has resident.
+    pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most of it since [`Gateway::forget_peak`].
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// Counts the peak from now on.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("Linux, as the gateway's user");
+    }
+
+    /// Bytes of memory that count for the limit of data (`ulimit -d`).
+    pub fn data_bytes(&self) -> u64 {
+        self.memory("VmData:")
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let figure = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux");
+        figure.trim().trim_end_matches(" kB").parse::<u64>().expect("a figure") * 1024
+    }
+
+    /// Its open descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("it runs").count()
+    }
+
+    /// Time that it had a processor, in steps of a hundredth of a second.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("it runs");
+        let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+        let ticks = after_name.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok());
+        Duration::from_millis(ticks.sum::<u64>() * 10)
+    }
+
     /// Its data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.join("data")

@@ -14,6 +14,7 @@
 
 pub mod components;
 pub mod conformance;
+pub mod crowd;
 pub mod installation;
 pub mod load;
 pub mod origin;

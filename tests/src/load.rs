@@ -15,6 +15,9 @@ use crate::origin::field;
 /// LIMIT: failures told in words; all are counted.
 const FAILURES_TOLD: usize = 20;
 
+/// LIMIT: waits kept by each connection, 4 bytes each.
+const WAITS_KEPT: usize = 1_000_000;
+
 /// What to send.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -65,9 +68,19 @@ pub struct Report {
     pub failures: Vec<String>,
     /// The longest wait for an answer.
     pub slowest: Duration,
+    /// All waits for an answer, in microseconds.
+    took_us: Vec<u32>,
 }
 
 impl Report {
+    /// The wait that so many percent of the requests did not exceed.
+    pub fn percentile(&self, percent: u8) -> Duration {
+        let mut sorted = self.took_us.clone();
+        sorted.sort_unstable();
+        let place = (sorted.len() * usize::from(percent)).div_ceil(100).saturating_sub(1);
+        Duration::from_micros(sorted.get(place).copied().unwrap_or_default().into())
+    }
+
     /// Right answers of one version.
     pub fn of(&self, version: &str) -> u64 {
         self.versions.get(version).copied().unwrap_or_default()
@@ -86,6 +99,7 @@ impl Report {
         self.closed += other.closed;
         self.crossed += other.crossed;
         self.slowest = self.slowest.max(other.slowest);
+        self.took_us.extend(other.took_us);
         for (version, count) in other.versions {
             *self.versions.entry(version).or_default() += count;
         }
@@ -182,7 +196,11 @@ impl Client {
                 client.report.crossed += 1;
                 outcome = client.exchange(number).await;
             }
-            client.report.slowest = client.report.slowest.max(start.elapsed());
+            let took = start.elapsed();
+            client.report.slowest = client.report.slowest.max(took);
+            if client.report.took_us.len() < WAITS_KEPT {
+                client.report.took_us.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+            }
             client.note(outcome).await;
         }
         client.report

@@ -24,7 +24,7 @@ const LET_IN_ALWAYS: usize = 64;
 pub(crate) struct Room {
     connections_max: usize,
     places: Arc<Semaphore>,
-    memory: Memory,
+    memory: Arc<Memory>,
     clients: Option<Arc<Clients>>,
     trusted_proxies: Arc<[IpNet]>,
 }
@@ -55,7 +55,7 @@ impl Room {
         connections_max: usize,
         per_client_max: Option<usize>,
         trusted_proxies: Arc<[IpNet]>,
-        memory: Memory,
+        memory: Arc<Memory>,
     ) -> Arc<Self> {
         let connections_max = connections_max.min(Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(connections_max));
@@ -71,8 +71,7 @@ impl Room {
         make_room: impl Fn() -> usize,
     ) -> Result<Place, Refused> {
         let client = self.of_client(client)?;
-        let open = self.connections_max.saturating_sub(self.places.available_permits());
-        if open >= LET_IN_ALWAYS && self.memory.is_short(now) {
+        if self.is_short_of_memory(now) {
             make_room();
             return Err(Refused::Memory);
         }
@@ -85,6 +84,12 @@ impl Room {
             Err(_) => None,
         };
         Ok(Place { _place: place.ok_or(Refused::Connections)?, _client: client })
+    }
+
+    /// Looks at the memory, if that was long ago.
+    pub(super) fn is_short_of_memory(&self, now: Instant) -> bool {
+        let open = || self.connections_max.saturating_sub(self.places.available_permits());
+        self.memory.is_short(now, || open() < LET_IN_ALWAYS)
     }
 
     fn of_client(&self, address: IpAddr) -> Result<Option<OfClient>, Refused> {
@@ -123,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_client_gets_its_share_and_a_trusted_proxy_has_none() {
-        let room = Room::new(10, Some(2), Arc::new(["10.0.0.0/8".parse().unwrap()]), Memory::new(None));
+        let room = Room::new(10, Some(2), Arc::new(["10.0.0.0/8".parse().unwrap()]), Arc::new(Memory::new(None)));
         let place = async |client: &str| room.place(client.parse().unwrap(), Instant::now(), NOBODY_WAITS).await;
         let first = place("192.0.2.1").await.unwrap();
         let _second = place("192.0.2.1").await.unwrap();
@@ -141,18 +146,19 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_let_in_while_memory_is_short_and_who_waits_is_told() {
-        let room = Room::new(1_000, None, Arc::new([]), Memory::new(Some(1)));
+        let room = Room::new(1_000, None, Arc::new([]), Arc::new(Memory::new(Some(1024 * 1024))));
         let told = std::cell::Cell::new(0);
         let make_room = || {
             told.set(told.get() + 1);
             1
         };
-        let later = Instant::now() + Duration::from_secs(1);
+        let at = |second| Instant::now() + Duration::from_secs(second);
         let mut few = Vec::new();
-        for _ in 0..LET_IN_ALWAYS {
-            few.push(room.place([127, 0, 0, 1].into(), later, make_room).await.unwrap());
+        for second in 1..=64 {
+            few.push(room.place([127, 0, 0, 1].into(), at(second), make_room).await.unwrap());
         }
-        assert_eq!(room.place([127, 0, 0, 1].into(), later, make_room).await.unwrap_err(), Refused::Memory);
+        assert_eq!(few.len(), LET_IN_ALWAYS);
+        assert_eq!(room.place([127, 0, 0, 1].into(), at(70), make_room).await.unwrap_err(), Refused::Memory);
         assert_eq!(told.get(), 1);
     }
 }

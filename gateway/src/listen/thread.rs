@@ -116,7 +116,7 @@ where
     F: Future<Output = ()> + 'static,
 {
     let worker = Worker::new(thread, &shared);
-    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker)));
+    let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker), Arc::clone(&room)));
     let mut ports =
         Ports { intake: Intake::new(Rc::clone(&worker), serve, room), open: HashMap::new(), retiring: JoinSet::new() };
     loop {
@@ -284,13 +284,15 @@ where
     }
 }
 
-async fn sweep(worker: Rc<Worker>) {
+async fn sweep(worker: Rc<Worker>, room: Arc<Room>) {
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         worker.let_go();
         worker.set_clock();
+        // Requests go by the last look, and nobody may be asking to be let in.
+        room.is_short_of_memory(std::time::Instant::now());
         worker.pools.sweep(Instant::now(), worker.limits.idle_upstream_timeout);
     }
 }

@@ -139,16 +139,17 @@ impl DataPlane {
         F: Future<Output = ()> + 'static,
     {
         let threads = settings.threads.max(1);
-        let memory = Memory::new(settings.limits.memory_bytes_max);
+        let memory = Arc::new(Memory::new(settings.limits.memory_bytes_max));
         let capacity = descriptors::room_for(settings.limits.connections_max, &memory);
         let trusted_proxies: Arc<[IpNet]> = settings.trusted_proxies.into();
         let per_client_max = settings.limits.connections_per_client_max;
-        let room = Room::new(capacity.connections, per_client_max, Arc::clone(&trusted_proxies), memory);
+        let room = Room::new(capacity.connections, per_client_max, Arc::clone(&trusted_proxies), Arc::clone(&memory));
         let (returned, from_threads) = mpsc::channel(RETURNED_MAX);
         let shared = Shared {
             serving: Arc::new(ArcSwap::from_pointee(Serving::empty(settings.virtual_hosts_port, threads))),
             limits: Arc::new(settings.limits),
             trusted_proxies,
+            memory,
             recorder,
             counters: (0..threads).map(|_| Arc::new(ThreadCounters::default())).collect(),
             returned,

@@ -175,6 +175,9 @@ impl<C: ClientStream> Connection<C> {
             None => Err(Refusal::UnknownHost),
         };
         let exchange = slot.insert(Exchange::new(Rc::clone(&self.worker), serving, head, verdict, client, arrival, id));
+        if self.worker.memory.is_scarce() {
+            exchange.refused.get_or_insert(Reason::Overload);
+        }
         let Some(decision) = &exchange.decision else { return exchange };
         let mut cookies: [&[u8]; Chain::MAX] = [b""; Chain::MAX];
         let mut count = 0;

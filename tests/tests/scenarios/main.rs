@@ -10,6 +10,7 @@
     reason = "what fails here is a failed test, and the panic tells which"
 )]
 
+mod abuse;
 mod bad_input;
 mod command_line;
 mod conformance;
