@@ -60,7 +60,11 @@ impl Artifacts {
             };
             let new = now.into_iter().flatten().filter(|(name, artifact)| !same(name, artifact, before));
             let gone = before.into_iter().flatten().filter(|(name, artifact)| !same(name, artifact, now));
-            changed.0.extend(new.chain(gone).map(|(name, _)| (kind, name.clone())));
+            for (name, _) in new.chain(gone) {
+                let is_there = [now, before].map(|artifacts| artifacts.is_some_and(|found| found.contains_key(name)));
+                changed.has_users |= kind != Kind::Gateway || is_there != [true; 2];
+                changed.names.insert((kind, name.clone()));
+            }
         }
         changed
     }
@@ -129,12 +133,17 @@ impl Artifacts {
 
 /// Which artifacts are not the same at two moments.
 #[derive(Debug, Default)]
-pub(super) struct Changed(HashSet<(Kind, String)>);
+pub(super) struct Changed {
+    names: HashSet<(Kind, String)>,
+    /// Whether what refers to one of them may be another one now. Of a gateway that only was written it is not: who
+    /// leads to it needs it to be there, and no more.
+    has_users: bool,
+}
 
 impl Changed {
     /// Whether a gateway, or anything that it refers to, is among them.
     pub(super) fn touches(&self, artifacts: &Artifacts, gateway: &str) -> bool {
-        self.holds(artifacts, Kind::Gateway, gateway)
+        if self.has_users { self.holds(artifacts, Kind::Gateway, gateway) } else { self.has(Kind::Gateway, gateway) }
     }
 
     fn holds(&self, artifacts: &Artifacts, kind: Kind, name: &str) -> bool {
@@ -143,15 +152,12 @@ impl Changed {
             Kind::Gateway => self.has(Kind::Gateway, &reference.name),
             kind => self.holds(artifacts, kind, &reference.name),
         };
-        if self.0.is_empty() {
-            return false;
-        }
         let Some(artifact) = artifacts.get(kind, name) else { return true };
         self.has(kind, name) || references(artifact).iter().any(refers)
     }
 
     fn has(&self, kind: Kind, name: &str) -> bool {
-        self.0.contains(&(kind, name.to_owned()))
+        self.names.contains(&(kind, name.to_owned()))
     }
 }
 
