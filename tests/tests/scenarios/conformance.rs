@@ -54,7 +54,7 @@ async fn relay(mut client: TcpStream, origin: SocketAddr) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_looks_at_nothing_fails_most_of_the_set() {
+async fn a_proxy_that_looks_at_nothing_fails_the_set() {
     let (port, origin) = (free_port(), free_port());
     let listener = TcpListener::bind(local(port)).await.unwrap();
     tokio::spawn(async move {
@@ -62,9 +62,10 @@ async fn a_proxy_that_looks_at_nothing_fails_most_of_the_set() {
             tokio::spawn(relay(client, local(origin)));
         }
     });
-    let outcomes = judge(local(port), local(origin), "", JOBS).await.unwrap();
+    // A family in which the strict origin ends what it can't read at once, so that nothing is waited for.
+    let outcomes = judge(local(port), local(origin), "host", JOBS).await.unwrap();
     let failed = failures(&outcomes).len();
-    assert!(2 * failed > outcomes.len(), "{failed} of {} cases", outcomes.len());
+    assert!(outcomes.len() > 40 && 2 * failed > outcomes.len(), "{failed} of {} cases", outcomes.len());
 }
 
 #[test]
