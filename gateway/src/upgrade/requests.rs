@@ -169,8 +169,12 @@ fn bind(place: &Path) -> io::Result<UnixListener> {
 }
 
 fn may_ask(stream: &UnixStream) -> bool {
-    let own = rustix::process::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    stream.peer_cred().is_ok_and(|peer| is_allowed(peer.uid(), rustix::process::geteuid().as_raw()))
+}
+
+/// The gateway's own user, and root.
+fn is_allowed(user: u32, own: u32) -> bool {
+    user == own || user == 0
 }
 
 async fn read(stream: UnixStream) -> Option<(UnixStream, Order)> {
@@ -186,4 +190,21 @@ async fn answer(mut stream: UnixStream, outcome: &Outcome) {
     line.push(b'\n');
     // Who left need not know.
     drop(tokio::time::timeout(ORDER_PATIENCE, stream.write_all(&line)).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stranger_gets_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("upgrade.sock");
+        let listener = bind(&place).unwrap();
+        assert_eq!(std::fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
+        let (asking, asked) = tokio::join!(UnixStream::connect(&place), listener.accept());
+        assert!(may_ask(&asked.unwrap().0), "the gateway's own user may");
+        drop(asking);
+        assert!(is_allowed(0, 1_000) && is_allowed(1_000, 1_000) && !is_allowed(1_001, 1_000));
+    }
 }

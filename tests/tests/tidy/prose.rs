@@ -8,7 +8,10 @@ fn is_prose(file: &TreeFile) -> bool {
 
 /// Pages whose words in backticks are symbols and files of this tree.
 fn is_a_map(path: &str) -> bool {
-    path == "ARCHITECTURE.md" || path == "docs/exact-splits.md" || path.starts_with("docs/life-of-")
+    path == "ARCHITECTURE.md"
+        || path == "docs/exact-splits.md"
+        || path == "docs/threat-model.md"
+        || path.starts_with("docs/life-of-")
 }
 
 fn cites_no_line_numbers(file: &TreeFile) -> Vec<String> {
