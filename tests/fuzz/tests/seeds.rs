@@ -24,6 +24,23 @@ const DOCUMENTS: &[&str] = &[
     r#"{"name":"shop","kind":"gateways","port":"9050/http","routes":{"a/b":{"weight":"100%","rewrites":[{"path":"/x if path is /y"}]}}}"#,
 ];
 
+const REQUESTS: &[&str] = &[
+    "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: b:80\r\nConnection: close, X\r\nX: y\r\n\r\n",
+    "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /c HTTP/1.0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\nTransfer-Encoding: xchunked\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+    "\r\nOPTIONS http://b.example:80/x HTTP/1.1\r\nHost: a\r\nCookie: ours=1; b=2\r\nX-Forwarded-For: 1.2.3.4\r\nForwarded: for=x\r\nX_Forwarded_For: y\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nTE: trailers\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nX: a\r\n b\r\n\r\n",
+];
+
+const RESPONSES: &[&str] = &[
+    "\0HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: X\r\nX: y\r\n\r\nhello",
+    "\u{4}HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\nA: b\r\n\r\n",
+    "\0HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 204 No Content\r\nContent-Length: 5\r\nX : y\r\n\r\n",
+    "\u{1}HTTP/1.1 304 Not Modified\r\nContent-Length: 5, 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "\u{2}HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+];
+
 /// A small generator of Marsaglia's kind: the same seed gives the same inputs everywhere.
 struct Draws(u64);
 
@@ -65,6 +82,16 @@ fn check(target: fn(&[u8]), seeds: &[&str]) {
         let input = grown(seeds, run);
         assert!(catch_unwind(|| target(&input)).is_ok(), "run {run}: {:?}", String::from_utf8_lossy(&input));
     }
+}
+
+#[test]
+fn requests_hold_their_promises() {
+    check(vamp_fuzz::requests, REQUESTS);
+}
+
+#[test]
+fn responses_hold_their_promises() {
+    check(vamp_fuzz::responses, RESPONSES);
 }
 
 #[test]

@@ -109,10 +109,10 @@ pub(crate) fn chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, usize)>, String> 
     let mut at = 0;
     loop {
         let Some(line) = bytes[at..].windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
-        let text = String::from_utf8_lossy(&bytes[at..at + line]).into_owned();
+        let text: String = bytes[at..at + line].iter().map(|byte| char::from(*byte)).collect();
         let size = text.split(';').next().unwrap_or_default().trim_end_matches([' ', '\t']).to_owned();
         let is_size = !size.is_empty() && size.len() <= 15 && size.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_size || text.bytes().any(|byte| byte != b'\t' && !(b' '..0x7f).contains(&byte)) {
+        if !is_size || text.chars().any(|character| character != '\t' && (character < ' ' || character == '\u{7f}')) {
             return Err(format!("a chunk line {text:?}"));
         }
         let size = usize::from_str_radix(&size, 16).map_err(|error| error.to_string())?;
