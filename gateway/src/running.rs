@@ -372,6 +372,7 @@ fn plane_settings(settings: &Settings, threads: usize, targets: Targets) -> Plan
         threads,
         targets,
         trusted_proxies: settings.traffic.trusted_proxies.clone(),
+        proxy_protocol: settings.traffic.proxy_protocol,
         limits: settings.traffic.limits(),
     }
 }

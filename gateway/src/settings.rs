@@ -53,6 +53,9 @@ pub struct TrafficSettings {
     /// Proxies in front of this one, as networks separated by commas: what they say of the client in X-Forwarded-For and Forwarded is believed and appended to
     #[arg(long, env = "VAMP_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
+    /// Each client connection must come from --trusted-proxies and begin with a PROXY header (version 1 or 2), whose source is the client; else 400
+    #[arg(long, env = "VAMP_PROXY_PROTOCOL", requires = "trusted_proxies")]
+    pub proxy_protocol: bool,
     /// Addresses that routes may lead to although they would be refused (what names resolve to in link-local networks and metadata services, this process's admin listener, its store), as networks separated by commas
     #[arg(long, env = "VAMP_ALLOW_TARGET", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     pub allow_target: Vec<IpNet>,
@@ -235,6 +238,7 @@ mod tests {
         refused(&["--gateway-id", "a/b"], "letters, digits");
         refused(&["--threads", "0"], "1..=256");
         refused(&["--tls-cert", "f"], "--tls-key");
+        refused(&["--proxy-protocol"], "--trusted-proxies");
     }
 
     #[test]

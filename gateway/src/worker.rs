@@ -29,6 +29,8 @@ pub(crate) struct Worker {
     pub(crate) limits: Arc<Limits>,
     /// Peers whose word on the client's address is taken.
     pub(crate) trusted_proxies: Arc<[IpNet]>,
+    /// Whether each client connection begins with a PROXY header.
+    pub(crate) proxy_protocol: bool,
     /// The memory of the process.
     pub(crate) memory: Arc<Memory>,
     /// Unused connections to endpoints.
@@ -104,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     /// Peers whose word on the client's address is taken.
     pub(crate) trusted_proxies: Arc<[IpNet]>,
+    /// Whether each client connection begins with a PROXY header.
+    pub(crate) proxy_protocol: bool,
     /// The memory of the process.
     pub(crate) memory: Arc<Memory>,
     /// Takes the records.
@@ -123,6 +127,7 @@ impl Worker {
             thread,
             limits: Arc::clone(&shared.limits),
             trusted_proxies: Arc::clone(&shared.trusted_proxies),
+            proxy_protocol: shared.proxy_protocol,
             memory: Arc::clone(&shared.memory),
             pools: Pools::new(shared.limits.idle_upstream_max, shared.limits.idle_upstream_total_max),
             counters: shared.counters.get(thread).cloned().unwrap_or_default(),
@@ -187,6 +192,7 @@ mod tests {
             serving: Arc::new(ArcSwap::from_pointee(Serving::empty(None, 1))),
             limits: Arc::default(),
             trusted_proxies: [].into(),
+            proxy_protocol: false,
             memory: Arc::new(Memory::new(None)),
             recorder: Recorder::counting(1),
             counters: [Arc::default()].into(),

@@ -29,6 +29,7 @@ impl Admin {
             virtual_hosts_port: None,
             threads: 1,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             targets: vamp_routing::Targets::default(),
             limits: Limits::default(),
         };

@@ -54,6 +54,8 @@ pub(crate) struct PlaneSettings {
     pub threads: usize,
     /// Proxies whose word on the client's address is taken.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether each client connection must begin with a PROXY header, and come from a trusted proxy.
+    pub proxy_protocol: bool,
     /// Which addresses endpoints may have.
     pub targets: Targets,
     /// Time-outs and bounds.
@@ -149,6 +151,7 @@ impl DataPlane {
             serving: Arc::new(ArcSwap::from_pointee(Serving::empty(settings.virtual_hosts_port, threads))),
             limits: Arc::new(settings.limits),
             trusted_proxies,
+            proxy_protocol: settings.proxy_protocol,
             memory,
             recorder,
             counters: (0..threads).map(|_| Arc::new(ThreadCounters::default())).collect(),

@@ -149,6 +149,7 @@ fn settings(threads: usize) -> PlaneSettings {
         virtual_hosts_port: None,
         threads,
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         targets: vamp_routing::Targets::default(),
         limits: Limits { drain_timeout: Duration::from_secs(20), ..Limits::default() },
     }

@@ -32,7 +32,7 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Whether clients come over TLS. They come over plain TCP: what is in front of the gateway ends TLS.
-const SECURE: bool = false;
+pub(super) const SECURE: bool = false;
 
 /// The client's side of a connection.
 pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {

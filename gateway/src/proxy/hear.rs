@@ -13,10 +13,12 @@ use std::time::Instant;
 use vamp_record::Reason;
 use vamp_routing::{Chain, Refusal};
 
-use super::connection::{ClientStream, Connection};
+use super::connection::{ClientStream, Connection, SECURE};
 use super::exchange::{Arrival, Exchange, RoutedHead, Slot, spare_slot};
 use super::scratch::Scratch;
-use crate::http1::{Body, Fault, HeadLimits, Onward, RequestHead, client_address, may_be_complete};
+use crate::http1::{
+    Body, Fault, HeadLimits, Onward, PeerText, ProxyHeader, RequestHead, client_address, is_trusted, may_be_complete,
+};
 use crate::upstream;
 
 /// What came of waiting for a request.
@@ -139,21 +141,56 @@ impl<C: ClientStream> Connection<C> {
         context: &mut Context<'_>,
         scratch: &mut Scratch,
         end: usize,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> Option<Heard> {
         let fresh_id = scratch.next_request_id();
         let Scratch { buffer, head: out, fields, .. } = &mut *scratch;
         let limits = self.head_limits();
-        let head = match RequestHead::parse(&buffer[Scratch::START..end], fields, &limits) {
+        let mut start = Scratch::START;
+        let announced = self.worker.proxy_protocol && !self.served;
+        if announced {
+            match self.announced(&buffer[start..end]) {
+                Ok(Some(header)) => {
+                    start += header.bytes;
+                    arrival.peer = header.source.unwrap_or(self.peer);
+                }
+                Ok(None) => return None,
+                Err(fault) => return Some(Heard::Refused(fault, arrival)),
+            }
+        }
+        let head = match RequestHead::parse(&buffer[start..end], fields, &limits) {
             Ok(Some(head)) => head,
             Ok(None) => return None,
             Err(fault) => return Some(Heard::Refused(fault, arrival)),
         };
-        let body_start = Scratch::START + head.bytes;
+        if announced {
+            self.speaks_for(arrival.peer);
+        }
+        let body_start = start + head.bytes;
         let mut slot = spare_slot();
         let exchange = self.admit(&mut slot, &head, &fresh_id, arrival, out);
         self.take_body(scratch, exchange, body_start, end, context);
         Some(Heard::Request(slot))
+    }
+
+    /// The header in which the peer says whose connection it carries; believed only from a trusted proxy. It is read
+    /// again until the head behind it is whole.
+    #[cold]
+    fn announced(&self, bytes: &[u8]) -> Result<Option<ProxyHeader>, Fault> {
+        if !self.trusted {
+            return Err(Fault::Malformed(
+                "this port is for proxies that send a PROXY header: come through one, or name this address in --trusted-proxies",
+            ));
+        }
+        ProxyHeader::parse(bytes).map_err(Fault::Malformed)
+    }
+
+    /// From here on, the connection is that of the client for whom the proxy in front speaks.
+    #[cold]
+    fn speaks_for(&mut self, client: SocketAddr) {
+        self.peer = client;
+        self.peer_text = PeerText::new(client.ip(), SECURE);
+        self.trusted = is_trusted(client.ip().to_canonical(), &self.worker.trusted_proxies);
     }
 
     /// Decides where the request goes and writes the head that goes there.

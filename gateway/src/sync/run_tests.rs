@@ -713,6 +713,7 @@ async fn a_taken_port_of_the_real_data_plane_is_acknowledged_until_it_is_free() 
         virtual_hosts_port: None,
         threads: 1,
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         targets: vamp_routing::Targets::default(),
         limits: Limits::default(),
     };

@@ -87,6 +87,7 @@ impl Vamp {
             virtual_hosts_port: None,
             threads: 1,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             targets: vamp_routing::Targets::default(),
             limits,
         };

@@ -2,6 +2,7 @@
 
 #![expect(clippy::string_slice, reason = "ASCII of the tests, cut where they say")]
 
+mod announced;
 mod bodies;
 mod faults;
 mod fixture;

@@ -109,6 +109,7 @@ async fn what_no_route_takes_is_answered_with_its_reason() {
         virtual_hosts_port: Some(free_port()),
         threads: 1,
         trusted_proxies: Vec::new(),
+        proxy_protocol: false,
         targets: vamp_routing::Targets::default(),
         limits: limits(),
     };
