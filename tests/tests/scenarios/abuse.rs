@@ -59,13 +59,17 @@ impl Scene {
         self.gateway.metric("vamp_gateway_connections_refused_total", reason).await
     }
 
-    /// Nothing changes for a second, and nothing is done in it; the admin listener answers before and after.
+    /// As soon as what came is dealt with, nothing is done in a second in which nothing changes; a gateway that spins never
+    /// gets there. The admin listener answers before and after.
     async fn does_not_spin(&self) {
         self.clients().await;
-        let before = self.gateway.processor_time();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let used = self.gateway.processor_time().saturating_sub(before);
-        assert!(used < Duration::from_millis(200), "{used:?} of a second");
+        eventually(PATIENCE, "a second of which less than a fifth is used", async || {
+            let before = self.gateway.processor_time();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let used = self.gateway.processor_time().saturating_sub(before);
+            (used < Duration::from_millis(200)).then_some(())
+        })
+        .await;
         self.clients().await;
     }
 
