@@ -18,8 +18,8 @@ use super::{Listener, Refused, Room, Seat};
 use crate::upstream::has_no_descriptor_left;
 use crate::worker::Worker;
 
-/// How long accepting pauses when no descriptor is left, not even to turn somebody away. Connections wait in the kernel's queue meanwhile; a tenth of
-/// a second costs no thread its time and is soon enough when clients leave.
+/// How long accepting pauses when no descriptor is left, not even to turn somebody away. Connections wait in the kernel's
+/// queue meanwhile; a tenth of a second costs no thread its time and is soon enough when clients leave.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often the log says that clients wait or are turned away.
@@ -39,7 +39,7 @@ pub(super) struct Intake<S> {
 
 impl<S, F> Intake<S>
 where
-    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + 'static,
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     pub(super) fn new(worker: Rc<Worker>, serve: S, room: Arc<Room>) -> Rc<Self> {
@@ -109,10 +109,8 @@ where
                 return self.door.turn_away(stream);
             }
         };
-        let Ok(local) = stream.local_addr() else { return };
         let intake = Rc::clone(self);
-        let local = canonical(local);
-        listener.spawn(|opened| intake.carry(stream, peer, local, opened, place));
+        listener.spawn(|opened| intake.carry(stream, peer, opened, place));
     }
 
     /// Closes those of this thread's connections that wait for a request for longest; how many.
@@ -145,16 +143,9 @@ where
         }
     }
 
-    async fn carry(
-        self: Rc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        local: SocketAddr,
-        opened: Opened,
-        _place: Place,
-    ) {
+    async fn carry(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, opened: Opened, _place: Place) {
         let _client = Client::new(&self.worker);
-        (self.serve)(Rc::clone(&self.worker), stream, peer, local, opened.seat()).await;
+        (self.serve)(Rc::clone(&self.worker), stream, peer, opened.seat()).await;
     }
 
     /// A connection that was gone before it was taken is no matter. Without descriptors, those that nobody uses are

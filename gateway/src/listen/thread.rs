@@ -87,7 +87,7 @@ pub(crate) struct Parts {
 /// Starts a thread; `serve` is the life of one connection.
 pub(crate) fn start<S, F>(parts: Parts, serve: S) -> io::Result<()>
 where
-    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + Send + 'static,
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F + Send + 'static,
     F: Future<Output = ()> + 'static,
 {
     let name = format!("traffic-{}", parts.thread);
@@ -112,7 +112,7 @@ async fn run<S, F>(
     serve: S,
 ) -> oneshot::Sender<()>
 where
-    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + 'static,
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     let worker = Worker::new(thread, &shared);
@@ -177,7 +177,7 @@ struct Port {
 impl Port {
     fn new<S, F>(id: ListenerId, intake: &Intake<S>) -> Self
     where
-        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + 'static,
+        S: Fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F + 'static,
         F: Future<Output = ()> + 'static,
     {
         let listener = Listener::new(id);
@@ -194,7 +194,7 @@ struct Accepting {
 
 impl<S, F> Ports<S>
 where
-    S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + 'static,
+    S: Fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     fn open(&mut self, Socket { id, socket }: Socket) {

@@ -124,7 +124,7 @@ impl DataPlane {
         serve: S,
     ) -> Result<Arc<Self>, PlaneError>
     where
-        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + Clone + Send + 'static,
+        S: Fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
         Self::launch(settings, recorder, serve, None)
@@ -137,7 +137,7 @@ impl DataPlane {
         inherited: Option<Vec<TcpListener>>,
     ) -> Result<Arc<Self>, PlaneError>
     where
-        S: Fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F + Clone + Send + 'static,
+        S: Fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F + Clone + Send + 'static,
         F: Future<Output = ()> + 'static,
     {
         let threads = settings.threads.max(1);

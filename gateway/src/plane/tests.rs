@@ -371,12 +371,12 @@ async fn what_the_kernel_accepted_before_a_port_goes_is_answered() {
     let held = Arc::new(std::sync::Mutex::new(Some(held)));
     let settings = settings(1);
     let recorder = Recorder::new(1, 100);
-    let plane = DataPlane::start_with(settings, recorder, move |worker, stream, peer, local, listener| {
+    let plane = DataPlane::start_with(settings, recorder, move |worker, stream, peer, listener| {
         let first = held.lock().unwrap().take();
         if let Some(held) = first {
             held.recv().unwrap_err();
         }
-        crate::proxy::serve(worker, stream, peer, local, listener)
+        crate::proxy::serve(worker, stream, peer, listener)
     })
     .unwrap();
     let origin = Origin::start("origin", Manner::Answers).await;
@@ -405,8 +405,8 @@ async fn a_panic_in_one_connection_ends_no_other() {
     let origin = Origin::start("origin", Manner::Answers).await;
     let unlucky = Arc::new(std::sync::atomic::AtomicU16::new(0));
     let its_port = Arc::clone(&unlucky);
-    let plane = DataPlane::start_with(settings(1), Recorder::new(1, 100), move |worker, stream, peer, local, seat| {
-        let served = crate::proxy::serve(worker, stream, peer, local, seat);
+    let plane = DataPlane::start_with(settings(1), Recorder::new(1, 100), move |worker, stream, peer, seat| {
+        let served = crate::proxy::serve(worker, stream, peer, seat);
         let panics = its_port.load(Ordering::Relaxed) == peer.port();
         async move {
             assert!(!panics, "as a fault in our own code would");

@@ -113,7 +113,6 @@ pub(crate) fn serve(
     worker: Rc<Worker>,
     stream: TcpStream,
     peer: SocketAddr,
-    _local: SocketAddr,
     seat: Rc<Seat>,
 ) -> impl Future<Output = ()> {
     let mut connection = Connection {
@@ -389,7 +388,7 @@ mod tests {
     /// What an idle client costs in memory is mostly this.
     #[test]
     fn the_future_of_a_connection_is_small() {
-        fn size<F>(_: fn(Rc<Worker>, TcpStream, SocketAddr, SocketAddr, Rc<Seat>) -> F) -> usize {
+        fn size<F>(_: fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F) -> usize {
             size_of::<F>()
         }
         assert!(size(serve) <= 640, "{} bytes: put what is large and rare into a box", size(serve));
