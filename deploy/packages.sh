@@ -1,18 +1,35 @@
 # shellcheck shell=bash
-# Finds missing commands and installs their Debian packages in one call, as root or through sudo.
+# Finds missing commands and files, and installs their Debian packages in one call, as root or through sudo.
 #
-#     need protoc protobuf-compiler     # a command, and the packages that bring it
+#     need curl curl ca-certificates            # a command, and the packages that bring it
+#     need_file /usr/include/zlib.h zlib1g-dev  # the same for a file
 #     install_needed                    # installs what is missing, or says what to run
 
 missing_commands=()
 missing_packages=()
 
 need() {
-    local command=$1
+    command -v "$1" >/dev/null 2>&1 || miss "$@"
+}
+
+need_file() {
+    [ -e "$1" ] || miss "$@"
+}
+
+miss() {
+    missing_commands+=("$1")
     shift
-    command -v "$command" >/dev/null 2>&1 && return
-    missing_commands+=("$command")
     missing_packages+=("$@")
+}
+
+# protoc, which the build of the etcd client runs. Debian keeps the files that every other one imports in a package of
+# their own; an installation elsewhere has them beside its `bin`.
+need_protoc() {
+    local protoc
+    need protoc protobuf-compiler libprotobuf-dev
+    protoc=$(command -v protoc) || return 0
+    [ -e "$(dirname "$(dirname "$(readlink -f "$protoc")")")/include/google/protobuf/descriptor.proto" ] ||
+        need_file /usr/include/google/protobuf/descriptor.proto libprotobuf-dev
 }
 
 # Rust is the one thing that is not installed here: its users choose how. rustup's folder is often not in PATH yet.

@@ -16,6 +16,7 @@ use vamp_routing::{Entry, Head, Verdict};
 use crate::counters::ThreadCounters;
 use crate::limits::Limits;
 use crate::memory::Memory;
+use crate::plane::LastDescriptors;
 use crate::serving::{Place, Serving};
 use crate::ship::Recorder;
 use crate::upstream::Pools;
@@ -33,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) proxy_protocol: bool,
     /// The memory of the process.
     pub(crate) memory: Arc<Memory>,
+    /// The descriptors that no connection keeps.
+    pub(crate) last_descriptors: LastDescriptors,
     /// Unused connections to endpoints.
     pub(crate) pools: Pools,
     /// What this thread counts of connections.
@@ -110,6 +113,8 @@ pub(crate) struct Shared {
     pub(crate) proxy_protocol: bool,
     /// The memory of the process.
     pub(crate) memory: Arc<Memory>,
+    /// The descriptors that no connection keeps.
+    pub(crate) last_descriptors: LastDescriptors,
     /// Takes the records.
     pub(crate) recorder: Arc<Recorder>,
     /// What each thread counts of connections.
@@ -129,6 +134,7 @@ impl Worker {
             trusted_proxies: Arc::clone(&shared.trusted_proxies),
             proxy_protocol: shared.proxy_protocol,
             memory: Arc::clone(&shared.memory),
+            last_descriptors: shared.last_descriptors,
             pools: Pools::new(shared.limits.idle_upstream_max, shared.limits.idle_upstream_total_max),
             counters: shared.counters.get(thread).cloned().unwrap_or_default(),
             recorder: Arc::clone(&shared.recorder),
@@ -189,6 +195,7 @@ mod tests {
     fn worker(room: usize) -> (Rc<Worker>, Shared, mpsc::Receiver<Arc<Serving>>) {
         let (returned, from_threads) = mpsc::channel(room);
         let shared = Shared {
+            last_descriptors: LastDescriptors::NONE,
             serving: Arc::new(ArcSwap::from_pointee(Serving::empty(None, 1))),
             limits: Arc::default(),
             trusted_proxies: [].into(),

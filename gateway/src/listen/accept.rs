@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::listener::Opened;
-use super::refusal::Door;
+use super::refusal::{Door, turn_away_at_once};
 use super::room::Place;
 use super::{Listener, Refused, Room, Seat};
 use crate::upstream::has_no_descriptor_left;
@@ -65,7 +65,7 @@ where
             };
             match accepted {
                 Ok((stream, peer)) => self.admit(stream, peer, &listener).await,
-                Err(error) => self.after_error(&error, &socket).await,
+                Err(error) => self.after_error(&error).await,
             }
         }
         if !listener.is_handed_over() {
@@ -93,7 +93,7 @@ where
             match accepted {
                 Ok(accepted) => return Some(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-                Err(error) => self.after_error(&error, socket).await,
+                Err(error) => self.after_error(&error).await,
             }
         }
         None
@@ -101,6 +101,13 @@ where
 
     /// Starts the life of a connection, or turns the client away.
     async fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, listener: &Rc<Listener>) {
+        if self.worker.last_descriptors.include(&stream) {
+            self.make_room_for_descriptors();
+            self.refuses(Refused::Descriptors);
+            turn_away_at_once(stream);
+            // Lets those end that were told to.
+            return tokio::task::yield_now().await;
+        }
         let peer = canonical(peer);
         let place = match self.room.place(peer.ip(), std::time::Instant::now(), || self.make_room()).await {
             Ok(place) => place,
@@ -120,6 +127,12 @@ where
         let sent_off = listeners.iter().filter_map(Weak::upgrade).map(|listener| listener.send_off_oldest(now)).sum();
         self.worker.counters.sent_off.add(u64::try_from(sent_off).unwrap_or_default());
         sent_off
+    }
+
+    /// Closes connections that nobody uses: of clients, and to endpoints.
+    fn make_room_for_descriptors(&self) {
+        self.make_room();
+        self.worker.pools.sweep(Instant::now(), Duration::ZERO);
     }
 
     /// Counts a client that is turned away, and says so from time to time.
@@ -148,9 +161,9 @@ where
         (self.serve)(Rc::clone(&self.worker), stream, peer, opened.seat()).await;
     }
 
-    /// A connection that was gone before it was taken is no matter. Without descriptors, those that nobody uses are
-    /// closed, and who waits is turned away; when that is not possible either, accepting pauses: it would only spin.
-    async fn after_error(&self, error: &io::Error, socket: &TcpListener) {
+    /// A connection that was gone before it was taken is no matter. Without descriptors, not even those that are kept to
+    /// turn clients away, accepting pauses: it would only spin.
+    async fn after_error(&self, error: &io::Error) {
         let gone = matches!(
             error.kind(),
             io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
@@ -159,13 +172,7 @@ where
             return;
         }
         if has_no_descriptor_left(error) {
-            self.make_room();
-            self.worker.pools.sweep(Instant::now(), Duration::ZERO);
-            if self.door.turn_away_without_descriptor(socket) {
-                self.refuses(Refused::Descriptors);
-                // Lets those end that were told to.
-                return tokio::task::yield_now().await;
-            }
+            self.make_room_for_descriptors();
             self.worker.counters.accept_pauses.add(1);
         }
         self.tell(|| warn!(%error, "no connection can be accepted at present; they wait: raise the limit of open files (`ulimit -n`), or add gateways"));

@@ -1,14 +1,12 @@
 //! Turning clients away for whom there is no room: quickly, with an answer, and without holding anything for long.
 
-use std::cell::{Cell, RefCell};
-use std::fs::File;
+use std::cell::Cell;
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 /// LIMIT: clients per thread that are listened to after they were turned away, and how long and how much, so that they
 /// can read the answer before the kernel resets the connection because of what they still send. The descriptors are
@@ -57,13 +55,11 @@ impl Refused {
 #[derive(Debug)]
 pub(super) struct Door {
     listened_to: Rc<Cell<u32>>,
-    /// A descriptor that is let go to accept a client when no other is left, only to turn it away.
-    spare: RefCell<Option<File>>,
 }
 
 impl Door {
     pub(super) fn new() -> Self {
-        Self { listened_to: Rc::default(), spare: RefCell::new(spare().ok()) }
+        Self { listened_to: Rc::default() }
     }
 
     /// Answers a client that there is no room.
@@ -81,26 +77,13 @@ impl Door {
             listened_to.set(listened_to.get() - 1);
         });
     }
-
-    /// Turns away the client that waits for longest although no descriptor is left. `false`: nobody waits, or the one
-    /// that was kept is lost to another thread for now.
-    pub(super) fn turn_away_without_descriptor(&self, socket: &TcpListener) -> bool {
-        let Some(kept) = self.spare.borrow_mut().take().or_else(|| spare().ok()) else { return false };
-        drop(kept);
-        let accepted = SockRef::from(socket).accept();
-        let turned_away = accepted.is_ok();
-        if let Ok((stream, _)) = accepted
-            && stream.set_nonblocking(true).is_ok()
-        {
-            answer(&stream.into());
-        }
-        *self.spare.borrow_mut() = spare().ok();
-        turned_away
-    }
 }
 
-fn spare() -> io::Result<File> {
-    File::open("/dev/null")
+/// Answers a client that there is no room, and closes: others need the descriptor.
+pub(super) fn turn_away_at_once(stream: TcpStream) {
+    if let Ok(stream) = stream.into_std() {
+        answer(&stream);
+    }
 }
 
 /// Sends the answer and its end, and reads what the client has sent up to now.

@@ -1,5 +1,7 @@
 //! How many clients the process has room for: by its limit of open files and by its memory, told once at the start.
 
+use std::os::fd::{AsRawFd, RawFd};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
 
@@ -21,6 +23,10 @@ const CONNECTIONS_MAX: usize = 65_536;
 /// take its answer up to 64 KiB.
 const BYTES_PER_CONNECTION: u64 = 32 * 1024;
 
+/// LIMIT: descriptors, the last below the limit, that no connection of a client or to an endpoint keeps: enough to turn
+/// clients away on each thread, and for a file and a connection to the store. An eighth of the limit where it is low.
+const KEPT: u64 = 32;
+
 /// Fewer connections than this are worth a warning.
 const FEW_CONNECTIONS: usize = 1_000;
 
@@ -33,6 +39,28 @@ pub(crate) struct Capacity {
     pub(crate) open_files: Option<u64>,
     /// The limit of memory in bytes, as far as one is known.
     pub(crate) memory_bytes: Option<u64>,
+}
+
+/// The last descriptors of the process. The kernel gives the lowest number that is free, so who gets one of these is the
+/// one who knows that nearly none is left: nothing needs to be counted, and no other thread can be faster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LastDescriptors {
+    from: Option<RawFd>,
+}
+
+impl LastDescriptors {
+    pub(super) fn new(open_files: Option<u64>) -> Self {
+        Self { from: open_files.and_then(|limit| RawFd::try_from(limit - KEPT.min(limit / 8)).ok()) }
+    }
+
+    /// Where nothing is kept.
+    #[cfg(test)]
+    pub(crate) const NONE: Self = Self { from: None };
+
+    /// Whether this is one of them: it is to be closed soon.
+    pub(crate) fn include(self, descriptor: &impl AsRawFd) -> bool {
+        self.from.is_some_and(|from| descriptor.as_raw_fd() >= from)
+    }
 }
 
 /// Raises the limit of open files as far as the process may, and says how many client connections it has room for:
@@ -87,6 +115,18 @@ pub(crate) fn raise_open_files() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_descriptors_are_those_next_to_the_limit() {
+        for (limit, first) in [(Some(1_024), Some(992)), (Some(64), Some(56)), (None, None)] {
+            let last = LastDescriptors::new(limit);
+            assert_eq!(last.from, first);
+            if let Some(first) = first {
+                assert!(last.include(&first) && !last.include(&(first - 1)), "{limit:?}");
+            }
+        }
+        assert!(!LastDescriptors::NONE.include(&RawFd::MAX));
+    }
 
     #[test]
     fn the_limit_of_open_files_is_raised_and_bounds_the_clients_with_the_memory() {

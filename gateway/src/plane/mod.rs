@@ -25,7 +25,7 @@ use vamp_routing::wire::Degradation;
 use vamp_routing::{CompiledTable, Entry, Explanation, PlainHead, Targets};
 
 use self::control::{Control, Request};
-pub(crate) use self::descriptors::{Capacity, raise_open_files};
+pub(crate) use self::descriptors::{Capacity, LastDescriptors, raise_open_files};
 use crate::counters::{Snapshot, ThreadCounters};
 use crate::limits::Limits;
 use crate::listen::{self, Parts, Room, Seat};
@@ -153,6 +153,7 @@ impl DataPlane {
             trusted_proxies,
             proxy_protocol: settings.proxy_protocol,
             memory,
+            last_descriptors: LastDescriptors::new(capacity.open_files),
             recorder,
             counters: (0..threads).map(|_| Arc::new(ThreadCounters::default())).collect(),
             returned,

@@ -591,18 +591,23 @@ async fn run_out_of_descriptors() {
     let plane = start(settings(2));
     let port = free_port();
     apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
-    let waiting = tokio::net::TcpSocket::new_v4().unwrap();
+    let waiting = [(); 2].map(|()| tokio::net::TcpSocket::new_v4().unwrap());
     let mut used_up = Vec::new();
     while let Ok(file) = std::fs::File::open("/dev/null") {
         used_up.push(file);
     }
+    // Not even one to turn somebody away: clients wait, and nothing spins.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut client = Client(waiting.connect(address).await.unwrap());
+    let [first, second] = waiting;
+    let mut client = Client(first.connect(address).await.unwrap());
+    eventually("accepting pauses", || plane.counters().accept_pauses > 1).await;
+    // Some of those that are kept for it.
+    used_up.truncate(used_up.len() - 4);
     assert_eq!(client.get().await.map(|answer| answer.0), Some(503));
     client.closed().await;
-    // Without anybody to turn away, it does not spin.
-    eventually("accepting pauses", || plane.counters().accept_pauses > 1).await;
-    assert_eq!(plane.counters().refused[Refused::Descriptors as usize], 1);
+    let mut client = Client(second.connect(address).await.unwrap());
+    assert_eq!(client.get().await.map(|answer| answer.0), Some(503));
+    assert_eq!(plane.counters().refused[Refused::Descriptors as usize], 2);
     drop(used_up);
     assert_eq!(get(port).await, Some(ok("origin")));
 }

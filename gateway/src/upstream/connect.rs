@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::Lease;
@@ -127,7 +127,7 @@ impl Lease {
         for (tried, address) in addresses.iter().enumerate() {
             let left = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
             let time = deadline.saturating_duration_since(Instant::now()) / left;
-            outcome = match tokio::time::timeout(time, TcpStream::connect(address)).await {
+            outcome = match tokio::time::timeout(time, connect(*address, worker)).await {
                 Ok(Ok(stream)) => return Ok(Some(stream)),
                 Ok(Err(cause)) => Err(Failure { exhausted: has_no_socket_left(&cause, *address), cause }),
                 Err(_) => Err(Failure { exhausted: false, cause: io::ErrorKind::TimedOut.into() }),
@@ -135,6 +135,15 @@ impl Lease {
         }
         outcome
     }
+}
+
+/// A new connection, unless it would take one of the last descriptors.
+async fn connect(address: SocketAddr, worker: &Worker) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if worker.last_descriptors.include(&socket) {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
+    socket.connect(address).await
 }
 
 /// Why the last address gave no connection.
