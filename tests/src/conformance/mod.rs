@@ -11,6 +11,7 @@
 
 mod cases;
 mod origin;
+pub mod peers;
 mod wire;
 
 use std::net::SocketAddr;
