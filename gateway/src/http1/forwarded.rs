@@ -34,8 +34,10 @@ pub(crate) fn client_address(peer: IpAddr, trusted: &[IpNet], head: &RequestHead
     client
 }
 
+/// The entries of the lists, the last one first. Empty ones are none (RFC 9110, 5.6.1).
 fn entries_from_right<'b>(head: &RequestHead<'b, '_>, kind: Kind) -> impl Iterator<Item = &'b [u8]> {
-    head.values(kind).rev().flat_map(|value| value.rsplit(|byte| *byte == b',').map(trim))
+    let entries = head.values(kind).rev().flat_map(|value| value.rsplit(|byte| *byte == b',').map(trim));
+    entries.filter(|entry| !entry.is_empty())
 }
 
 /// An address with or without port, IPv6 with or without brackets.

@@ -239,10 +239,13 @@ fn check_onward(input: &str, sent: &Sent<'_>, expected: &str) {
     let mut storage = Storage::new();
     let head = RequestHead::parse(input.as_bytes(), &mut storage, &LIMITS).unwrap().unwrap();
     let mut out = Vec::new();
+    let peer: std::net::IpAddr = sent.peer.parse().unwrap();
+    let trusted = [peer.into()];
     head.write_onward(
         &Onward {
             path: sent.path.map(str::as_bytes),
-            peer: &PeerText::new(sent.peer.parse().unwrap(), false),
+            peer: &PeerText::new(peer, false),
+            client: client_address(peer, if sent.trusted { &trusted } else { &[] }, &head),
             trusted: sent.trusted,
             host: b"127.0.0.1:9050",
             request_id: b"ID",
@@ -342,6 +345,26 @@ fn what_an_untrusted_peer_says_of_itself_is_replaced_and_a_trusted_one_gone_on_w
 }
 
 #[test]
+fn what_a_trusted_peer_told_in_one_way_goes_on_in_both() {
+    let trusted = Sent { trusted: true, ..PLAIN };
+    let rest = "X-Forwarded-Proto: http\nX-Forwarded-Host: a\nForwarded";
+    check_onward(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: r\r\nForwarded: for=\"[2001:db8::1]\"\r\n\r\n",
+        &trusted,
+        &format!(
+            "GET / HTTP/1.1\nHost: a\nX-Request-Id: r\nX-Forwarded-For: 2001:db8::1, 192.0.2.1\n{rest}: for=\"[2001:db8::1]\", for=192.0.2.1;proto=http;host=\"a\"\n\n"
+        ),
+    );
+    check_onward(
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: r\r\nX-Forwarded-For: 2001:db8::1\r\n\r\n",
+        &trusted,
+        &format!(
+            "GET / HTTP/1.1\nHost: a\nX-Request-Id: r\nX-Forwarded-For: 2001:db8::1, 192.0.2.1\n{rest}: for=\"[2001:db8::1]\", for=192.0.2.1;proto=http;host=\"a\"\n\n"
+        ),
+    );
+}
+
+#[test]
 fn rewrites_replace_the_path_and_keep_the_query() {
     let rewritten = Sent { path: Some("/new"), ..PLAIN };
     let rest = format!("Host: a\n{TOLD}X-Request-Id: ID\n\n");
@@ -386,6 +409,7 @@ fn the_client_is_the_right_most_untrusted_address() {
     check_client("10.0.0.1", "X-Forwarded-For: [2001:db9::1]:80, 10.0.0.3\r\n", "2001:db9::1");
     check_client("10.0.0.1", "X-Forwarded-For: 8.8.8.8, garbage, 10.0.0.3\r\n", "10.0.0.3");
     check_client("10.0.0.1", "X-Forwarded-For: \r\n", "10.0.0.1");
+    check_client("10.0.0.1", "X-Forwarded-For: 8.8.8.8, 9.9.9.9,, \r\nX-Forwarded-For: \r\n", "9.9.9.9");
     check_client("10.0.0.1", "X-Forwarded-For: 10.1.1.1, 10.2.2.2\r\n", "10.1.1.1");
     check_client("10.0.0.1", "Forwarded: for=8.8.8.8, by=x; For=\"[2001:db9::1]:80\"\r\n", "2001:db9::1");
     check_client("10.0.0.1", "Forwarded: for=_hidden\r\n", "10.0.0.1");

@@ -1,6 +1,8 @@
 //! The head that goes to the upstream: the client's lines in raw runs, without what concerns its connection only, and
 //! with what the gateway knows better.
 
+use std::net::IpAddr;
+
 use super::field::{Kind, trim};
 use super::forwarded::is_blank;
 use super::{PeerText, RequestHead};
@@ -11,6 +13,8 @@ pub(crate) struct Onward<'a> {
     pub(crate) path: Option<&'a [u8]>,
     /// The peer.
     pub(crate) peer: &'a PeerText,
+    /// The client: the peer, or for whom a trusted one speaks.
+    pub(crate) client: IpAddr,
     /// Whether what the peer says of its own client is kept.
     pub(crate) trusted: bool,
     /// `Host` for a client that sent none.
@@ -129,13 +133,20 @@ impl RequestHead<'_, '_> {
         }
     }
 
-    /// Goes on with what a trusted peer told of its client.
+    /// Goes on with what a trusted peer told of its client. Who told it in one way only is gone on with in both: the next
+    /// proxy may look at the other.
     #[cold]
     fn go_on_with_forwarded(&self, onward: &Onward<'_>, out: &mut Vec<u8>) {
         let proto = onward.peer.proto();
         let host = self.named_host();
+        let client = PeerText::new(onward.client, false);
+        let is_peer = client.address() == onward.peer.address();
         out.extend_from_slice(b"X-Forwarded-For: ");
         self.write_earlier(Kind::ForwardedFor, out);
+        if !is_peer && self.values(Kind::ForwardedFor).next().is_none() {
+            out.extend_from_slice(client.address());
+            out.extend_from_slice(b", ");
+        }
         out.extend_from_slice(onward.peer.address());
         if self.values(Kind::ForwardedProto).next().is_none() {
             out.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
@@ -147,6 +158,11 @@ impl RequestHead<'_, '_> {
         }
         out.extend_from_slice(b"\r\nForwarded: ");
         self.write_earlier(Kind::Forwarded, out);
+        if !is_peer && self.values(Kind::Forwarded).next().is_none() {
+            out.extend_from_slice(b"for=");
+            client.write_forwarded(out);
+            out.extend_from_slice(b", ");
+        }
         out.extend_from_slice(b"for=");
         onward.peer.write_forwarded(out);
         out.extend_from_slice(b";proto=");

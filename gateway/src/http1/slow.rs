@@ -39,7 +39,15 @@ fn quick(input: &[u8]) -> Outcome {
     let peer = PeerText::new("192.0.2.1".parse().unwrap(), false);
     let mut out = Vec::new();
     head.write_onward(
-        &Onward { path: None, peer: &peer, trusted: false, host: b"local", request_id: b"ID", cookies: &[b"ours"] },
+        &Onward {
+            path: None,
+            peer: &peer,
+            client: "192.0.2.1".parse().unwrap(),
+            trusted: false,
+            host: b"local",
+            request_id: b"ID",
+            cookies: &[b"ours"],
+        },
         &mut out,
     );
     let mut onward: Vec<String> = text(&out).split("\r\n").map(str::to_owned).collect();

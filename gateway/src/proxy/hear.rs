@@ -231,6 +231,7 @@ impl<C: ClientStream> Connection<C> {
         let onward = Onward {
             path: decision.rewritten_path.as_deref().map(str::as_bytes),
             peer: &self.peer_text,
+            client,
             trusted: self.trusted,
             host: local.as_bytes(),
             request_id: fresh_id,

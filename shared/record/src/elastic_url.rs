@@ -95,6 +95,10 @@ impl FromStr for ElasticUrl {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(form("is neither http nor https"));
         }
+        // A password with a `/`, `?` or `#` in it ends the host early: what stands behind would be shown.
+        if url.path().contains('@') || url.fragment().is_some() {
+            return Err(form("has an `@` or `#` behind the host"));
+        }
         let host = url.host_str().ok_or_else(|| form("names no host"))?;
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let mut parsed = Self {
@@ -109,6 +113,9 @@ impl FromStr for ElasticUrl {
                 "password-file" => &mut parsed.password_file,
                 "api-key-file" => &mut parsed.api_key_file,
                 "ca" => &mut parsed.ca,
+                _ if url.query().is_some_and(|query| query.contains('@')) => {
+                    return Err(ElasticUrlError::PasswordInUrl);
+                }
                 other => return Err(form(&format!("has the unknown part `{other}`"))),
             };
             *place = Some(PathBuf::from(&*value));
@@ -208,6 +215,10 @@ mod tests {
         let error = "http://elastic:hunter2@es.example:9200".parse::<ElasticUrl>().unwrap_err();
         assert!(matches!(error, ElasticUrlError::PasswordInUrl));
         assert!(!error.to_string().contains("hunter2"));
+        for text in ["https://me:12/hunter2@es", "https://me:12?hunter2@es", "https://me:12#hunter2@es"] {
+            let error = text.parse::<ElasticUrl>().unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
         for text in ["es:9200", "ftp://es", "http://es?pasword-file=x", "", "http://"] {
             assert!(matches!(text.parse::<ElasticUrl>(), Err(ElasticUrlError::Form { .. })), "{text}");
         }

@@ -58,7 +58,9 @@ pub enum StoreUrlError {
         reason: &'static str,
     },
     /// The prefix can't be part of a key.
-    #[error("store URL: the prefix after the host has an empty, `.` or `..` segment or a control character")]
+    #[error(
+        "store URL: the prefix after the host has an empty, `.` or `..` segment, one with blanks around it, or a control character"
+    )]
     Prefix,
     /// A parameter that we do not know.
     #[error("store URL: unknown parameter `{name}`: known are ca, cert, key, user, password-file")]
@@ -125,6 +127,8 @@ fn parse_etcd(rest: &str) -> Result<EtcdUrl, StoreUrlError> {
             "user" => url.user.replace(value.to_string()).is_none(),
             "password-file" => url.password_file.replace(path()).is_none(),
             "password" => return Err(StoreUrlError::Credentials),
+            // A password may have a `?` in it; then what follows is no parameter.
+            _ if rest.contains('@') => return Err(StoreUrlError::Credentials),
             _ => return Err(StoreUrlError::UnknownParameter { name: name.to_string() }),
         };
         if !is_first || value.is_empty() {
@@ -161,16 +165,15 @@ fn parse_endpoint(position: usize, text: &str) -> Result<String, StoreUrlError> 
     if port == 0 {
         return Err(refuse("port 0 can't be reached"));
     }
-    let is_bracketed = host.starts_with('[') && host.ends_with(']');
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    if is_bracketed && address.parse::<std::net::Ipv6Addr>().is_err() {
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if bracketed.is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_err()) {
         return Err(refuse("what stands in brackets is no IPv6 address"));
     }
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-    if !is_bracketed && host.contains(':') {
+    if bracketed.is_none() && host.contains(':') {
         return Err(refuse("an IPv6 address stands in brackets"));
     }
-    if !is_bracketed && (host.is_empty() || !host.bytes().all(is_name)) {
+    if bracketed.is_none() && (host.is_empty() || !host.bytes().all(is_name)) {
         return Err(refuse("the host is no name and no address"));
     }
     Ok(format!("{host}:{port}"))
@@ -181,7 +184,9 @@ fn parse_prefix(text: &str) -> Result<String, StoreUrlError> {
     if prefix.is_empty() {
         return Ok(DEFAULT_PREFIX.to_owned());
     }
-    let is_bad = |segment: &str| matches!(segment, "" | "." | "..") || segment.chars().any(char::is_control);
+    let is_bad = |segment: &str| {
+        matches!(segment, "" | "." | "..") || segment.trim() != segment || segment.chars().any(char::is_control)
+    };
     if prefix.split('/').any(is_bad) { Err(StoreUrlError::Prefix) } else { Ok(prefix.to_owned()) }
 }
 
@@ -255,15 +260,18 @@ mod tests {
         is_refused("memory://h", "nothing after the colon");
         is_refused("etcd://u:s3cret@h:2379/p", "VAMP_STORE_PASSWORD");
         is_refused("etcd://h/p?password=s3cret", "VAMP_STORE_PASSWORD");
+        is_refused("etcd://u:12?s3cret@h:2379/p", "VAMP_STORE_PASSWORD");
         is_refused("etcd:h:2379", "endpoint 1");
         is_refused("etcd://h1,,h2", "endpoint 2");
         is_refused("etcd://h:99999", "the port is no number up to 65535");
         is_refused("etcd://h:0", "port 0");
         is_refused("etcd://::1:2379", "brackets");
         is_refused("etcd://[zz]:2379", "no IPv6 address");
+        is_refused("etcd://[[::1]]:2379", "no IPv6 address");
         is_refused("etcd://h h", "no name and no address");
         is_refused("etcd://h/a//b", "prefix");
         is_refused("etcd://h/../b", "prefix");
+        is_refused("etcd://h/b /", "prefix");
         is_refused("etcd://h?tls=1", "unknown parameter `tls`");
         is_refused("etcd://h?ca=a&ca=b", "`ca` must stand once");
         is_refused("etcd://h?ca=", "`ca` must stand once and have a value");

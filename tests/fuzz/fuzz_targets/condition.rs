@@ -1,4 +1,4 @@
-//! Drives `vamp_fuzz::condition`: `cargo +nightly fuzz run --fuzz-dir tests/fuzz --features libfuzzer condition`.
+//! Drives `vamp_fuzz::condition`: `tests/fuzz/run 60 condition`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| vamp_fuzz::condition(data));

@@ -1,4 +1,4 @@
-//! Drives `vamp_fuzz::document`: `cargo +nightly fuzz run --fuzz-dir tests/fuzz --features libfuzzer document`.
+//! Drives `vamp_fuzz::document`: `tests/fuzz/run 60 document`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| vamp_fuzz::document(data));

@@ -1,4 +1,4 @@
-//! Drives `vamp_fuzz::responses`: `cargo +nightly fuzz run --fuzz-dir tests/fuzz --features libfuzzer responses`.
+//! Drives `vamp_fuzz::responses`: `tests/fuzz/run 60 responses`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| vamp_fuzz::responses(data));

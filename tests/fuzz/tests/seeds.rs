@@ -1,45 +1,9 @@
-//! Runs each target for inputs grown from seeds. `VAMP_FUZZ_RUNS` says for how many (default 5,000); the number of a
-//! failed run and its input are in the failure.
+//! Runs each target for all of its corpus and for inputs grown from it. `VAMP_FUZZ_RUNS` says for how many (default
+//! 5,000); the number of a failed run and its input are in the failure.
 
+use std::collections::BTreeSet;
 use std::panic::catch_unwind;
-
-const CONDITIONS: &[&str] = &[
-    "User-Agent == Firefox and (has cookie vamp or not header X-Trace misses '1')\n/a?b=c\nexample.org:80\nUser-Agent: Firefox",
-    "host in (a, \"b c\") or path under /api && query q != v\n/api/x?q=v\na",
-    "source in (10.0.0.0/8, ::1) or path matches '^/(a|b){2,3}$'\n/ab",
-    "< req.hdr(host) -m beg -i v > and <!hdr_cnt(x) gt 1>\n/\nv.org\nx: a, b",
-    "<network_allowed src 10.0.0.0/8 or req.fhdr(X-Forwarded-For) -m ip 10.0.0.0/8>\n/\n\nX-Forwarded-For: 10.1.1.1",
-    "hdr_sub(user-agent) \"An\\x64roid\"\n/\n\nUser-Agent: Android",
-];
-
-const VALUES: &[&str] = &[
-    r#"{"format":1,"content":{"name":"shop","lookup":"a1","port":9050,"sticky":"route","routes":[{"name":"r","lookup":"b2","weight":10000,"condition":"host == a","target":{"endpoints":[{"name":"e","lookup":"c3","address":"127.0.0.1:80"}]}}]}}"#,
-    r#"{"format":1,"generation":{"epoch":2,"revision":41},"digest":"4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"}"#,
-    r#"{"format":1,"content":[{"name":"a","digest":"0000000000000000000000000000000000000000000000000000000000000000"}]}"#,
-];
-
-const DOCUMENTS: &[&str] = &[
-    "name: shop\nport: 9050/http\nsticky: route\nroutes:\n  \"[127.0.0.1:8081]\": {weight: 95%}\n  \"[127.0.0.1:8082]\":\n    weight: 5%\n    condition: User-Agent == Firefox\n",
-    "---\nkind: conditions\nname: c\ncondition: has header x\n---\nname: sava:1.0\nkind: breeds\ndeployable: {type: docker, definition: \"a/b\"}\nports: {port: 80/http}\n",
-    r#"{"name":"shop","kind":"gateways","port":"9050/http","routes":{"a/b":{"weight":"100%","rewrites":[{"path":"/x if path is /y"}]}}}"#,
-];
-
-const REQUESTS: &[&str] = &[
-    "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: b:80\r\nConnection: close, X\r\nX: y\r\n\r\n",
-    "POST /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /c HTTP/1.0\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n5;x=y\r\nhello\r\n0\r\nA: b\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\nTransfer-Encoding: xchunked\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
-    "\r\nOPTIONS http://b.example:80/x HTTP/1.1\r\nHost: a\r\nCookie: ours=1; b=2\r\nX-Forwarded-For: 1.2.3.4\r\nForwarded: for=x\r\nX_Forwarded_For: y\r\n\r\n",
-    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nTE: trailers\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nX: a\r\n b\r\n\r\n",
-];
-
-const RESPONSES: &[&str] = &[
-    "\0HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: X\r\nX: y\r\n\r\nhello",
-    "\u{4}HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;x\r\nhello\r\n0\r\nA: b\r\n\r\n",
-    "\0HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.0 204 No Content\r\nContent-Length: 5\r\nX : y\r\n\r\n",
-    "\u{1}HTTP/1.1 304 Not Modified\r\nContent-Length: 5, 5\r\nTransfer-Encoding: chunked\r\n\r\n",
-    "\u{2}HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-];
+use std::path::{Path, PathBuf};
 
 /// A small generator of Marsaglia's kind: the same seed gives the same inputs everywhere.
 struct Draws(u64);
@@ -54,13 +18,13 @@ impl Draws {
 }
 
 /// Changes a seed here and there: bytes drawn, cut out, doubled, or taken from another seed.
-fn grown(seeds: &[&str], run: u64) -> Vec<u8> {
+fn grown(seeds: &[Vec<u8>], run: u64) -> Vec<u8> {
     let mut draws = Draws(run.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    let mut bytes = seeds[draws.below(seeds.len())].as_bytes().to_vec();
+    let mut bytes = seeds[draws.below(seeds.len())].clone();
     for _ in 0..draws.below(8) {
         let start = draws.below(bytes.len() + 1);
         let end = (start + draws.below(12)).min(bytes.len());
-        let other = seeds[draws.below(seeds.len())].as_bytes();
+        let other = &seeds[draws.below(seeds.len())];
         let from = draws.below(other.len());
         let to = (from + draws.below(12)).min(other.len());
         let drawn = [u8::try_from(draws.below(256)).unwrap()];
@@ -75,36 +39,58 @@ fn grown(seeds: &[&str], run: u64) -> Vec<u8> {
     bytes
 }
 
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Names in a folder, without endings.
+fn names(name: &str) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(folder(name)).unwrap();
+    entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+/// The corpus of a target, in an order that is the same everywhere.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder("corpus").join(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort_unstable();
+    assert!(!files.is_empty(), "the corpus of `{target}` is empty");
+    files.iter().map(|file| std::fs::read(file).unwrap()).collect()
+}
+
 #[track_caller]
-fn check(target: fn(&[u8]), seeds: &[&str]) {
+fn check(name: &str) {
+    let (_, target) = vamp_fuzz::TARGETS.iter().find(|(known, _)| *known == name).unwrap();
+    let seeds = corpus(name);
+    let holds = |what: &str, input: &[u8]| {
+        assert!(catch_unwind(|| target(input)).is_ok(), "{name}, {what}: {:?}", String::from_utf8_lossy(input));
+    };
+    seeds.iter().for_each(|seed| holds("a seed", seed));
     let runs = std::env::var("VAMP_FUZZ_RUNS").map_or(5_000, |runs| runs.parse().unwrap());
-    for run in 0..runs {
-        let input = grown(seeds, run);
-        assert!(catch_unwind(|| target(&input)).is_ok(), "run {run}: {:?}", String::from_utf8_lossy(&input));
-    }
+    (0..runs).for_each(|run| holds(&format!("run {run}"), &grown(&seeds, run)));
+}
+
+macro_rules! targets {
+    ($($name:ident)*) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name));
+        })*
+
+        const TESTED: &[&str] = &[$(stringify!($name)),*];
+    };
+}
+
+targets! {
+    access client_address condition cookies counts document elastic_url kept_table proxy_header registration requests
+    responses settings store_url wire
 }
 
 #[test]
-fn requests_hold_their_promises() {
-    check(vamp_fuzz::requests, REQUESTS);
-}
-
-#[test]
-fn responses_hold_their_promises() {
-    check(vamp_fuzz::responses, RESPONSES);
-}
-
-#[test]
-fn conditions_hold_their_promises() {
-    check(vamp_fuzz::condition, CONDITIONS);
-}
-
-#[test]
-fn values_and_manifests_hold_their_promises() {
-    check(vamp_fuzz::wire, VALUES);
-}
-
-#[test]
-fn documents_hold_their_promises() {
-    check(vamp_fuzz::document, DOCUMENTS);
+fn every_target_is_tested_and_has_a_program_and_a_corpus() {
+    let named: Vec<_> = vamp_fuzz::TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(TESTED, named);
+    let named: BTreeSet<String> = named.into_iter().map(str::to_owned).collect();
+    assert_eq!(names("fuzz_targets"), named);
+    assert_eq!(names("corpus"), named);
 }
