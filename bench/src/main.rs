@@ -14,6 +14,7 @@ mod report;
 mod sink;
 mod statistics;
 mod tables;
+mod tcp;
 mod ticket;
 mod workload;
 
@@ -41,6 +42,8 @@ enum Command {
     Count(count::Options),
     /// Our load generator beside wrk, on one origin.
     CheckGenerator,
+    /// CPU per connection and per byte of a TCP gateway, as ratios to HAProxy's `mode tcp`.
+    Tcp(tcp::Options),
     /// Time from a REST write to serving on every gateway, beside the disk's fsync floor.
     Change(change::Options),
     /// CPU of one draw from a split by 1, 2 and 4 threads, from one account and from one each.
@@ -56,6 +59,27 @@ enum Command {
         #[arg(long, default_value_t = 100)]
         bytes: usize,
     },
+    /// The server that `tcp` puts behind the proxies.
+    TcpOrigin {
+        /// Address to listen on.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// What its connections are for.
+        #[arg(long, value_enum)]
+        work: tcp::load::Work,
+    },
+    /// The load that `tcp` makes; prints how much was done.
+    TcpLoad {
+        /// Address of the proxy.
+        #[arg(long)]
+        target: SocketAddr,
+        /// What is done.
+        #[arg(long, value_enum)]
+        work: tcp::load::Work,
+        /// For how long.
+        #[arg(long)]
+        seconds: u64,
+    },
     /// The server that takes records: bulk requests on TCP, syslog lines on UDP.
     Sink {
         /// Address to listen on.
@@ -69,6 +93,9 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Change(options) => change::run(&options),
         Command::Tables(options) => tables::run(&options),
+        Command::Tcp(options) => tcp::run(&options),
+        Command::TcpOrigin { listen, work } => tcp::load::serve(listen, work),
+        Command::TcpLoad { target, work, seconds } => tcp::load::make(target, work, seconds),
         Command::Ticket(options) => ticket::run(&options),
         Command::Count(options) => count::run(&options),
         Command::CheckGenerator => check_generator(),

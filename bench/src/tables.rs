@@ -73,6 +73,7 @@ fn table(options: &Options, address: impl Fn(u16, u16) -> String) -> Table {
         port: Some(FIRST_PORT + number),
         virtual_hosts: vec![format!("{number:05}.shop.vamp"), format!("shop-{number:05}.example.org")],
         sticky: if number.is_multiple_of(4) { Sticky::Route } else { Sticky::None },
+        tcp: None,
         routes: (0..options.routes).map(|place| route(options, number, place, address(number, place))).collect(),
     };
     Table { generation: Generation { epoch: 1, revision: 1 }, gateways: (0..options.gateways).map(gateway).collect() }

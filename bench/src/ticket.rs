@@ -142,6 +142,7 @@ fn service(threads: usize) -> Result<Decisions, Failure> {
         port: Some(1),
         virtual_hosts: Vec::new(),
         sticky: Sticky::None,
+        tcp: None,
         routes: [("one", 8_993), ("two", 1_000), ("three", 7)].map(route).into(),
     };
     let table = Table { generation: Generation::default(), gateways: vec![gateway] };

@@ -136,7 +136,7 @@ impl Histogram {
 struct RouteSlot {
     codes: [Count; CODE_CLASSES.len()],
     reasons: [Count; Reason::ALL.len()],
-    decided: [Count; 4],
+    decided: [Count; DECIDED_BY],
     duration: Histogram,
     upstream: Histogram,
     retries: Count,
@@ -182,9 +182,9 @@ impl RouteCounters {
         slot.bytes_out.add(record.bytes_out);
     }
 
-    /// How often this route was chosen by condition, cookie, weight, and because it was the only one.
-    pub(crate) fn decided_counts(&self) -> [u64; 4] {
-        let mut sums = [0; 4];
+    /// How often this route was chosen, in the order of [`decided_index`].
+    pub(crate) fn decided_counts(&self) -> [u64; DECIDED_BY] {
+        let mut sums = [0; DECIDED_BY];
         for slot in self.0.used() {
             slot.decided.iter().zip(&mut sums).for_each(|(count, sum)| *sum += count.get());
         }
@@ -207,6 +207,9 @@ impl RouteCounters {
     }
 }
 
+/// How many rules there are that decide.
+pub(crate) const DECIDED_BY: usize = 5;
+
 /// Place of a deciding rule in the arrays that count by it.
 pub(crate) fn decided_index(by: DecidedBy) -> usize {
     match by {
@@ -214,6 +217,7 @@ pub(crate) fn decided_index(by: DecidedBy) -> usize {
         DecidedBy::Cookie => 1,
         DecidedBy::Weight => 2,
         DecidedBy::OnlyRoute => 3,
+        DecidedBy::Source => 4,
     }
 }
 
@@ -369,6 +373,6 @@ mod tests {
                 scope.spawn(move || (0..1_000).for_each(|_| counters.decided(thread, DecidedBy::Weight)));
             }
         });
-        assert_eq!(counters.decided_counts(), [0, 0, 2_000, 0]);
+        assert_eq!(counters.decided_counts(), [0, 0, 2_000, 0, 0]);
     }
 }

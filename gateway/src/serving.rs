@@ -11,13 +11,13 @@ use std::time::SystemTime;
 
 use vamp_record::RouteLabels;
 use vamp_record::split::{GatewayCounts, LevelCounts, LevelKind, RouteCounts, ShareCount};
-use vamp_routing::wire::Balance;
+use vamp_routing::wire::{Balance, Tcp};
 use vamp_routing::{
     Chain, CompiledGateway, CompiledRoute, CompiledTable, DecidedBy, Draws, Entry, Head, Level, LevelRef, Verdict,
 };
 
 use crate::account::Account;
-use crate::counters::{RouteCounters, RouteSnapshot, RouteTotals, decided_index};
+use crate::counters::{DECIDED_BY, RouteCounters, RouteSnapshot, RouteTotals, decided_index};
 use crate::upstream::{Endpoint, Registry};
 
 /// A port on which requests come in.
@@ -67,7 +67,7 @@ pub(crate) struct RouteState {
     spare_turn: AtomicUsize,
     /// Labels of requests that came to it through no other gateway, by what decided. Made when first used: a table may
     /// have 100,000 routes.
-    labels: [OnceLock<Arc<RouteLabels>>; 4],
+    labels: [OnceLock<Arc<RouteLabels>>; DECIDED_BY],
     counters: Arc<RouteCounters>,
 }
 
@@ -120,12 +120,23 @@ impl Serving {
         }
     }
 
-    /// Where requests of this port enter the table; `None` when no gateway has the port (any more).
+    /// Where requests of this port enter the table; `None` when no gateway has the port (any more) that takes requests.
     pub(crate) fn entry(&self, listener: ListenerId) -> Option<Entry> {
         if self.virtual_hosts_port == Some(listener.0) {
             return Some(Entry::VirtualHosts);
         }
-        self.table.at_port(listener.0).map(Entry::Gateway)
+        let gateway = self.table.at_port(listener.0)?;
+        self.tcp(gateway).is_none().then_some(Entry::Gateway(gateway))
+    }
+
+    /// The gateway that carries the connections of this port, if it is one that carries connections.
+    pub(crate) fn carries(&self, listener: ListenerId) -> Option<(usize, Tcp)> {
+        let gateway = self.table.at_port(listener.0).filter(|_| self.virtual_hosts_port != Some(listener.0))?;
+        Some((gateway, self.tcp(gateway)?))
+    }
+
+    fn tcp(&self, gateway: usize) -> Option<Tcp> {
+        self.table.gateways().get(gateway)?.wire.tcp
     }
 
     /// Whether a client that a cookie holds on a route, or on one endpoint of it, can be served there: one that lives, or
@@ -194,7 +205,7 @@ impl Serving {
         let mut labels = RouteLabels::default();
         for hop in chain.hops() {
             let Some(gateway) = self.table.gateways().get(hop.gateway) else { continue };
-            // The old front end `o_…` saw all that no condition took, clients with a cookie too.
+            // The old front end `o_…` saw all that no condition took, clients that are kept on their route too.
             let by_weights = hop.decided_by != DecidedBy::Condition;
             labels.gateways.push((gateway.wire.name.clone(), gateway.wire.lookup.clone(), by_weights));
             let Some(route) = gateway.routes.get(hop.route) else { continue };
@@ -210,17 +221,28 @@ impl Serving {
 
     /// Counts how a request that got this far ended: at each gateway that it passed.
     pub(crate) fn count(&self, thread: usize, place: Place<'_>, record: &vamp_record::Record) {
+        self.each_counters(place, |counters| counters.ended(thread, record));
+    }
+
+    /// Where it is to be counted how a connection that got this far ends, which may be long after the table is gone.
+    pub(crate) fn tally(&self, place: Place<'_>) -> Tally {
+        let mut tally = Vec::with_capacity(1);
+        self.each_counters(place, |counters| tally.push(Arc::clone(counters)));
+        Tally(tally)
+    }
+
+    fn each_counters(&self, place: Place<'_>, mut each: impl FnMut(&Arc<RouteCounters>)) {
         match place {
-            Place::Nowhere => self.nowhere_counters.ended(thread, record),
+            Place::Nowhere => each(&self.nowhere_counters),
             Place::Gateway(index) => {
                 if let Some(state) = self.gateways.get(index) {
-                    state.unrouted.ended(thread, record);
+                    each(&state.unrouted);
                 }
             }
             Place::Route(chain) => {
                 for hop in chain.hops() {
                     if let Some(route) = self.route(hop.gateway, hop.route) {
-                        route.counters.ended(thread, record);
+                        each(&route.counters);
                     }
                 }
             }
@@ -264,6 +286,17 @@ impl Serving {
             }
         }
         all
+    }
+}
+
+/// The counters of the routes that a connection takes. It keeps nothing else of a table.
+#[derive(Debug)]
+pub(crate) struct Tally(Vec<Arc<RouteCounters>>);
+
+impl Tally {
+    /// Counts how the connection ended.
+    pub(crate) fn count(&self, thread: usize, record: &vamp_record::Record) {
+        self.0.iter().for_each(|counters| counters.ended(thread, record));
     }
 }
 
@@ -340,8 +373,8 @@ fn gateway_counts(gateway: &CompiledGateway, state: &GatewayState) -> GatewayCou
     let mut levels: Vec<_> = levels.map(|(level, account)| level_counts(gateway, level, account)).collect();
     levels.sort_by_key(|level| level.kind != LevelKind::Weights);
     let routes = gateway.routes.iter().zip(&state.routes).map(|(route, state)| {
-        let [condition, cookie, weight, only_route] = state.counters.decided_counts();
-        RouteCounts { route: route.wire.name.clone(), condition, cookie, weight, only_route }
+        let [condition, cookie, weight, only_route, source] = state.counters.decided_counts();
+        RouteCounts { route: route.wire.name.clone(), condition, cookie, source, weight, only_route }
     });
     GatewayCounts { gateway: gateway.wire.name.clone(), levels, routes: routes.collect() }
 }
@@ -402,6 +435,7 @@ fn decided_word(by: DecidedBy) -> &'static str {
     match by {
         DecidedBy::Condition => "condition",
         DecidedBy::Cookie => "cookie",
+        DecidedBy::Source => "source",
         DecidedBy::Weight => "weight",
         DecidedBy::OnlyRoute => "only_route",
     }
@@ -447,6 +481,7 @@ mod tests {
             port: Some(9_050),
             virtual_hosts: Vec::new(),
             sticky: Sticky::None,
+            tcp: None,
             routes: weights.iter().enumerate().map(route).collect(),
         };
         edit(&mut gateway);

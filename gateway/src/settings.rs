@@ -53,7 +53,7 @@ pub struct TrafficSettings {
     /// Proxies in front of this one, as networks separated by commas: what they say of the client in X-Forwarded-For and Forwarded is believed and appended to
     #[arg(long, env = "VAMP_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Vec<IpNet>,
-    /// Each client connection must come from --trusted-proxies and begin with a PROXY header (version 1 or 2), whose source is the client; else 400
+    /// Each client connection must come from --trusted-proxies and begin with a PROXY header (version 1 or 2), whose source is the client; else 400, or on the port of a TCP gateway the end
     #[arg(long, env = "VAMP_PROXY_PROTOCOL", requires = "trusted_proxies")]
     pub proxy_protocol: bool,
     /// Addresses that routes may lead to although they would be refused (what names resolve to in link-local networks and metadata services, this process's admin listener, its store), as networks separated by commas
@@ -77,10 +77,10 @@ pub struct TrafficSettings {
     /// Longest pause in an answer's body; then both connections are cut
     #[arg(long, env = "VAMP_RESPONSE_IDLE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub response_idle_timeout: Duration,
-    /// Longest pause in a tunnel (WebSocket); then both connections are cut
+    /// Longest pause in a tunnel (WebSocket) or in a connection of a TCP gateway; then both sides are cut
     #[arg(long, env = "VAMP_TUNNEL_IDLE_TIMEOUT", value_name = "TIME", default_value = "1h", value_parser = duration)]
     pub tunnel_idle_timeout: Duration,
-    /// Longest time that requests under way may take once the gateway is told to stop
+    /// Longest time that requests under way, tunnels and connections of TCP gateways may take once their gateway is deleted or the process is told to stop
     #[arg(long, env = "VAMP_DRAIN_TIMEOUT", value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub drain_timeout: Duration,
     /// Largest request body in bytes; then 413. Without it: no limit
@@ -89,10 +89,10 @@ pub struct TrafficSettings {
     /// Bytes of a request's body that a client must bring each second, on average and after 10 seconds; then 408. 0 for no such limit
     #[arg(long, env = "VAMP_BODY_BYTES_PER_SECOND_MIN", value_name = "BYTES", default_value_t = 240)]
     pub body_bytes_per_second_min: u32,
-    /// Client connections at the same time, 1 to 10000000; one more closes the one that waits for a request for longest, or is answered 503. Without it: as many as open files (two each) and memory (32 KiB each) have room for, up to 65536
+    /// Client connections at the same time, 1 to 10000000; one more closes the one that waits for a request for longest, or is answered 503 (on the port of a TCP gateway: closed). Without it: as many as open files (two each) and memory (32 KiB each) have room for, up to 65536
     #[arg(long, env = "VAMP_CONNECTIONS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub connections_max: Option<u32>,
-    /// Client connections at the same time from one address that is not in --trusted-proxies; one more is answered 503. Without it: no limit
+    /// Client connections at the same time from one address that is not in --trusted-proxies; one more is answered 503, or closed. Without it: no limit
     #[arg(long, env = "VAMP_CONNECTIONS_PER_CLIENT_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub connections_per_client_max: Option<u32>,
     /// Resident memory of the process in bytes; where less than a tenth (at least 16 MiB, at most a quarter) is left of it, of the control group's limit, or of `ulimit -v` and `-d`, new clients are answered 503, and with half of that left all requests. Without it: those of the system only

@@ -17,7 +17,7 @@ use crate::counters::ThreadCounters;
 use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::plane::LastDescriptors;
-use crate::serving::{Place, Serving};
+use crate::serving::{Place, Serving, Tally};
 use crate::ship::Recorder;
 use crate::upstream::Pools;
 
@@ -171,6 +171,12 @@ impl Worker {
     /// Counts one ended request and passes its record on. Called once per request, whatever became of it.
     pub(crate) fn finish(&self, serving: &Serving, place: Place<'_>, record: Record) {
         serving.count(self.thread, place, &record);
+        self.recorder.push(self.thread, record);
+    }
+
+    /// The same for a connection, of whose table only the tally is left.
+    pub(crate) fn finish_connection(&self, tally: &Tally, record: Record) {
+        tally.count(self.thread, &record);
         self.recorder.push(self.thread, record);
     }
 

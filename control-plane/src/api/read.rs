@@ -117,8 +117,12 @@ fn shown(snapshot: &Snapshot, kind: Kind, stored: &Stored) -> Result<Value, Prob
 pub(super) fn with_port(document: &str, port: Option<u16>) -> Result<Value, Problem> {
     let mut value: Value =
         serde_json::from_str(document).map_err(|error| Problem::internal("reading a stored document", &error))?;
-    if let (Some(port), Some(shown)) = (port, value.get_mut("port").filter(|shown| shown.is_null())) {
-        *shown = format!("{port}/http").into();
+    if let (Some(port), Some(shown)) = (port, value.get_mut("port")) {
+        match shown.as_str() {
+            None => *shown = format!("{port}/http").into(),
+            Some("0/tcp") => *shown = format!("{port}/tcp").into(),
+            Some(_) => {}
+        }
     }
     Ok(value)
 }
@@ -151,6 +155,8 @@ mod tests {
     fn a_port_that_was_given_by_the_product_is_shown() {
         assert_eq!(with_port(r#"{"port":null}"#, Some(20_000)).unwrap()["port"], "20000/http");
         assert_eq!(with_port(r#"{"port":"9050/http"}"#, Some(20_000)).unwrap()["port"], "9050/http");
+        assert_eq!(with_port(r#"{"port":"0/tcp"}"#, Some(20_000)).unwrap()["port"], "20000/tcp");
+        assert_eq!(with_port(r#"{"port":"9050/tcp"}"#, Some(9_050)).unwrap()["port"], "9050/tcp");
         assert_eq!(with_port(r#"{"port":null}"#, None).unwrap()["port"], Value::Null);
     }
 }

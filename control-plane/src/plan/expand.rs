@@ -60,6 +60,7 @@ pub(super) fn gateway(
         port,
         virtual_hosts: gateway.virtual_hosts.clone(),
         sticky: gateway.sticky,
+        tcp: gateway.tcp,
         routes,
     }
 }
@@ -157,10 +158,11 @@ fn settle(
                 route.weight = *share;
             }
             if !routes.is_empty() && shares.iter().all(|share| *share == Share::NONE) {
-                let message = format!(
-                    "all weights of gateway `{}` are 0%: requests that no condition takes are answered with 503",
-                    gateway.name
-                );
+                let what = match gateway.tcp {
+                    Some(_) => "connections that no condition takes are closed",
+                    None => "requests that no condition takes are answered with 503",
+                };
+                let message = format!("all weights of gateway `{}` are 0%: {what}", gateway.name);
                 warnings.push(Warning { gateway: Some(gateway.name.clone()), message });
             }
         }

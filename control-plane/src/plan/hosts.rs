@@ -1,4 +1,4 @@
-//! Gives each gateway its virtual hosts; a name has one owner.
+//! Gives each gateway that carries requests its virtual hosts; a name has one owner.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub(super) fn claim(
         kept_owners.extend(hosts.map(|host| (host.as_str(), (*name, Some(host) == generated.as_ref()))));
     }
     let owner_of_kept = |host: &str| kept_owners.get(host).map(|(name, is_generated)| (*name, *is_generated));
-    for gateway in gateways {
+    for gateway in gateways.iter_mut().filter(|gateway| gateway.tcp.is_none()) {
         let generated = suffix.map(|suffix| generated_virtual_host(&gateway.name, suffix));
         let given = std::mem::take(&mut gateway.virtual_hosts);
         let given = given.into_iter().filter(|host| Some(host) != generated.as_ref()).map(|host| (host, false));

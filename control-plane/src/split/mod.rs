@@ -89,6 +89,8 @@ pub(crate) struct DecidedBy {
     pub condition: u64,
     /// Kept by a cookie.
     pub cookie: u64,
+    /// Kept by the client's address.
+    pub source: u64,
     /// Given by the weights.
     pub weight: u64,
     /// The only route with weight.

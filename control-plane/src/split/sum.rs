@@ -201,9 +201,10 @@ fn add_decided(sums: &mut [DecidedBy], routes: &RouteCounts) {
     let add = |to: &mut u64, count: u64| *to = to.saturating_add(count);
     add(&mut sum.condition, routes.condition);
     add(&mut sum.cookie, routes.cookie);
+    add(&mut sum.source, routes.source);
     add(&mut sum.weight, routes.weight);
     add(&mut sum.only_route, routes.only_route);
-    for count in [routes.condition, routes.cookie, routes.weight, routes.only_route] {
+    for count in [routes.condition, routes.cookie, routes.source, routes.weight, routes.only_route] {
         add(&mut sum.requests, count);
     }
 }
@@ -235,6 +236,7 @@ mod tests {
             port: None,
             virtual_hosts: Vec::new(),
             sticky: wire::Sticky::None,
+            tcp: None,
             routes,
         }
     }

@@ -43,7 +43,17 @@ const MATRIX: &[Bad] = &[
     bad("routes/a%2Fb", "weight: 1%", "", 1, "only names of gateways"),
     // Ports.
     bad("gateways/x", "port: 70000", "/port", 1, "1 to 65535"),
-    bad("gateways/x", "port: 9051/tcp", "/port", 1, "9051/http"),
+    bad("gateways/x", "port: 9051/udp", "/port", 1, "`N/tcp`"),
+    // What only requests have, in gateways that carry connections, and the other way round.
+    bad("gateways/x", "port: 9051/tcp\nvirtual_hosts: [x.example]", "/virtual_hosts", 2, "`N/http`"),
+    bad("gateways/x", "port: 9051\nsend_proxy: v2", "/send_proxy", 2, "`N/tcp`"),
+    bad(
+        "gateways/x",
+        "port: 9051/tcp\nroutes:\n  \"[192.0.2.1:80]\": {condition: path is /a}",
+        "/routes/[192.0.2.1:80]/condition",
+        3,
+        "`source`",
+    ),
     bad("gateways/x", "port: 9050/http\nroutes: {}", "/port", 1, "`taken`"),
     bad("gateways/x", "port: 1988/http\nroutes: {}", "/port", 1, "the product itself"),
     // Weights.

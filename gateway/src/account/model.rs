@@ -65,6 +65,7 @@ fn split(shares: &[u16]) -> std::sync::Arc<CompiledGateway> {
         port: None,
         virtual_hosts: Vec::new(),
         sticky: Sticky::None,
+        tcp: None,
         routes: shares.iter().enumerate().map(route).collect(),
     };
     let table = CompiledTable::compile(&Table { generation: Generation::default(), gateways: vec![gateway] }, None);

@@ -103,6 +103,7 @@ fn table() -> Table {
         port: None,
         virtual_hosts: Vec::new(),
         sticky: Sticky::None,
+        tcp: None,
         routes: vec![
             route("old", 10_000, None, "127.0.0.1"),
             route("new", 0, Some("header X-Beta == yes"), "no-such-name.invalid"),

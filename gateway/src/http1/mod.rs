@@ -14,7 +14,6 @@ mod forwarded;
 #[cfg(test)]
 mod matrix;
 mod onward;
-mod proxy_header;
 mod request;
 mod response;
 mod scan;
@@ -28,7 +27,6 @@ pub(crate) use body::{Body, encode_chunk_head};
 pub(crate) use fault::{Fault, ResponseFault};
 pub(crate) use forwarded::{PeerText, client_address, is_trusted};
 pub(crate) use onward::Onward;
-pub(crate) use proxy_header::ProxyHeader;
 pub(crate) use request::{HeadLimits, RequestHead, may_be_complete};
 pub(crate) use response::{Relay, ResponseHead, Toward};
 pub(crate) use scan::Storage;

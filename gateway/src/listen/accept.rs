@@ -104,7 +104,9 @@ where
         if self.worker.last_descriptors.include(&stream) {
             self.make_room_for_descriptors();
             self.refuses(Refused::Descriptors);
-            turn_away_at_once(stream);
+            if self.speaks_http(listener) {
+                turn_away_at_once(stream);
+            }
             // Lets those end that were told to.
             return tokio::task::yield_now().await;
         }
@@ -113,7 +115,10 @@ where
             Ok(place) => place,
             Err(refused) => {
                 self.refuses(refused);
-                return self.door.turn_away(stream);
+                if self.speaks_http(listener) {
+                    self.door.turn_away(stream);
+                }
+                return;
             }
         };
         let intake = Rc::clone(self);
@@ -127,6 +132,11 @@ where
         let sent_off = listeners.iter().filter_map(Weak::upgrade).map(|listener| listener.send_off_oldest(now)).sum();
         self.worker.counters.sent_off.add(u64::try_from(sent_off).unwrap_or_default());
         sent_off
+    }
+
+    /// Whether clients of a port expect an answer to a request, and nothing else.
+    fn speaks_http(&self, listener: &Listener) -> bool {
+        self.worker.serving().carries(listener.id()).is_none()
     }
 
     /// Closes connections that nobody uses: of clients, and to endpoints.

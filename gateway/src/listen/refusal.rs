@@ -1,4 +1,5 @@
-//! Turning clients away for whom there is no room: quickly, with an answer, and without holding anything for long.
+//! Turning clients away for whom there is no room: quickly, with an answer, and without holding anything for long. Where
+//! connections are carried nobody expects an answer to a request: there, they are just closed.
 
 use std::cell::Cell;
 use std::io::{self, Read as _, Write as _};

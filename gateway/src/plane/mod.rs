@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use futures_util::future::Either;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -33,6 +34,7 @@ use crate::memory::{self, Memory};
 use crate::serving::Serving;
 use crate::ship::Recorder;
 use crate::worker::{Shared, Worker};
+use crate::{proxy, tcp};
 
 /// LIMIT: commands that a thread has not taken yet. There are two per table, and the next table waits for them.
 const COMMANDS_MAX: usize = 16;
@@ -102,10 +104,19 @@ struct Listeners {
     failing: AtomicUsize,
 }
 
+/// The life of a connection, by what the gateway of its port carries.
+fn serve(worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr, seat: Rc<Seat>) -> impl Future<Output = ()> {
+    let serving = worker.serving();
+    match serving.carries(seat.listener().id()) {
+        Some(gateway) => Either::Left(tcp::serve(worker, stream, peer, serving, gateway)),
+        None => Either::Right(proxy::serve(worker, stream, peer, seat)),
+    }
+}
+
 impl DataPlane {
     /// Starts the threads, with a table that has no gateway. `recorder` gets one record per request.
     pub(crate) fn start(settings: PlaneSettings, recorder: Arc<Recorder>) -> Result<Arc<Self>, PlaneError> {
-        Self::start_with(settings, recorder, crate::proxy::serve)
+        Self::start_with(settings, recorder, serve)
     }
 
     /// The same with the listening sockets of another process; it accepts from [`DataPlane::accept`] on.
@@ -114,7 +125,7 @@ impl DataPlane {
         recorder: Arc<Recorder>,
         sockets: Vec<TcpListener>,
     ) -> Result<Arc<Self>, PlaneError> {
-        Self::launch(settings, recorder, crate::proxy::serve, Some(sockets))
+        Self::launch(settings, recorder, serve, Some(sockets))
     }
 
     /// The same with another life of a connection.

@@ -135,7 +135,15 @@ fn route(name: &str, weight: u16, endpoints: Vec<Endpoint>) -> Route {
 
 fn gateway(name: &str, port: u16, routes: Vec<Route>) -> Gateway {
     let lookup = format!("lookup-{name}");
-    Gateway { name: name.to_owned(), lookup, port: Some(port), virtual_hosts: Vec::new(), sticky: Sticky::None, routes }
+    Gateway {
+        name: name.to_owned(),
+        lookup,
+        port: Some(port),
+        virtual_hosts: Vec::new(),
+        sticky: Sticky::None,
+        tcp: None,
+        routes,
+    }
 }
 
 /// A gateway with one route to one origin.

@@ -77,7 +77,8 @@ fn text(reason: Reason) -> &'static str {
         | Reason::UpstreamCut
         | Reason::ClientClosed
         | Reason::TunnelClosed
-        | Reason::Drained => "the connection ended before the answer",
+        | Reason::Drained
+        | Reason::IdleTimeout => "the connection ended before the answer",
     }
 }
 

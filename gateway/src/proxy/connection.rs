@@ -14,16 +14,16 @@ use vamp_record::Reason;
 
 use super::answer::Answer;
 use super::exchange::{Arrival, Exchange, blank_record, give_back_slot, micros};
-use super::flow::{Backlog, poll_read};
+use super::flow::{self, Backlog, poll_read};
 use super::hear::{Heard, Hearing};
 use super::relay::Ended;
 use super::scratch;
 use super::timer::Timer;
-use super::tunnel;
+use super::tunnel::{self, Carried};
 use crate::http1::{Fault, PeerText, is_trusted};
 use crate::listen::Seat;
 use crate::serving::Place;
-use crate::upstream::{self, ConnectError};
+use crate::upstream;
 use crate::worker::Worker;
 
 /// LIMIT: how long, and how much, a client is listened to after its last answer, so that it can read that answer before
@@ -53,9 +53,7 @@ pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
 
 impl ClientStream for TcpStream {
     fn reset_on_close(&self) {
-        if let Err(error) = socket2::SockRef::from(self).set_linger(Some(Duration::ZERO)) {
-            tracing::debug!("a cut answer could not be marked by a reset: {error}");
-        }
+        flow::reset_on_close(self);
     }
 
     fn local_address(&self) -> Option<SocketAddr> {
@@ -237,13 +235,9 @@ impl<C: ClientStream> Connection<C> {
                 Some(Err(error)) => error,
             };
             tracing::debug!("a request is not sent: {error}");
-            let reason = match error {
-                ConnectError::TimedOut { .. } => Reason::ConnectTimeout,
-                ConnectError::Exhausted { .. } => Reason::Overload,
-                _ => Reason::ConnectFailed,
-            };
+            let reason = error.reason();
             exchange.tried.push(lease.index);
-            if tries_left == 0 || matches!(error, ConnectError::Exhausted { .. }) {
+            if tries_left == 0 || error.is_of_this_host() {
                 return Err(reason);
             }
             tries_left -= 1;
@@ -346,8 +340,9 @@ impl<C: ClientStream> Connection<C> {
     async fn tunnel(&mut self, exchange: &mut Exchange, mut upstream: upstream::Connection) -> Next {
         let idle = self.worker.limits.tunnel_idle_timeout;
         let early = std::mem::take(&mut self.saved);
-        let queued = std::mem::take(&mut self.to_client);
-        let carried = tunnel::run(&mut self.client, &mut upstream.stream, (early, queued), idle, &mut self.timer).await;
+        let mut carried = Carried { up: early.len() as u64, down: 0 };
+        let first = (Backlog::holding(early), std::mem::take(&mut self.to_client));
+        tunnel::run(&mut self.client, &mut upstream.stream, first, idle, &mut self.timer, &mut carried).await;
         exchange.note(|record| {
             record.bytes_in += carried.up;
             record.bytes_out += carried.down;

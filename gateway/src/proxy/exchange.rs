@@ -190,13 +190,13 @@ pub(super) fn give_back_slot(mut slot: Slot) {
 
 /// When a request came.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     /// Its first byte.
-    pub(super) began: Instant,
+    pub(crate) began: Instant,
     /// The end of its head.
-    pub(super) heard: Instant,
+    pub(crate) heard: Instant,
     /// The peer.
-    pub(super) peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
 }
 
 impl Exchange {
@@ -410,11 +410,12 @@ impl Drop for Exchange {
 }
 
 /// A record that says nothing yet but when, where and under which table.
-pub(super) fn blank_record(worker: &Worker, serving: &Serving, arrival: Arrival, place: Place<'_>) -> Record {
+pub(crate) fn blank_record(worker: &Worker, serving: &Serving, arrival: Arrival, place: Place<'_>) -> Record {
     let generation = serving.table.generation();
     let took = arrival.heard.saturating_duration_since(arrival.began);
     let head_ns = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     Record {
+        is_tcp: false,
         started_unix_ns: worker.unix_ns(arrival.heard).saturating_sub(head_ns),
         labels: serving.labels(place),
         epoch: generation.epoch,
@@ -438,6 +439,6 @@ pub(super) fn blank_record(worker: &Worker, serving: &Serving, arrival: Arrival,
 }
 
 /// Whole microseconds.
-pub(super) fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(duration.subsec_micros()))
 }

@@ -3,29 +3,31 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 /// Bytes that a peer has not taken yet. Empty, and without memory, nearly always.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     bytes: Vec<u8>,
     start: usize,
 }
 
 impl Backlog {
     /// Whether the peer has taken everything.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
     /// These bytes, to be written.
-    pub(super) fn holding(bytes: Vec<u8>) -> Self {
+    pub(crate) fn holding(bytes: Vec<u8>) -> Self {
         Self { bytes, start: 0 }
     }
 
     /// Writes what the peer takes now and keeps the rest. An error means that it took nothing of them.
-    pub(super) fn send<W: AsyncWrite + Unpin>(
+    pub(crate) fn send<W: AsyncWrite + Unpin>(
         &mut self,
         context: &mut Context<'_>,
         writer: &mut W,
@@ -48,14 +50,14 @@ impl Backlog {
 
     /// The same for what follows bytes that were sent: the peer may have those, so that an error is left to the next write
     /// to tell.
-    pub(super) fn send_on<W: AsyncWrite + Unpin>(&mut self, context: &mut Context<'_>, writer: &mut W, bytes: &[u8]) {
+    pub(crate) fn send_on<W: AsyncWrite + Unpin>(&mut self, context: &mut Context<'_>, writer: &mut W, bytes: &[u8]) {
         if self.send(context, writer, bytes).is_err() {
             self.bytes.extend_from_slice(bytes);
         }
     }
 
     /// Writes what was kept. Ready when the peer has taken everything.
-    pub(super) fn poll_flush<W: AsyncWrite + Unpin>(
+    pub(crate) fn poll_flush<W: AsyncWrite + Unpin>(
         &mut self,
         context: &mut Context<'_>,
         writer: &mut W,
@@ -74,15 +76,22 @@ impl Backlog {
     }
 
     /// Forgets what was kept.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+/// Makes the coming close a reset: for what would else look like a whole message, or a peaceful end.
+pub(crate) fn reset_on_close(stream: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!("a cut could not be marked by a reset: {error}");
     }
 }
 
 /// Reads what is there. The room must be larger than what is expected: a read that does not fill it tells the runtime
 /// that nothing is left, which saves the next system call.
 #[inline]
-pub(super) fn poll_read<R: AsyncRead + Unpin>(
+pub(crate) fn poll_read<R: AsyncRead + Unpin>(
     context: &mut Context<'_>,
     reader: &mut R,
     room: &mut [u8],

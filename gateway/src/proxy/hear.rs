@@ -17,8 +17,9 @@ use super::connection::{ClientStream, Connection, SECURE};
 use super::exchange::{Arrival, Exchange, RoutedHead, Slot, spare_slot};
 use super::scratch::Scratch;
 use crate::http1::{
-    Body, Fault, HeadLimits, Onward, PeerText, ProxyHeader, RequestHead, client_address, is_trusted, may_be_complete,
+    Body, Fault, HeadLimits, Onward, PeerText, RequestHead, client_address, is_trusted, may_be_complete,
 };
+use crate::proxy_header::ProxyHeader;
 use crate::upstream;
 
 /// What came of waiting for a request.
@@ -152,7 +153,7 @@ impl<C: ClientStream> Connection<C> {
             match self.announced(&buffer[start..end]) {
                 Ok(Some(header)) => {
                     start += header.bytes;
-                    arrival.peer = header.source.unwrap_or(self.peer);
+                    arrival.peer = header.ends.map_or(self.peer, |ends| ends.source);
                 }
                 Ok(None) => return None,
                 Err(fault) => return Some(Heard::Refused(fault, arrival)),

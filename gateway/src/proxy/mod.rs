@@ -8,13 +8,14 @@
 mod answer;
 mod connection;
 mod exchange;
-mod flow;
+pub(crate) mod flow;
 mod hear;
 mod relay;
-mod scratch;
+pub(crate) mod scratch;
 #[cfg(test)]
-mod tests;
-mod timer;
-mod tunnel;
+pub(crate) mod tests;
+pub(crate) mod timer;
+pub(crate) mod tunnel;
 
 pub(crate) use connection::serve;
+pub(crate) use exchange::{Arrival, blank_record, micros};

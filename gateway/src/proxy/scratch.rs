@@ -12,7 +12,7 @@ use crate::http1::Storage;
 const HEADROOM_BYTES: usize = 4 * 1024;
 
 /// LIMIT: bytes read at once. 64 KiB is measured: larger reads give 6 % at 100 KB, smaller ones lose.
-pub(super) const READ_BYTES: usize = 64 * 1024;
+pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 /// LIMIT: bytes behind what was read, for the end of a chunk that is framed in place.
 const TAILROOM_BYTES: usize = 8;
@@ -27,25 +27,25 @@ thread_local! {
 
 /// The buffers of one thread.
 #[derive(Debug)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     /// Headroom, what was read, tailroom.
-    pub(super) buffer: Vec<u8>,
+    pub(crate) buffer: Vec<u8>,
     /// Where heads are written.
-    pub(super) head: Vec<u8>,
+    pub(crate) head: Vec<u8>,
     /// Where the fields of the head that is read are.
-    pub(super) fields: Storage,
+    pub(crate) fields: Storage,
     spares: Vec<Vec<u8>>,
     request_id: RequestIds,
 }
 
 /// Uses the thread's buffers for one synchronous step.
-pub(super) fn with<T>(step: impl FnOnce(&mut Scratch) -> T) -> T {
+pub(crate) fn with<T>(step: impl FnOnce(&mut Scratch) -> T) -> T {
     SCRATCH.with_borrow_mut(step)
 }
 
 impl Scratch {
     /// Where what is read starts.
-    pub(super) const START: usize = HEADROOM_BYTES;
+    pub(crate) const START: usize = HEADROOM_BYTES;
 
     fn new() -> Self {
         Self {
@@ -58,12 +58,12 @@ impl Scratch {
     }
 
     /// Where a socket is read into.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         self.buffer.get_mut(Self::START..Self::START + READ_BYTES).unwrap_or_default()
     }
 
     /// Puts bytes that were kept to where a read would have put them; tells where they end.
-    pub(super) fn load(&mut self, kept: &[u8]) -> usize {
+    pub(crate) fn load(&mut self, kept: &[u8]) -> usize {
         let end = Self::START + kept.len();
         if self.buffer.len() < end + TAILROOM_BYTES {
             self.buffer.resize(end + TAILROOM_BYTES, 0);
@@ -74,19 +74,19 @@ impl Scratch {
 
     /// Puts the written head in front of what starts at `at`; tells where both together start, or `None` when there is
     /// no room.
-    pub(super) fn place_head(&mut self, at: usize) -> Option<usize> {
+    pub(crate) fn place_head(&mut self, at: usize) -> Option<usize> {
         let start = at.checked_sub(self.head.len())?;
         self.buffer.get_mut(start..at)?.copy_from_slice(&self.head);
         Some(start)
     }
 
     /// A buffer of its own for a request, nearly always without an allocation.
-    pub(super) fn take_spare(&mut self) -> Vec<u8> {
+    pub(crate) fn take_spare(&mut self) -> Vec<u8> {
         self.spares.pop().unwrap_or_default()
     }
 
     /// Gives it back.
-    pub(super) fn give_spare(&mut self, mut spare: Vec<u8>) {
+    pub(crate) fn give_spare(&mut self, mut spare: Vec<u8>) {
         if self.spares.len() < SPARES_MAX && spare.capacity() > 0 && spare.capacity() <= SPARE_BYTES_MAX {
             spare.clear();
             self.spares.push(spare);
@@ -94,7 +94,7 @@ impl Scratch {
     }
 
     /// A new request id.
-    pub(super) fn next_request_id(&mut self) -> [u8; 32] {
+    pub(crate) fn next_request_id(&mut self) -> [u8; 32] {
         self.request_id.next()
     }
 }

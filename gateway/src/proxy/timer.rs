@@ -8,7 +8,7 @@ use tokio::time::Sleep;
 
 /// The timer of one connection.
 #[derive(Debug)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends: at or before the deadline that counts.
     armed_for: Instant,
@@ -18,7 +18,7 @@ pub(super) struct Timer {
 
 impl Timer {
     /// A timer that is first looked at before this deadline.
-    pub(super) fn new(deadline: Instant) -> Self {
+    pub(crate) fn new(deadline: Instant) -> Self {
         Self { sleep: Box::pin(tokio::time::sleep_until(deadline.into())), armed_for: deadline, waits: false }
     }
 
@@ -26,7 +26,7 @@ impl Timer {
     ///
     /// All calls are of one task: who is to be woken is told once for each time that it is armed.
     #[inline]
-    pub(super) fn is_over(&mut self, context: &mut Context<'_>, deadline: Instant) -> bool {
+    pub(crate) fn is_over(&mut self, context: &mut Context<'_>, deadline: Instant) -> bool {
         if self.waits && deadline >= self.armed_for && !self.sleep.is_elapsed() {
             return false;
         }

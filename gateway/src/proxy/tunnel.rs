@@ -1,4 +1,4 @@
-//! The copy loop between two connections that speak something else than HTTP: after an upgrade.
+//! The copy loop between two connections that speak something else than HTTP: after an upgrade, and of TCP gateways.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,99 +14,115 @@ use super::timer::Timer;
 
 /// Bytes that a tunnel carried.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Carried {
+pub(crate) struct Carried {
     /// From the client.
-    pub(super) up: u64,
+    pub(crate) up: u64,
     /// To the client.
-    pub(super) down: u64,
+    pub(crate) down: u64,
+}
+
+/// How a tunnel ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Both sides said their last.
+    Closed,
+    /// The client's connection was reset.
+    ClientFailed,
+    /// The upstream's was.
+    UpstreamFailed,
+    /// Nothing moved for the time that it may.
+    Idle,
+}
+
+/// Which side of a direction failed.
+#[derive(Debug, Clone, Copy)]
+enum Failed {
+    Reader,
+    Writer,
 }
 
 /// One direction: reads from one side, writes to the other, passes the end on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Direction {
     backlog: Backlog,
     ended: bool,
     /// Whether the end was passed on.
     closed: bool,
-    bytes: u64,
 }
 
-/// Copies both ways until both sides have ended, one side fails, or nothing moved for `idle`. `early` came from the
-/// client before the tunnel was open, `queued` is still to be taken by it.
-pub(super) async fn run<C, U>(
+/// Copies both ways until both sides have ended, one side fails, or nothing moved for `idle`. What is to be sent before
+/// anything else goes `first` to the upstream, and to the client; of the bytes themselves, `carried` counts those that it
+/// copies, as it does.
+pub(crate) async fn run<C, U>(
     client: &mut C,
     upstream: &mut U,
-    (early, queued): (Vec<u8>, Backlog),
+    (first_up, first_down): (Backlog, Backlog),
     idle: Duration,
     timer: &mut Timer,
-) -> Carried
+    carried: &mut Carried,
+) -> End
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut up = Direction::default();
-    let mut down = Direction { backlog: queued, ..Direction::default() };
-    let mut early = Some(early);
+    let mut up = Direction::after(first_up);
+    let mut down = Direction::after(first_down);
     let mut progress = Instant::now();
     poll_fn(|context| {
         scratch::with(|scratch| {
-            let before = (up.bytes, down.bytes);
-            let mut step = || -> io::Result<bool> {
-                if let Some(early) = early.take() {
-                    up.send(context, upstream, &early)?;
-                }
-                let up_done = up.advance(context, client, upstream, scratch)?;
-                let down_done = down.advance(context, upstream, client, scratch)?;
-                Ok(up_done && down_done)
+            let before = *carried;
+            let up_done = match up.advance(context, client, upstream, scratch, &mut carried.up) {
+                Ok(done) => done,
+                Err(Failed::Reader) => return Poll::Ready(End::ClientFailed),
+                Err(Failed::Writer) => return Poll::Ready(End::UpstreamFailed),
             };
-            match step() {
-                Ok(false) => (),
-                Ok(true) | Err(_) => return Poll::Ready(()),
+            let down_done = match down.advance(context, upstream, client, scratch, &mut carried.down) {
+                Ok(done) => done,
+                Err(Failed::Reader) => return Poll::Ready(End::UpstreamFailed),
+                Err(Failed::Writer) => return Poll::Ready(End::ClientFailed),
+            };
+            if up_done && down_done {
+                return Poll::Ready(End::Closed);
             }
-            if before != (up.bytes, down.bytes) {
+            if before != *carried {
                 progress = Instant::now();
             }
-            if timer.is_over(context, progress + idle) { Poll::Ready(()) } else { Poll::Pending }
+            if timer.is_over(context, progress + idle) { Poll::Ready(End::Idle) } else { Poll::Pending }
         })
     })
-    .await;
-    Carried { up: up.bytes, down: down.bytes }
+    .await
 }
 
 impl Direction {
-    fn send<W: AsyncWrite + Unpin>(
-        &mut self,
-        context: &mut Context<'_>,
-        writer: &mut W,
-        bytes: &[u8],
-    ) -> io::Result<()> {
-        self.bytes += bytes.len() as u64;
-        self.backlog.send(context, writer, bytes)
+    fn after(first: Backlog) -> Self {
+        Self { backlog: first, ended: false, closed: false }
     }
 
-    /// Moves what can be moved now; tells whether this direction is over.
+    /// Moves what can be moved now, and counts it; tells whether this direction is over.
     fn advance<R, W>(
         &mut self,
         context: &mut Context<'_>,
         reader: &mut R,
         writer: &mut W,
         scratch: &mut Scratch,
-    ) -> io::Result<bool>
+        moved: &mut u64,
+    ) -> Result<bool, Failed>
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
+        let writer_failed = |_: io::Error| Failed::Writer;
         loop {
             if !self.backlog.is_empty() {
                 match self.backlog.poll_flush(context, writer) {
-                    Poll::Ready(result) => result?,
+                    Poll::Ready(result) => result.map_err(writer_failed)?,
                     Poll::Pending => return Ok(false),
                 }
             }
             if self.ended {
                 if !self.closed {
                     match Pin::new(&mut *writer).poll_shutdown(context) {
-                        Poll::Ready(result) => result?,
+                        Poll::Ready(result) => result.map_err(writer_failed)?,
                         Poll::Pending => return Ok(false),
                     }
                     self.closed = true;
@@ -117,9 +133,10 @@ impl Direction {
                 Poll::Ready(Ok(0)) => self.ended = true,
                 Poll::Ready(Ok(bytes)) => {
                     let read = scratch.buffer.get(Scratch::START..Scratch::START + bytes).unwrap_or_default();
-                    self.send(context, writer, read)?;
+                    *moved += bytes as u64;
+                    self.backlog.send(context, writer, read).map_err(writer_failed)?;
                 }
-                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Ready(Err(_)) => return Err(Failed::Reader),
                 Poll::Pending => return Ok(false),
             }
         }
@@ -139,7 +156,9 @@ mod tests {
         let idle = Duration::from_mins(1);
         let mut timer = Timer::new(Instant::now() + idle);
         let sent = vec![7; 100_000];
-        let tunnel = run(&mut client, &mut upstream, (b"early".to_vec(), Backlog::default()), idle, &mut timer);
+        let mut carried = Carried::default();
+        let first = (Backlog::holding(b"early".to_vec()), Backlog::holding(b"queued".to_vec()));
+        let tunnel = run(&mut client, &mut upstream, first, idle, &mut timer, &mut carried);
         let near_side = async {
             near.write_all(&sent).await.unwrap();
             near.shutdown().await.unwrap();
@@ -154,10 +173,10 @@ mod tests {
             far.shutdown().await.unwrap();
             request
         };
-        let (carried, answer, request) = tokio::join!(tunnel, near_side, far_side);
-        assert_eq!(answer, b"answer");
+        let (end, answer, request) = tokio::join!(tunnel, near_side, far_side);
+        assert_eq!(answer, b"queuedanswer");
         assert_eq!(request, [b"early".as_slice(), &sent].concat());
-        assert_eq!(carried, Carried { up: 100_005, down: 6 });
+        assert_eq!((end, carried), (End::Closed, Carried { up: 100_000, down: 6 }));
     }
 
     #[tokio::test(start_paused = true)]
@@ -166,9 +185,9 @@ mod tests {
         let (mut upstream, _far) = tokio::io::duplex(64);
         let idle = Duration::from_hours(1);
         let mut timer = Timer::new(Instant::now() + idle);
-        assert_eq!(
-            run(&mut client, &mut upstream, (Vec::new(), Backlog::default()), idle, &mut timer).await,
-            Carried::default()
-        );
+        let mut carried = Carried::default();
+        let first = (Backlog::default(), Backlog::default());
+        let end = run(&mut client, &mut upstream, first, idle, &mut timer, &mut carried).await;
+        assert_eq!((end, carried), (End::Idle, Carried::default()));
     }
 }

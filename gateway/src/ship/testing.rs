@@ -8,6 +8,7 @@ use vamp_record::{Reason, Record, RouteLabels, Texts};
 /// A record that holds `number`, in its start.
 pub(super) fn record(number: u64) -> Record {
     Record {
+        is_tcp: false,
         started_unix_ns: number,
         labels: Arc::new(RouteLabels::default()),
         epoch: 1,

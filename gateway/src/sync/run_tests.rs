@@ -164,6 +164,7 @@ fn gateway(name: &str, port: u16) -> Gateway {
         port: Some(port),
         virtual_hosts: Vec::new(),
         sticky: Sticky::None,
+        tcp: None,
         routes: vec![route],
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
+use vamp_record::Reason;
 
 use super::Lease;
 use crate::counters::ThreadCounters;
@@ -47,6 +48,22 @@ pub(crate) enum ConnectError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl ConnectError {
+    /// How a request ends that finds no other endpoint.
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::TimedOut { .. } => Reason::ConnectTimeout,
+            Self::Exhausted { .. } => Reason::Overload,
+            Self::Refused { .. } | Self::Unresolved { .. } => Reason::ConnectFailed,
+        }
+    }
+
+    /// Whether no other endpoint would fare better.
+    pub(crate) fn is_of_this_host(&self) -> bool {
+        matches!(self, Self::Exhausted { .. })
+    }
 }
 
 /// A connection to an endpoint, counted while it is open.

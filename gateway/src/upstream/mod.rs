@@ -9,7 +9,7 @@ mod pick;
 mod pools;
 mod registry;
 
-pub(crate) use connect::{ConnectError, Connection, has_no_descriptor_left};
+pub(crate) use connect::{Connection, has_no_descriptor_left};
 pub(crate) use endpoint::Endpoint;
 pub(crate) use pick::{Lease, pick};
 pub(crate) use pools::Pools;

@@ -129,6 +129,12 @@ impl<'t> Fields<'t> {
         (node.content != Content::Null).then(|| Field { pointer: step(&self.pointer, &key.text), node })
     }
 
+    /// A field that is left in place.
+    pub(crate) fn find(&self, name: &str) -> Option<Field<'t>> {
+        let (key, node) = self.entries.iter().find(|(key, _)| key.text == name)?;
+        (node.content != Content::Null).then(|| Field { pointer: step(&self.pointer, &key.text), node })
+    }
+
     /// Takes fields out that are read by nobody: what the product itself writes into documents.
     pub(crate) fn ignore(&mut self, names: &[&str]) {
         self.entries.retain(|(key, _)| !names.contains(&key.text.as_str()));

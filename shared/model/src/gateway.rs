@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
-use vamp_routing::wire::{Share, Sticky};
+use vamp_routing::wire::{Share, Sticky, Tcp};
 
 use crate::condition::take_reference;
 use crate::decode::{Decoder, Field, Fields};
@@ -11,7 +11,7 @@ use crate::path::RoutePath;
 use crate::route::RouteBody;
 use crate::tree::{Content, Key, Node};
 use crate::violation::step;
-use crate::{host, lookup, metadata, percent, weights};
+use crate::{host, lookup, metadata, percent, tcp, weights};
 
 /// A place where traffic comes in and is split over routes.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +22,8 @@ pub struct Gateway {
     pub metadata: Map<String, Value>,
     /// The port that its author gave; none: the one it has, or one from the range.
     pub port: Option<u16>,
+    /// It carries connections; without it, HTTP requests.
+    pub tcp: Option<Tcp>,
     /// Stickiness.
     pub sticky: Sticky,
     /// Hosts that its author gave, in lower case, without doubles.
@@ -55,7 +57,7 @@ pub enum RouteUse {
 
 impl Gateway {
     pub(crate) const FIELDS: &'static [&'static str] =
-        &["name", "kind", "metadata", "port", "sticky", "virtual_hosts", "routes"];
+        &["name", "kind", "metadata", "port", "accept_proxy", "send_proxy", "sticky", "virtual_hosts", "routes"];
 
     pub(crate) fn decode<'t>(
         decoder: &mut Decoder<'t>,
@@ -65,8 +67,14 @@ impl Gateway {
     ) -> Self {
         let owner = fields.owner.clone();
         let port = fields.take("port").and_then(|field| decode_port(decoder, &field, &owner));
+        let (port, protocol) = port.unwrap_or((None, Protocol::Http));
+        let tcp = tcp::decode(decoder, fields, protocol);
         let sticky = fields.take("sticky").map(|field| decode_sticky(decoder, &field, &owner)).unwrap_or_default();
-        let hosts = fields.take("virtual_hosts").map(|field| decode_hosts(decoder, &field, &owner)).unwrap_or_default();
+        let hosts = fields.take("virtual_hosts");
+        if let Some(field) = hosts.as_ref().filter(|_| tcp.is_some()) {
+            tcp::refuse_hosts(decoder, field, &owner);
+        }
+        let hosts = hosts.map(|field| decode_hosts(decoder, &field, &owner)).unwrap_or_default();
         if let Some(field) = fields.take("selector") {
             decoder.refuse(
                 &field,
@@ -79,7 +87,7 @@ impl Gateway {
             .as_ref()
             .map_or((fields.place, fields.pointer.clone()), |field| (field.node.place, field.pointer.clone()));
         let clean_before = decoder.count();
-        let mut routes = routes.map(|field| decode_routes(decoder, &field, &owner)).unwrap_or_default();
+        let mut routes = routes.map(|field| decode_routes(decoder, &field, &owner, protocol)).unwrap_or_default();
         // A weight that could not be read would make the sum wrong too: one fault, one violation.
         if decoder.count() == clean_before
             && let Err(wrong) = fill_weights(&mut routes)
@@ -92,19 +100,22 @@ impl Gateway {
                 "make them add up to 100%, or all to 0%, or leave one out to take the rest",
             );
         }
-        Self { name, metadata, port, sticky, virtual_hosts: hosts, routes }
+        Self { name, metadata, port, tcp, sticky, virtual_hosts: hosts, routes }
     }
 
     pub(crate) fn to_json(&self) -> Value {
         let routes: Map<String, Value> =
             self.routes.iter().map(|route| (route.path.to_string(), route.to_json(&self.name))).collect();
-        json!({
+        let mut object = json!({
             "name": self.name,
             "kind": "gateways",
             "metadata": self.metadata,
             "lookup_name": lookup::gateway(&self.name),
             "internal": self.name.split('/').count() == 3,
-            "port": self.port.map(|port| format!("{port}/http")),
+            "port": match self.tcp {
+                Some(_) => Some(format!("{}/tcp", self.port.unwrap_or(0))),
+                None => self.port.map(|port| format!("{port}/http")),
+            },
             "sticky": match self.sticky {
                 Sticky::None => None,
                 Sticky::Route => Some("route"),
@@ -113,7 +124,11 @@ impl Gateway {
             "virtual_hosts": self.virtual_hosts,
             "selector": null,
             "routes": routes,
-        })
+        });
+        if let (Some(tcp), Some(object)) = (self.tcp, object.as_object_mut()) {
+            object.extend(tcp::to_fields(tcp));
+        }
+        object
     }
 }
 
@@ -154,22 +169,31 @@ fn fill_weights(routes: &mut [GatewayRoute]) -> Result<(), weights::WrongSum> {
     Ok(())
 }
 
-fn decode_port(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Option<u16> {
-    const HINT: &str = "write a number from 1 to 65535, or `N/http`; leave it out to be given one";
+/// What a gateway carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http,
+    Tcp,
+}
+
+/// `N`, `N/http` or `N/tcp`; 0 leaves the number open.
+fn decode_port(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Option<(Option<u16>, Protocol)> {
+    const HINT: &str =
+        "write a number from 1 to 65535, `N/http` or `N/tcp`; leave the number out, or write 0, to be given one";
     let text = decoder.text(field, &format!("the port of {owner}"))?.trim();
-    let (number, protocol) = text.split_once('/').unwrap_or((text, "http"));
+    let (number, word) = text.split_once('/').unwrap_or((text, "http"));
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let port = number.parse::<u16>().ok().filter(|_| digits);
-    if protocol.eq_ignore_ascii_case("tcp") && port.is_some() {
-        let message = format!("{owner} has the port `{text}`: TCP gateways are not built yet");
-        decoder.refuse(field, message, format!("HTTP works: write `{number}/http`"));
-        return None;
-    }
-    if !protocol.eq_ignore_ascii_case("http") || port.is_none() {
+    let protocol = match word.to_ascii_lowercase().as_str() {
+        "http" => Some(Protocol::Http),
+        "tcp" => Some(Protocol::Tcp),
+        _ => None,
+    };
+    let (Some(port), Some(protocol)) = (port, protocol) else {
         decoder.refuse(field, format!("{owner} has the port `{}`, which is none", text.escape_debug()), HINT);
         return None;
-    }
-    port.filter(|port| *port != 0)
+    };
+    Some(((port != 0).then_some(port), protocol))
 }
 
 fn decode_sticky(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Sticky {
@@ -214,7 +238,12 @@ struct Entry<'t> {
     value: Option<Field<'t>>,
 }
 
-fn decode_routes<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str) -> Vec<GatewayRoute> {
+fn decode_routes<'t>(
+    decoder: &mut Decoder<'t>,
+    field: &Field<'t>,
+    owner: &str,
+    protocol: Protocol,
+) -> Vec<GatewayRoute> {
     let mut entries = Vec::new();
     match &field.node.content {
         Content::Map(map) => entries.extend(map.iter().map(|(key, node)| entry(&field.pointer, key, node))),
@@ -238,7 +267,7 @@ fn decode_routes<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str) 
             decoder.refuse_at(entry.place, &entry.pointer, message, "keep one of them");
             continue;
         }
-        routes.extend(decode_route(decoder, entry, owner));
+        routes.extend(decode_route(decoder, entry, owner, protocol));
     }
     routes
 }
@@ -268,18 +297,28 @@ fn list_entry<'t>(decoder: &mut Decoder<'t>, item: &Field<'t>, owner: &str, entr
     }
 }
 
-fn decode_route<'t>(decoder: &mut Decoder<'t>, entry: Entry<'t>, owner: &str) -> Option<GatewayRoute> {
+fn decode_route<'t>(
+    decoder: &mut Decoder<'t>,
+    entry: Entry<'t>,
+    owner: &str,
+    protocol: Protocol,
+) -> Option<GatewayRoute> {
     let path = RoutePath::parse(entry.path)
         .map_err(|(message, hint)| decoder.refuse_at(entry.place, &entry.pointer, format!("{owner}: {message}"), hint));
     let what = format!("route `{}` of {owner}", entry.path);
     let content = match entry.value {
         None => Some(RouteUse::Inline(RouteBody::default())),
-        Some(field) => decode_route_use(decoder, &field, &what),
+        Some(field) => decode_route_use(decoder, &field, &what, protocol),
     };
     Some(GatewayRoute { path: path.ok()?, content: content? })
 }
 
-fn decode_route_use<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, what: &str) -> Option<RouteUse> {
+fn decode_route_use<'t>(
+    decoder: &mut Decoder<'t>,
+    field: &Field<'t>,
+    what: &str,
+    protocol: Protocol,
+) -> Option<RouteUse> {
     if !matches!(field.node.content, Content::Map(_)) {
         let reference = decoder.text(field, what)?.to_owned();
         if let Some((message, hint)) = crate::name::fault(crate::Kind::Route, &reference) {
@@ -298,7 +337,11 @@ fn decode_route_use<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, what: &str
         return Some(RouteUse::Stored { reference, weight });
     }
     let metadata = metadata(decoder, &mut fields);
+    let (condition, rewrites) = (fields.find("condition"), fields.find("rewrites"));
     let body = RouteBody::decode(decoder, &mut fields, metadata);
+    if protocol == Protocol::Tcp {
+        tcp::check_route(decoder, &body, condition.as_ref(), rewrites.as_ref(), what);
+    }
     decoder.finish(&fields, RouteBody::FIELDS);
     Some(RouteUse::Inline(body))
 }

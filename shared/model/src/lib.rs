@@ -18,6 +18,7 @@ mod path;
 pub mod percent;
 mod reference;
 mod route;
+mod tcp;
 mod tree;
 mod violation;
 pub mod weights;

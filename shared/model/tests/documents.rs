@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use vamp_model::{Artifact, Format, Gateway, Kind, RouteUse, Violation, lookup, read, read_as, to_json, to_yaml};
+use vamp_routing::wire::{ProxyVersion, Sticky, Tcp};
 
 fn one(text: &str) -> Artifact {
     read(text, Format::Yaml).unwrap().remove(0).artifact
@@ -67,6 +68,12 @@ fn the_short_forms_are_read() {
     assert_eq!(gateway("port: '8080'").port, Some(8080));
     assert_eq!(gateway("port: 9000/HTTP").port, Some(9000));
     assert_eq!(gateway("port: 0").port, None);
+    assert_eq!(gateway("port: 9000/HTTP").tcp, None);
+    let tcp = gateway("port: 5432/TCP\nsticky: service\nroutes: {'[127.0.0.1:81]': {condition: source in 10.0.0.0/8}}");
+    assert_eq!((tcp.port, tcp.tcp, tcp.sticky), (Some(5432), Some(Tcp::default()), Sticky::Route));
+    let proxied = gateway("port: 0/tcp\naccept_proxy: true\nsend_proxy: V2");
+    let options = Tcp { accept_proxy: true, send_proxy: Some(ProxyVersion::V2) };
+    assert_eq!((proxied.port, proxied.tcp), (None, Some(options)));
     let Artifact::Route(route) = one("{kind: routes, name: r, condition: has cookie beta}") else { panic!("no route") };
     assert_eq!(route.body.condition_strength.unwrap().0, 10_000, "a condition takes all, unless it says less");
     let several = "---\nkind: condition\nname: a\ncondition: method is GET\n---\n- {kind: routes, name: b}\n- {kind: gateways, name: c}\n";
@@ -93,7 +100,25 @@ fn each_fault_has_its_place_and_its_mend() {
     check_refused("routes: {'[127.0.0.1:81]': {weight: 50.001%}}", 1, 37, "up to two decimals");
     check_refused("ports: 9050", 1, 1, "did you mean `port`?");
     check_refused("port: 70000", 1, 7, "1 to 65535");
-    check_refused("port: 9050/tcp", 1, 7, "TCP gateways are not built yet");
+    check_refused("port: 9050/udp", 1, 7, "`N/tcp`");
+    check_refused("port: /tcp", 1, 7, "which is none");
+    check_refused("port: 9050\naccept_proxy: true", 2, 15, "`N/tcp`");
+    check_refused("send_proxy: v1", 1, 13, "only TCP gateways have");
+    check_refused("port: 9050/tcp\nsend_proxy: v3", 2, 13, "use `v1`, `v2` or `none`");
+    check_refused("port: 9050/tcp\naccept_proxy: 1", 2, 15, "use `true` or `false`");
+    check_refused("port: 9050/tcp\nvirtual_hosts: db.example", 2, 16, "only requests name");
+    check_refused(
+        "port: 9050/tcp\nroutes: {'[127.0.0.1:81]': {condition: 'source is 10.0.0.1 and method is GET'}}",
+        2,
+        40,
+        "tests `method is GET`",
+    );
+    check_refused(
+        "port: 9050/tcp\nroutes: {'[127.0.0.1:81]': {rewrites: [{path: /b if path is /a}]}}",
+        2,
+        39,
+        "has no paths",
+    );
     check_refused("sticky: forever", 1, 9, "use `route`, `instance` or `none`");
     check_refused("virtual_hosts: ['shop.example:80']", 1, 17, "names a port");
     check_refused("routes: {'[127.0.0.1]': {}}", 1, 10, "has no port");
@@ -177,30 +202,42 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn artifact() -> impl Strategy<Value = Artifact> {
+    prop_oneof![3 => gateway_of("http"), 1 => gateway_of("tcp")]
+}
+
+fn gateway_of(protocol: &'static str) -> impl Strategy<Value = Artifact> {
+    let carries_requests = protocol == "http";
     let share = prop::option::of((0..=10_000_u16).prop_map(|share| format!("{}.{:02}%", share / 100, share % 100)));
+    let test = if carries_requests { "has header x and not path under /a" } else { "not source in 10.0.0.0/8" };
     let condition = prop::option::of(prop_oneof![
-        Just(json!("method is GET")),
+        Just(json!(if carries_requests { "method is GET" } else { "source is ::1" })),
         Just(json!({"reference": "c"})),
-        Just(json!({"condition": "has header x and not path under /a"}))
+        Just(json!({"condition": test}))
     ]);
     let body = (condition, share.clone(), prop::option::of(prop_oneof![Just("leastconn"), Just("roundrobin")]))
-        .prop_map(|(condition, strength, balance)| {
-            let rewrites = json!([{"path": "/b if path is /a"}]);
+        .prop_map(move |(condition, strength, balance)| {
+            let rewrites = if carries_requests { json!([{"path": "/b if path is /a"}]) } else { json!([]) };
             json!({"condition": condition, "condition_strength": strength, "balance": balance, "rewrites": rewrites})
         });
     let port = prop::option::of(1..=u16::MAX);
     let sticky = prop_oneof![Just("none"), Just("route"), Just("instance")];
     let metadata =
         prop::collection::vec((text(), value()), 0..3).prop_map(|pairs| pairs.into_iter().collect::<Value>());
-    (prop::collection::vec(body, 0..5), port, sticky, metadata).prop_map(|(bodies, port, sticky, metadata)| {
-        let bodies = bodies.into_iter().enumerate().map(|(index, body)| (format!("[10.0.0.{index}:80]"), body));
-        let routes: serde_json::Map<String, Value> = bodies.chain([("stored".to_owned(), json!("r"))]).collect();
-        let document = json!({
-            "kind": "gateways", "name": "g", "port": port, "sticky": sticky, "metadata": metadata, "routes": routes,
-            "virtual_hosts": ["a.example", "*.b.example"],
-        });
-        read(&document.to_string(), Format::Json).unwrap().remove(0).artifact
-    })
+    let proxy = (any::<bool>(), prop_oneof![Just("none"), Just("v1"), Just("v2")]);
+    (prop::collection::vec(body, 0..5), port, sticky, metadata, proxy).prop_map(
+        move |(bodies, port, sticky, metadata, (accept_proxy, send_proxy))| {
+            let bodies = bodies.into_iter().enumerate().map(|(index, body)| (format!("[10.0.0.{index}:80]"), body));
+            let routes: serde_json::Map<String, Value> = bodies.chain([("stored".to_owned(), json!("r"))]).collect();
+            let document = json!({
+                "kind": "gateways", "name": "g", "sticky": sticky, "metadata": metadata, "routes": routes,
+                "port": format!("{}/{protocol}", port.unwrap_or(0)),
+                "virtual_hosts": carries_requests.then_some(["a.example", "*.b.example"]),
+                "accept_proxy": (!carries_requests).then_some(accept_proxy),
+                "send_proxy": (!carries_requests).then_some(send_proxy),
+            });
+            read(&document.to_string(), Format::Json).unwrap().remove(0).artifact
+        },
+    )
 }
 
 proptest! {

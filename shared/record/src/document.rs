@@ -1,5 +1,5 @@
 //! The Elasticsearch document of one record: the field names that users of Vamp's old logs query (`ci`, `ft`, `ST`,
-//! `Tt` …), and what the native gateway knows beyond them.
+//! `Tt` …), and what the native gateway knows beyond them. As ever, connections have fewer of them than requests.
 //!
 //! No cookie, no header, no query string goes into a document: it is read by more people than may see secrets.
 
@@ -135,22 +135,37 @@ impl Writer<'_> {
         json.address(record.client.ip(), bulk);
         json.literal(b"\",\"cp\":", bulk);
         json.number(record.client.port().into(), bulk);
-        json.literal(b",\"Tq\":", bulk);
-        json.number(whole_ms(record.head_us), bulk);
+        if !record.is_tcp {
+            json.literal(b",\"Tq\":", bulk);
+            json.number(whole_ms(record.head_us), bulk);
+        }
         json.literal(b",\"Tw\":0,\"Tc\":", bulk);
         json.number_or_none(connect_ms(record), bulk);
-        json.literal(b",\"Tr\":", bulk);
-        json.number_or_none(record.upstream_us.map(whole_ms), bulk);
+        if !record.is_tcp {
+            json.literal(b",\"Tr\":", bulk);
+            json.number_or_none(record.upstream_us.map(whole_ms), bulk);
+        }
         json.literal(b",\"Tt\":", bulk);
         json.number(whole_ms(record.duration_us), bulk);
-        json.literal(b",\"ST\":", bulk);
-        json.number_or_none((record.status != 0).then_some(record.status.into()), bulk);
+        if !record.is_tcp {
+            json.literal(b",\"ST\":", bulk);
+            json.number_or_none((record.status != 0).then_some(record.status.into()), bulk);
+        }
         json.literal(b",\"B\":", bulk);
         json.number(record.bytes_out, bulk);
-        json.literal(b",\"tsc\":\"", bulk);
-        json.raw(record.reason.termination_state().as_bytes(), bulk);
+        let state = record.reason.termination_state();
+        if record.is_tcp {
+            json.literal(b",\"ts\":\"", bulk);
+            json.raw(state.get(..2).unwrap_or(state).as_bytes(), bulk);
+        } else {
+            json.literal(b",\"tsc\":\"", bulk);
+            json.raw(state.as_bytes(), bulk);
+        }
         json.literal(b"\",\"rc\":", bulk);
         json.number(record.retries.into(), bulk);
+        if record.is_tcp {
+            return json.literal(b",", bulk);
+        }
         json.literal(b",\"r\":\"", bulk);
         json.text(record.texts.method(), Texts::METHOD_BYTES_MAX, bulk);
         json.literal(b" ", bulk);
@@ -185,11 +200,17 @@ fn write_new_fields(record: &Record, json: &mut JsonWriter, bulk: &mut Vec<u8>) 
         json.literal(b",\"upstream_status\":", bulk);
         json.number(record.upstream_status.into(), bulk);
     }
-    write_texts(record, json, bulk);
+    if record.is_tcp {
+        json.literal(b",\"protocol\":\"tcp\"", bulk);
+    } else {
+        write_texts(record, json, bulk);
+    }
     json.literal(b",\"bytes_in\":", bulk);
     json.number(record.bytes_in, bulk);
-    json.literal(b",\"head_us\":", bulk);
-    json.number(record.head_us, bulk);
+    if !record.is_tcp {
+        json.literal(b",\"head_us\":", bulk);
+        json.number(record.head_us, bulk);
+    }
     if let Some(connect_us) = record.connect_us {
         json.literal(b",\"connect_us\":", bulk);
         json.number(connect_us, bulk);
@@ -344,6 +365,7 @@ mod tests {
 
     fn record() -> Record {
         Record {
+            is_tcp: false,
             // 2026-11-21T23:59:59.000Z; it ends after midnight.
             started_unix_ns: 1_795_305_599_000_000_000,
             labels: Arc::new(RouteLabels {
@@ -441,6 +463,26 @@ mod tests {
             documents.writer().write(record, 9, &mut apart);
         }
         assert_eq!(bulk, apart);
+    }
+
+    #[test]
+    fn a_connection_has_the_fields_of_the_old_log_and_none_of_a_request() {
+        let mut record = record();
+        record.is_tcp = true;
+        (record.status, record.upstream_status, record.head_us, record.upstream_us) = (0, 0, 0, None);
+        record.texts = Texts::default();
+        record.connect_us = Some(1_600);
+        record.reason = Reason::UpstreamCut;
+        let (_, body) = written(&record);
+        let wanted = json!({
+            "@timestamp": "2026-11-21T23:59:59.700Z", "t": "21/Nov/2026:23:59:59.000", "ci": "127.0.0.1", "cp": 4711,
+            "Tw": 0, "Tc": 2, "Tt": 701, "B": 2_000, "ts": "SD", "rc": 1, "ft": ["aa", "o_aa", "bb", "cc", "dd"],
+            "b": "dd", "s": "ee", "gateway": ["shop", "shop/web/port"], "via": ["shop/web/port"],
+            "route": "shop/web/v1/port", "decided_by": "condition", "endpoint": "127.0.0.1:8081", "epoch": 1,
+            "revision": 42, "reason": "upstream_cut", "protocol": "tcp", "bytes_in": 10, "connect_us": 1_600,
+            "duration_us": 700_500, "process": "gw-1", "boot": "b7",
+        });
+        assert_eq!(body, wanted);
     }
 
     #[test]

@@ -64,19 +64,20 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Requests with an answer, by gateway and route names and class of the status (`none` when nothing was sent).
+    /// Requests with an answer, by gateway and route names and class of the status (`none` when nothing was sent); each
+    /// connection of a TCP gateway, when it ends, as `none`.
     Requests = Counter "vamp_gateway_requests_total" ["gateway", "route", "code"];
-    /// How requests ended, by the reason of their record.
+    /// How requests, and connections of TCP gateways, ended, by the reason of their record.
     Ended = Counter "vamp_gateway_requests_ended_total" ["gateway", "reason"];
-    /// Time from a request's whole head to the last byte of its answer.
+    /// Time from a request's whole head to the last byte of its answer; of a TCP gateway, how long connections lasted.
     Duration = Histogram "vamp_gateway_request_duration_seconds" ["gateway", "route"];
     /// Time from a request's start at the upstream to the head of its answer.
     UpstreamDuration = Histogram "vamp_gateway_upstream_duration_seconds" ["gateway", "route"];
     /// Tries after the first at an upstream.
     Retries = Counter "vamp_gateway_retries_total" ["gateway", "route"];
-    /// Body bytes from clients.
+    /// Body bytes from clients; of a connection of a TCP gateway, all bytes, when it ends.
     BytesIn = Counter "vamp_gateway_received_bytes_total" ["gateway", "route"];
-    /// Bytes sent to clients, heads and bodies.
+    /// Bytes sent to clients, heads and bodies; of a connection of a TCP gateway, when it ends.
     BytesOut = Counter "vamp_gateway_sent_bytes_total" ["gateway", "route"];
     /// Requests by lookup name of gateway and route, as the exporter for HAProxy named them.
     FrontendRequests = Counter "haproxy_frontend_http_requests_total" ["frontend"];
@@ -118,7 +119,7 @@ metrics! {
     ConnectionsOpened = Counter "vamp_gateway_connections_opened_total" ["side"];
     /// How often accepting connections paused because no file descriptor was left.
     AcceptPauses = Counter "vamp_gateway_accept_pauses_total" [];
-    /// Clients turned away with 503, by reason: `connections` (all in use), `memory` (nearly used up), `descriptors` (none
+    /// Clients turned away, with 503 or (by a TCP gateway) without a word, by reason: `connections` (all in use), `memory` (nearly used up), `descriptors` (none
     /// left), `client` (too many of one address).
     ConnectionsRefused = Counter "vamp_gateway_connections_refused_total" ["reason"];
     /// Connections that waited for a request and were closed to make room for others.

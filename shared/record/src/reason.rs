@@ -1,12 +1,12 @@
-//! How a request ended.
+//! How a request ended, or a connection of a TCP gateway.
 
 /// How a request ended: one word in the record, one label in the metrics. `Completed` says that the upstream's answer
-/// went through whole, whatever its status.
+/// went through whole, whatever its status; of a connection, that both sides ended it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The upstream's answer went through whole.
     Completed,
-    /// The request was malformed: 400 (or 501, 505), connection closed.
+    /// The request (or the PROXY header of a connection) was malformed: 400 (or 501, 505), connection closed.
     BadRequest,
     /// The head is larger than the limits: 431.
     HeadTooLarge,
@@ -46,11 +46,13 @@ pub enum Reason {
     Overload,
     /// The gateway's drain limit passed before the end.
     Drained,
+    /// Nothing moved on a connection for the time that it may be idle: cut.
+    IdleTimeout,
 }
 
 impl Reason {
     /// All of them, for tables of metrics.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Completed,
         Self::BadRequest,
         Self::HeadTooLarge,
@@ -72,6 +74,7 @@ impl Reason {
         Self::TunnelClosed,
         Self::Overload,
         Self::Drained,
+        Self::IdleTimeout,
     ];
 
     /// The word for documents and labels. Readers search for it: it never changes.
@@ -98,6 +101,7 @@ impl Reason {
             Self::TunnelClosed => "tunnel_closed",
             Self::Overload => "overload",
             Self::Drained => "drained",
+            Self::IdleTimeout => "idle_timeout",
         }
     }
 
@@ -119,12 +123,13 @@ impl Reason {
             | Self::UpstreamCut
             | Self::ClientClosed
             | Self::TunnelClosed
-            | Self::Drained => None,
+            | Self::Drained
+            | Self::IdleTimeout => None,
         }
     }
 
-    /// The nearest of HAProxy's termination states, for readers of the field `tsc`: who ended the session, and in
-    /// which phase (`--` for the two cookie characters, which old documents never filled).
+    /// The nearest of HAProxy's termination states, for readers of the fields `tsc` and `ts`: who ended the session, and
+    /// in which phase (`--` for the two cookie characters, which old documents never filled, and connections have not).
     pub(crate) fn termination_state(self) -> &'static str {
         match self {
             Self::Completed | Self::TunnelClosed => "----",
@@ -132,7 +137,7 @@ impl Reason {
                 "PR--"
             }
             Self::HeadTimeout => "cR--",
-            Self::BodyTimeout => "cD--",
+            Self::BodyTimeout | Self::IdleTimeout => "cD--",
             Self::NoWeight | Self::NoEndpoint | Self::ConnectFailed => "SC--",
             Self::ConnectTimeout => "sC--",
             Self::UpstreamClosed => "SH--",

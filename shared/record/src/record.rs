@@ -1,4 +1,4 @@
-//! The record of one answered request.
+//! The record of one answered request, or of one carried connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub struct RouteLabels {
     pub route: String,
     /// Lookup of the route.
     pub route_lookup: String,
-    /// `condition`, `cookie`, `weight`, `only_route`, or empty.
+    /// `condition`, `cookie`, `source`, `weight`, `only_route`, or empty.
     pub decided_by: &'static str,
 }
 
@@ -40,10 +40,12 @@ pub(crate) struct Text {
     pub(crate) cut: bool,
 }
 
-/// What one answered request leaves behind.
+/// What one answered request leaves behind, or one connection of a TCP gateway: that has no status, no texts and no head.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Wall clock at the first byte of the request, nanoseconds since 1970 (UTC).
+    /// Whether it is of a connection, not of a request.
+    pub is_tcp: bool,
+    /// Wall clock at the first byte of the request, or when the connection was accepted, nanoseconds since 1970 (UTC).
     pub started_unix_ns: u64,
     /// Names of the decision.
     pub labels: Arc<RouteLabels>,
@@ -69,7 +71,7 @@ pub struct Record {
     pub endpoint_lookup: Option<Arc<str>>,
     /// Tries after the first.
     pub retries: u8,
-    /// Body bytes from the client.
+    /// Body bytes from the client; of a connection, all bytes.
     pub bytes_in: u64,
     /// Bytes to the client, head and body.
     pub bytes_out: u64,
@@ -79,7 +81,7 @@ pub struct Record {
     pub connect_us: Option<u64>,
     /// Request sent to the upstream's head read.
     pub upstream_us: Option<u64>,
-    /// Whole head read to last byte sent: the active time, without keep-alive idle.
+    /// Whole head read to last byte sent: the active time, without keep-alive idle. Of a connection, all of its time.
     pub duration_us: u64,
 }
 

@@ -81,6 +81,9 @@ pub struct RouteCounts {
     pub condition: u64,
     /// Kept by a cookie.
     pub cookie: u64,
+    /// Kept by the client's address. Processes from before TCP gateways do not tell it.
+    #[serde(default)]
+    pub source: u64,
     /// Given by the weights.
     pub weight: u64,
     /// The only route with weight.

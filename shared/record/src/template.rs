@@ -14,7 +14,7 @@ pub const INDEX_PATTERN: &str = "vamp-vga-*";
 /// LIMIT: characters of a keyword that are indexed; the old template's bound. `r` holds a whole request line.
 const KEYWORD_CHARACTERS_MAX: usize = 1024;
 
-const KEYWORDS: [&str; 20] = [
+const KEYWORDS: [&str; 22] = [
     "b",
     "boot",
     "ci",
@@ -27,12 +27,14 @@ const KEYWORDS: [&str; 20] = [
     "method",
     "path",
     "process",
+    "protocol",
     "r",
     "reason",
     "request_id",
     "route",
     "s",
     "t",
+    "ts",
     "tsc",
     "via",
 ];

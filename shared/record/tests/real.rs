@@ -41,6 +41,7 @@ fn now_unix_ns() -> u64 {
 fn record(route_lookup: &str, status: u16, duration_ms: u64) -> Record {
     Record {
         // It ended now, so that it is inside of every window up to now.
+        is_tcp: false,
         started_unix_ns: now_unix_ns() - duration_ms * 1_000_000,
         labels: Arc::new(RouteLabels {
             gateways: vec![("vamp/sava/port/_".into(), GATEWAY.into(), route_lookup == STABLE)],

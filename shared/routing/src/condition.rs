@@ -72,6 +72,11 @@ impl Condition {
         parse::read(text).map(|root| Self { root }).map_err(|fault| fault.in_text(text))
     }
 
+    /// The first of its tests that looks at more than the client's address, as text: a connection has nothing more.
+    pub fn test_of_requests(&self) -> Option<String> {
+        self.root.test_of_requests().map(|node| Self { root: node.clone() }.to_string())
+    }
+
     /// Whether the condition holds for this request.
     pub fn matches<H: Head>(&self, head: &H) -> bool {
         self.root.holds(head)

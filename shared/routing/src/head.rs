@@ -18,6 +18,39 @@ pub trait Head {
     fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])>;
 }
 
+/// A connection of which nothing is known but who opened it: all that there is to decide on where connections are carried.
+#[derive(Debug, Clone, Copy)]
+pub struct Client(
+    /// The client's address, after the trusted-proxy rules.
+    pub IpAddr,
+);
+
+impl Head for Client {
+    fn method(&self) -> &[u8] {
+        b""
+    }
+
+    fn path(&self) -> &[u8] {
+        b""
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn host(&self) -> &[u8] {
+        b""
+    }
+
+    fn source(&self) -> IpAddr {
+        self.0
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        std::iter::empty()
+    }
+}
+
 /// An owned head, for `explain`, `simulate` and tests.
 #[derive(Debug, Clone)]
 pub struct PlainHead {

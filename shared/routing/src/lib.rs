@@ -8,12 +8,13 @@
 pub mod condition;
 pub mod cookie;
 mod head;
+mod source;
 mod split;
 mod table;
 mod target;
 pub mod wire;
 
-pub use head::{Head, PlainHead};
+pub use head::{Client, Head, PlainHead};
 pub use table::{
     Chain, CompiledGateway, CompiledRoute, CompiledTable, CookiePlan, DecidedBy, Decision, Draws, Entry, Explanation,
     Front, Hop, Level, LevelKey, LevelRef, Part, Problem, Refusal, Rule, Verdict,

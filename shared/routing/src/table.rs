@@ -1,7 +1,7 @@
 //! The compiled table and the decision.
 //!
-//! Order of a decision: listener, gateway (own port, or host on the shared port), conditions in route order, cookie,
-//! weights; the same again at each gateway that a route leads to.
+//! Order of a decision: listener, gateway (own port, or host on the shared port), conditions in route order, cookie (or,
+//! where connections are carried, the client's address), weights; the same again at each gateway that a route leads to.
 
 mod check;
 mod compile;
@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::condition::Condition;
 use crate::head::Head;
+use crate::source::BySource;
 use crate::split::Split;
 use crate::wire;
 
@@ -79,10 +80,12 @@ impl Level {
 /// What decided at one gateway of the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DecidedBy {
-    /// A condition that matched (and, below 100 %, the ticket of its strength).
+    /// A condition that matched (and, below 100 %, the ticket of its strength, or the client's address).
     Condition,
     /// The client's cookie.
     Cookie,
+    /// The client's address, where that is what keeps clients on their routes.
+    Source,
     /// The ticket of the weights.
     Weight,
     /// There was nothing to choose: one route has all the weight.
@@ -111,7 +114,8 @@ pub struct Hop {
     pub decided_by: DecidedBy,
     /// What to do about the cookie.
     pub cookie: CookiePlan,
-    /// The endpoint (index into [`CompiledRoute::endpoints`]) that an instance-sticky cookie names.
+    /// The endpoint (index into [`CompiledRoute::endpoints`]) that an instance-sticky cookie names, or that the client's
+    /// address has.
     pub instance: Option<usize>,
 }
 
@@ -212,7 +216,8 @@ pub struct Rule {
     /// The route that it could have chosen, where it concerns one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<String>,
-    /// The rule in words: `host "…"`, `condition "…"`, `strength 10 %`, `cookie`, `weights 90/10`, `rewrite "…"`.
+    /// The rule in words: `host "…"`, `condition "…"`, `strength 10 %`, `cookie`, `source 10.0.0.7`, `weights 90/10`,
+    /// `rewrite "…"`.
     pub rule: String,
     /// What came of it: `matched`, `did not match`, `taken`, `passed by`; with the reason where there can be several.
     pub result: String,
@@ -313,6 +318,8 @@ pub struct Front {
     pub virtual_hosts: Vec<String>,
     /// Stickiness.
     pub sticky: wire::Sticky,
+    /// It carries connections, and not HTTP requests.
+    pub tcp: Option<wire::Tcp>,
 }
 
 /// One gateway, ready to decide; shared between tables while its value does not change.
@@ -324,30 +331,32 @@ pub struct CompiledGateway {
     pub digest: wire::Digest,
     /// The routes in order.
     pub routes: Vec<CompiledRoute>,
-    /// Name of its sticky cookie, if it is sticky.
+    /// Name of its sticky cookie, if it has one.
     pub cookie: Option<String>,
     levels: Vec<Level>,
     weights: Weights,
     /// Those of its routes that have one, in route order.
     guards: Box<[Guard]>,
-    /// Of a sticky gateway: its routes, sorted by lookup.
+    /// Of a gateway with a cookie: its routes, sorted by lookup.
     by_lookup: Box<[usize]>,
+    /// Of a sticky gateway that carries connections.
+    by_source: Option<BySource>,
 }
 
 impl CompiledGateway {
     /// The value that it was compiled from.
     pub fn to_wire(&self) -> wire::Gateway {
-        let Front { name, lookup, port, virtual_hosts, sticky } = self.wire.clone();
+        let Front { name, lookup, port, virtual_hosts, sticky, tcp } = self.wire.clone();
         let routes = self.routes.iter().map(|route| route.wire.clone()).collect();
-        wire::Gateway { name, lookup, port, virtual_hosts, sticky, routes }
+        wire::Gateway { name, lookup, port, virtual_hosts, sticky, tcp, routes }
     }
 
     /// Whether it is compiled from this value. Its digest would say the same, and would have to be computed for it.
     fn is_of(&self, value: &wire::Gateway) -> bool {
-        let wire::Gateway { name, lookup, port, virtual_hosts, sticky, routes } = value;
+        let wire::Gateway { name, lookup, port, virtual_hosts, sticky, tcp, routes } = value;
         let front = &self.wire;
-        (&front.name, &front.lookup, &front.port, &front.virtual_hosts, &front.sticky)
-            == (name, lookup, port, virtual_hosts, sticky)
+        (&front.name, &front.lookup, &front.port, &front.virtual_hosts, &front.sticky, &front.tcp)
+            == (name, lookup, port, virtual_hosts, sticky, tcp)
             && self.routes.iter().map(|route| &route.wire).eq(routes)
     }
 
@@ -469,7 +478,8 @@ impl CompiledTable {
         usize::try_from(gateway).ok()
     }
 
-    /// Decides one request: conditions in route order, then cookie, then weights; through chained gateways.
+    /// Decides one request, or one connection: conditions in route order, then cookie or address, then weights; through
+    /// chained gateways.
     pub fn route<H: Head, D: Draws>(&self, entry: Entry, head: &H, draws: &mut D) -> Verdict {
         decide::decide(self, entry, head, draws, &mut decide::Unseen)
     }

@@ -39,7 +39,7 @@ pub struct Generation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
-/// Whom a gateway keeps on a route.
+/// Whom a gateway keeps on a route: who brings its cookie, or, where connections are carried, who has the same address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sticky {
@@ -63,6 +63,28 @@ pub enum Balance {
     LeastConn,
 }
 
+/// What a gateway does with connections that it carries as they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tcp {
+    /// Whether each client connection begins with a PROXY header (version 1 or 2) that says whose it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub accept_proxy: bool,
+    /// The PROXY header that endpoints get before the client's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_proxy: Option<ProxyVersion>,
+}
+
+/// A version of the PROXY header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProxyVersion {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 /// One gateway of a table, complete: everything that it needs to decide and to forward.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,6 +102,10 @@ pub struct Gateway {
     /// Stickiness.
     #[serde(default)]
     pub sticky: Sticky,
+    /// It carries connections; without it, HTTP requests. A build that does not know the field refuses the table, and
+    /// does not take connections for requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Tcp>,
     /// The routes, in order. Order matters: conditions are tried in it.
     pub routes: Vec<Route>,
 }
@@ -281,6 +307,11 @@ fn whole() -> Share {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_whole(share: &Share) -> bool {
     *share == Share::WHOLE
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Digest {

@@ -6,8 +6,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use vamp_routing::wire::{Balance, Endpoint, Gateway, Generation, Rewrite, Route, Share, Sticky, Table, Target};
-use vamp_routing::{CompiledTable, Draws, Entry, LevelRef, PlainHead};
+use vamp_routing::wire::{Balance, Endpoint, Gateway, Generation, Rewrite, Route, Share, Sticky, Table, Target, Tcp};
+use vamp_routing::{Client, CompiledTable, Draws, Entry, LevelRef, PlainHead};
 
 struct Counting;
 
@@ -43,7 +43,13 @@ impl Draws for Ticket {
 
 fn gateway(name: &str, sticky: Sticky, routes: Vec<Route>) -> Gateway {
     let virtual_hosts = vec![format!("{name}.example"), format!("*.{name}.example")];
-    Gateway { name: name.to_owned(), lookup: name.to_owned(), port: None, virtual_hosts, sticky, routes }
+    Gateway { name: name.to_owned(), lookup: name.to_owned(), port: None, virtual_hosts, sticky, tcp: None, routes }
+}
+
+/// One that carries connections.
+fn tcp(name: &str, sticky: Sticky) -> Gateway {
+    let routes = vec![route("a", 9_000, None), route("b", 1_000, Some("source in 10.0.0.0/8"))];
+    Gateway { virtual_hosts: Vec::new(), tcp: Some(Tcp::default()), ..gateway(name, sticky, routes) }
 }
 
 fn route(name: &str, weight: u16, condition: Option<&str>) -> Route {
@@ -79,6 +85,8 @@ fn table() -> CompiledTable {
         gateway("sticky", Sticky::Instance, vec![route("a", 5_000, None), route("b", 5_000, None)]),
         gateway("conditions", Sticky::None, conditional),
         gateway("chain", Sticky::Route, vec![link]),
+        tcp("tcp", Sticky::None),
+        tcp("tcp-sticky", Sticky::Instance),
     ];
     CompiledTable::compile(&Table { generation: Generation::default(), gateways }, None).unwrap()
 }
@@ -88,7 +96,7 @@ fn check(target: &str, fields: &[(&str, &str)]) {
     let table = table();
     let fields: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let mut draws = Ticket(0);
-    for gateway in table.gateways() {
+    for gateway in table.gateways().iter().filter(|gateway| gateway.wire.tcp.is_none()) {
         let host = format!("WWW.{}.example:80", gateway.wire.name);
         let head = PlainHead { target: target.to_owned(), host, fields: fields.clone(), ..PlainHead::default() };
         // The first ticket writes the wheel out, the first match takes a regular expression's scratch.
@@ -100,6 +108,19 @@ fn check(target: &str, fields: &[(&str, &str)]) {
         }
         let allocations = ALLOCATIONS.with(Cell::get) - before;
         assert_eq!(allocations, 0, "{target} {fields:?} at {}", gateway.wire.name);
+    }
+}
+
+#[test]
+fn no_decision_about_a_connection_allocates() {
+    let table = table();
+    for name in ["tcp", "tcp-sticky"] {
+        let entry = Entry::Gateway(table.find(name).unwrap());
+        let before = ALLOCATIONS.with(Cell::get);
+        for source in [[10, 0, 0, 1], [192, 0, 2, 7]] {
+            assert!(table.route(entry, &Client(source.into()), &mut Ticket(0)).is_ok());
+        }
+        assert_eq!(ALLOCATIONS.with(Cell::get) - before, 0, "{name}");
     }
 }
 

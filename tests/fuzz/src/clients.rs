@@ -4,29 +4,35 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 
 use ipnet::IpNet;
-use vamp_routing::wire::{Balance, Endpoint, Gateway, Generation, Route, Share, Sticky, Table, Target};
+use vamp_routing::wire::{Balance, Endpoint, Gateway, Generation, ProxyVersion, Route, Share, Sticky, Table, Target};
 use vamp_routing::{CompiledTable, DecidedBy, Draws, Entry, Head, LevelRef};
 
-use crate::http1::{
-    HeadLimits, Onward, PeerText, ProxyHeader, RequestHead, Storage, client_address as read, is_trusted,
-};
+use crate::http1::{HeadLimits, Onward, PeerText, RequestHead, Storage, client_address as read, is_trusted};
+use crate::proxy_header::{Ends, ProxyHeader, written};
 use crate::strict;
 
 /// Larger than any input: what one gateway writes, the next must be able to read.
 const LIMITS: HeadLimits = HeadLimits { head_bytes_max: 1 << 20, target_bytes_max: 512, fields_max: 1_000 };
 
-/// A PROXY header is read as a second reader reads it, and alike however many of its bytes came.
+/// A PROXY header is read as a second reader reads it, and alike however many of its bytes came; and what it says is read
+/// as the same when it is written again.
 pub fn proxy_header(data: &[u8]) {
     let whole = ProxyHeader::parse(data);
-    let seen = whole.map(|header| header.map(|header| (header.bytes, header.source))).map_err(drop);
+    let seen = whole.map(|header| header.map(|header| (header.bytes, header.ends))).map_err(drop);
     assert_eq!(seen, slow_proxy_header(data), "two readers: {whole:?}");
     for end in 0..data.len().min(600) {
         let part = ProxyHeader::parse(&data[..end]);
         assert!(part == Ok(None) || part == whole, "{end} bytes: {part:?}, all: {whole:?}");
     }
+    if let Ok(Some(ProxyHeader { ends, .. })) = whole {
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            let again = written(version, ends);
+            assert_eq!(ProxyHeader::parse(&again), Ok(Some(ProxyHeader { bytes: again.len(), ends })));
+        }
+    }
 }
 
-type SlowHeader = Result<Option<(usize, Option<SocketAddr>)>, ()>;
+type SlowHeader = Result<Option<(usize, Option<Ends>)>, ()>;
 
 fn slow_proxy_header(data: &[u8]) -> SlowHeader {
     let signature = [0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x51, 0x55, 0x49, 0x54, 0x0a];
@@ -51,14 +57,15 @@ fn slow_first(data: &[u8]) -> SlowHeader {
     }
     let [_, family, source, destination, port, other] = *words else { return Err(()) };
     let number = |word: &str| word.parse::<u16>().ok().filter(|number| number.to_string() == word).ok_or(());
-    let (port, _) = (number(port)?, number(other)?);
+    let (port, other) = (number(port)?, number(other)?);
     let address = |word: &str| match family {
         "TCP4" => word.parse::<Ipv4Addr>().map(IpAddr::from).map_err(drop),
-        "TCP6" => word.parse::<Ipv6Addr>().map(IpAddr::from).map_err(drop),
+        "TCP6" => word.parse::<Ipv6Addr>().map(|address| IpAddr::from(address).to_canonical()).map_err(drop),
         _ => Err(()),
     };
-    address(destination)?;
-    Ok(Some((line.len(), Some(SocketAddr::new(address(source)?.to_canonical(), port)))))
+    let source = SocketAddr::new(address(source)?, port);
+    let destination = SocketAddr::new(address(destination)?, other);
+    Ok(Some((line.len(), Some(Ends { source, destination }))))
 }
 
 fn slow_second(data: &[u8]) -> SlowHeader {
@@ -76,20 +83,17 @@ fn slow_second(data: &[u8]) -> SlowHeader {
     if data.len() < 16 + length {
         return Ok(None);
     }
-    let source = match (kind, data[13]) {
+    let port = |at: usize| u16::from(data[at]) * 256 + u16::from(data[at + 1]);
+    let first = |at: usize| IpAddr::from(<[u8; 4]>::try_from(&data[at..at + 4]).unwrap());
+    let second = |at: usize| IpAddr::from(<[u8; 16]>::try_from(&data[at..at + 16]).unwrap()).to_canonical();
+    let ends = match (kind, data[13]) {
         (0x20, _) | (_, 0x00) => None,
-        (_, 0x11) if length >= 12 => {
-            let address: [u8; 4] = data[16..20].try_into().unwrap();
-            Some(SocketAddr::new(address.into(), u16::from(data[24]) * 256 + u16::from(data[25])))
-        }
-        (_, 0x21) if length >= 36 => {
-            let address: [u8; 16] = data[16..32].try_into().unwrap();
-            let address = IpAddr::from(address).to_canonical();
-            Some(SocketAddr::new(address, u16::from(data[48]) * 256 + u16::from(data[49])))
-        }
+        (_, 0x11) if length >= 12 => Some([(first(16), port(24)), (first(20), port(26))]),
+        (_, 0x21) if length >= 36 => Some([(second(16), port(48)), (second(32), port(50))]),
         _ => return Err(()),
     };
-    Ok(Some((16 + length, source)))
+    let ends = ends.map(|ends| ends.map(|(address, port)| SocketAddr::new(address, port)));
+    Ok(Some((16 + length, ends.map(|[source, destination]| Ends { source, destination }))))
 }
 
 /// Who may speak for others.
@@ -257,6 +261,7 @@ static STICKY: LazyLock<CompiledTable> = LazyLock::new(|| {
         port: Some(9_050),
         virtual_hosts: Vec::new(),
         sticky: Sticky::Instance,
+        tcp: None,
         routes: vec![route(1), route(2)],
     };
     CompiledTable::compile(&Table { generation: Generation::default(), gateways: vec![gateway] }, None).unwrap()

@@ -19,6 +19,10 @@ mod http1;
 #[allow(dead_code, reason = "the targets use a part of it")]
 #[path = "../../../gateway/src/sync/keep.rs"]
 mod keep;
+/// PROXY headers.
+#[allow(dead_code, reason = "the targets use a part of it")]
+#[path = "../../../gateway/src/proxy_header.rs"]
+mod proxy_header;
 /// Settings from a file.
 #[path = "../../../gateway/src/settings_file.rs"]
 mod settings_file;

@@ -117,6 +117,7 @@ fn gateway(port: u16, origin: SocketAddr) -> wire::Gateway {
         port: Some(port),
         virtual_hosts: Vec::new(),
         sticky: Sticky::default(),
+        tcp: None,
         routes: vec![route],
     }
 }

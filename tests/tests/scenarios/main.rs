@@ -20,6 +20,7 @@ mod gateway_faults;
 mod main_job;
 mod shipping;
 mod store_faults;
+mod tcp;
 mod upgrade;
 mod upstream_faults;
 

@@ -63,11 +63,11 @@ pub(super) fn tables(split: &Value) -> String {
     }
     let rows: Vec<_> = items(split, "decided_by")
         .map(|route| {
-            let columns = ["route", "requests", "condition", "cookie", "weight", "only_route"];
+            let columns = ["route", "requests", "condition", "cookie", "source", "weight", "only_route"];
             columns.iter().map(|column| route.get(column).map_or_else(|| "-".to_owned(), cell)).collect()
         })
         .collect();
-    let headings = ["ROUTE", "REQUESTS", "BY CONDITION", "BY COOKIE", "BY WEIGHT", "ONLY ROUTE"];
+    let headings = ["ROUTE", "REQUESTS", "BY CONDITION", "BY COOKIE", "BY SOURCE", "BY WEIGHT", "ONLY ROUTE"];
     told.push_str(&format!("\n{}", table(&headings, &rows)));
     let number = |member| split.get(member).map_or_else(|| "?".to_owned(), cell);
     told.push_str(&format!("\ncounted {} of {} gateway processes\n", number("counted"), number("of")));

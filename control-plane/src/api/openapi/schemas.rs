@@ -60,9 +60,11 @@ fn with_common(kind: Kind, mut properties: Value) -> Value {
 fn artifacts() -> Value {
     let gateway = json!({
         "name": text("1 to 4 segments parted by `/`. May be left out where the address says it."),
-        "port": {"type": ["string", "integer", "null"], "description": "`9050`, or `9050/http`; left out: it keeps the one it has, or is given one."},
-        "sticky": {"enum": ["route", "instance", "none", null], "description": "Whether clients stay on their route, or on the instance behind it."},
+        "port": {"type": ["string", "integer", "null"], "description": "`9050` or `9050/http` for requests, `9050/tcp` for connections; left out: it keeps the one it has, or is given one (`0/tcp` for connections)."},
+        "sticky": {"enum": ["route", "instance", "none", null], "description": "Whether clients stay on their route, or on the instance behind it: by a cookie, and on a TCP gateway by their address."},
         "virtual_hosts": {"type": ["array", "string"], "items": {"type": "string"}, "description": "Host names on the shared port: exact, or `*.suffix`."},
+        "accept_proxy": {"type": "boolean", "description": "Of a TCP gateway: each connection must come from a trusted proxy of the gateway process and begin with a PROXY header, version 1 or 2."},
+        "send_proxy": {"enum": ["v1", "v2", "none", null], "description": "Of a TCP gateway: the PROXY header that endpoints get before the client's bytes."},
         "routes": {
             "type": ["object", "array", "string"],
             "description": "Where requests go, by path: `[host:port]`, or the name of another gateway. Their order is the order of conditions. Also as a list of paths and maps of one path.",
@@ -216,6 +218,7 @@ fn split() -> Value {
         "requests": number("All of them."),
         "condition": number("Taken by its condition."),
         "cookie": number("Kept by a cookie."),
+        "source": number("Kept by the client's address."),
         "weight": number("Given by the weights."),
         "only_route": number("The only route with weight."),
     });

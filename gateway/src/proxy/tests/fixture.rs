@@ -22,25 +22,25 @@ use crate::ship::Recorder;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for what must happen.
-pub(super) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))
 }
 
 /// A gateway process with one table.
-pub(super) struct Vamp {
-    pub(super) plane: Arc<DataPlane>,
-    pub(super) address: SocketAddr,
+pub(crate) struct Vamp {
+    pub(crate) plane: Arc<DataPlane>,
+    pub(crate) address: SocketAddr,
     recorder: Arc<Recorder>,
     taken: Mutex<Vec<Record>>,
 }
 
 /// Limits of which a test shortens what it waits for.
-pub(super) fn limits() -> Limits {
+pub(crate) fn limits() -> Limits {
     Limits { connect_timeout: Duration::from_secs(2), ..Limits::default() }
 }
 
 /// A route to these endpoints.
-pub(super) fn route(name: &str, weight_percent: u16, origins: &[SocketAddr]) -> Route {
+pub(crate) fn route(name: &str, weight_percent: u16, origins: &[SocketAddr]) -> Route {
     let endpoints = origins.iter().enumerate().map(|(index, address)| Endpoint {
         name: format!("{name}-{index}"),
         lookup: format!("{name}-{index}-lookup"),
@@ -59,29 +59,30 @@ pub(super) fn route(name: &str, weight_percent: u16, origins: &[SocketAddr]) -> 
 }
 
 /// A gateway with these routes on a port that is free now.
-pub(super) fn gateway(routes: Vec<Route>) -> Gateway {
+pub(crate) fn gateway(routes: Vec<Route>) -> Gateway {
     Gateway {
         name: "shop".to_owned(),
         lookup: "shop-lookup".to_owned(),
         port: Some(free_port()),
         virtual_hosts: Vec::new(),
         sticky: Sticky::None,
+        tcp: None,
         routes,
     }
 }
 
 /// A port that nobody listens on. Another process could take it at once; a test that meets that fails and says so.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 impl Vamp {
     /// One gateway with one route to these origins.
-    pub(super) async fn before(origins: &[SocketAddr]) -> Self {
+    pub(crate) async fn before(origins: &[SocketAddr]) -> Self {
         Self::with(limits(), gateway(vec![route("only", 100, origins)])).await
     }
 
-    pub(super) async fn with(limits: Limits, gateway: Gateway) -> Self {
+    pub(crate) async fn with(limits: Limits, gateway: Gateway) -> Self {
         let settings = PlaneSettings {
             bind: vec![Ipv4Addr::LOCALHOST.into()],
             virtual_hosts_port: None,
@@ -94,7 +95,7 @@ impl Vamp {
         Self::start(settings, gateway).await
     }
 
-    pub(super) async fn start(settings: PlaneSettings, gateway: Gateway) -> Self {
+    pub(crate) async fn start(settings: PlaneSettings, gateway: Gateway) -> Self {
         let port = gateway.port.or(settings.virtual_hosts_port).unwrap();
         let table = Table { generation: Generation { epoch: 3, revision: 7 }, gateways: vec![gateway] };
         let table = CompiledTable::compile(&table, None).unwrap();
@@ -106,21 +107,21 @@ impl Vamp {
         Self { plane, address, recorder, taken: Mutex::default() }
     }
 
-    pub(super) async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Client { stream, read: Vec::new() }
     }
 
     /// One request on a connection of its own.
-    pub(super) async fn ask(&self, request: &str) -> Answer {
+    pub(crate) async fn ask(&self, request: &str) -> Answer {
         let mut client = self.client().await;
         client.send(request).await;
         client.answer().await
     }
 
     /// The records of all requests, once there are this many; fails when there are more.
-    pub(super) async fn records(&self, count: usize) -> Vec<Record> {
+    pub(crate) async fn records(&self, count: usize) -> Vec<Record> {
         soon(&format!("{count} records"), async {
             loop {
                 let new = self.recorder.take(usize::MAX).into_iter().flatten();
@@ -141,31 +142,31 @@ impl Vamp {
     }
 
     /// The reasons of all requests, once there are this many.
-    pub(super) async fn reasons(&self, count: usize) -> Vec<Reason> {
+    pub(crate) async fn reasons(&self, count: usize) -> Vec<Reason> {
         self.records(count).await.iter().map(|record| record.reason).collect()
     }
 }
 
 /// A client that sends raw bytes.
-pub(super) struct Client<S = TcpStream> {
-    pub(super) stream: S,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) stream: S,
     read: Vec<u8>,
 }
 
 /// An answer as the client saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Status line and fields, lines joined by `\n`.
-    pub(super) head: String,
-    pub(super) body: String,
+    pub(crate) head: String,
+    pub(crate) body: String,
     /// Whether the body ended as its framing says.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
 }
 
 impl Answer {
     /// The value of a field.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -174,12 +175,12 @@ impl Answer {
 }
 
 impl Client {
-    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         soon("send", self.stream.write_all(bytes.as_ref())).await.unwrap();
     }
 
     /// The side that reads answers, and the one that writes requests.
-    pub(super) fn split(self) -> (Client<OwnedReadHalf>, OwnedWriteHalf) {
+    pub(crate) fn split(self) -> (Client<OwnedReadHalf>, OwnedWriteHalf) {
         let (answers, requests) = self.stream.into_split();
         (Client { stream: answers, read: self.read }, requests)
     }
@@ -187,11 +188,11 @@ impl Client {
 
 impl<S: AsyncRead + Unpin> Client<S> {
     /// The next answer, to a request that is not HEAD.
-    pub(super) async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         self.answer_to("GET").await
     }
 
-    pub(super) async fn answer_to(&mut self, method: &str) -> Answer {
+    pub(crate) async fn answer_to(&mut self, method: &str) -> Answer {
         soon("an answer", self.read_answer(method)).await
     }
 
@@ -220,7 +221,7 @@ impl<S: AsyncRead + Unpin> Client<S> {
     }
 
     /// Reads until these bytes came; tells where they end.
-    pub(super) async fn until(&mut self, wanted: &[u8]) -> Option<usize> {
+    pub(crate) async fn until(&mut self, wanted: &[u8]) -> Option<usize> {
         loop {
             if let Some(at) = self.read.windows(wanted.len()).position(|window| window == wanted) {
                 return Some(at + wanted.len());
@@ -273,15 +274,15 @@ impl<S: AsyncRead + Unpin> Client<S> {
     }
 
     /// Waits until the gateway closes; whatever it still sent is returned.
-    pub(super) async fn closed(mut self) -> String {
+    pub(crate) async fn closed(mut self) -> String {
         soon("the connection is closed", async { while self.more().await {} }).await;
         String::from_utf8_lossy(&self.read).into_owned()
     }
 }
 
 /// An origin that does what a test says with each connection.
-pub(super) struct Origin {
-    pub(super) address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
     seen: Arc<Seen>,
     task: JoinHandle<()>,
 }
@@ -293,15 +294,15 @@ struct Seen {
 }
 
 /// One connection at an origin.
-pub(super) struct Upstream {
-    pub(super) stream: TcpStream,
+pub(crate) struct Upstream {
+    pub(crate) stream: TcpStream,
     read: Vec<u8>,
     seen: Arc<Seen>,
 }
 
 impl Origin {
     /// Starts an origin; `serve` is called with each connection.
-    pub(super) async fn start<F, S>(serve: S) -> Self
+    pub(crate) async fn start<F, S>(serve: S) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
         S: Fn(Upstream) -> F + Send + 'static,
@@ -323,7 +324,7 @@ impl Origin {
     }
 
     /// Answers each request with these bytes and keeps the connection.
-    pub(super) async fn answering(bytes: impl Into<String>) -> Self {
+    pub(crate) async fn answering(bytes: impl Into<String>) -> Self {
         let bytes = bytes.into();
         Self::start(move |mut upstream| {
             let bytes = bytes.clone();
@@ -337,7 +338,7 @@ impl Origin {
     }
 
     /// Answers each request with these bytes, then closes.
-    pub(super) async fn closing(bytes: impl Into<String>) -> Self {
+    pub(crate) async fn closing(bytes: impl Into<String>) -> Self {
         let bytes = bytes.into();
         Self::start(move |mut upstream| {
             let bytes = bytes.clone();
@@ -350,7 +351,7 @@ impl Origin {
     }
 
     /// Answers each request with its own head as body.
-    pub(super) async fn echoing() -> Self {
+    pub(crate) async fn echoing() -> Self {
         Self::start(|mut upstream| async move {
             while let Some(head) = upstream.head().await {
                 let body = head.replace('\n', "\r\n");
@@ -360,12 +361,12 @@ impl Origin {
         .await
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
     /// The heads that came, lines joined by `\n`.
-    pub(super) fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().unwrap().clone()
     }
 }
@@ -378,7 +379,7 @@ impl Drop for Origin {
 
 impl Upstream {
     /// The next request's head; `None` when the gateway closed.
-    pub(super) async fn head(&mut self) -> Option<String> {
+    pub(crate) async fn head(&mut self) -> Option<String> {
         loop {
             if let Some(at) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
                 let head: Vec<u8> = self.read.drain(..at + 4).collect();
@@ -393,14 +394,14 @@ impl Upstream {
     }
 
     /// The next bytes of a body; shorter when the gateway closed.
-    pub(super) async fn body(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) async fn body(&mut self, length: usize) -> Vec<u8> {
         while self.read.len() < length && matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {}
         let length = length.min(self.read.len());
         self.read.drain(..length).collect()
     }
 
     /// All bytes until these came, with them.
-    pub(super) async fn until(&mut self, wanted: &[u8]) -> Vec<u8> {
+    pub(crate) async fn until(&mut self, wanted: &[u8]) -> Vec<u8> {
         loop {
             if let Some(at) = self.read.windows(wanted.len()).position(|window| window == wanted) {
                 return self.read.drain(..at + wanted.len()).collect();
@@ -412,23 +413,23 @@ impl Upstream {
     }
 
     /// Sends; an origin does not mind that the gateway left.
-    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         drop(self.stream.write_all(bytes.as_ref()).await);
     }
 
     /// Closes with a reset.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
     /// Waits until the gateway closes.
-    pub(super) async fn closed(&mut self) {
+    pub(crate) async fn closed(&mut self) {
         while matches!(self.stream.read_buf(&mut self.read).await, Ok(1..)) {}
     }
 }
 
 /// Waits for a state.
-pub(super) async fn eventually(what: &str, state: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, state: impl Fn() -> bool) {
     let began = Instant::now();
     while !state() {
         assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
@@ -436,5 +437,5 @@ pub(super) async fn eventually(what: &str, state: impl Fn() -> bool) {
     }
 }
 
-pub(super) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-pub(super) const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(crate) const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";

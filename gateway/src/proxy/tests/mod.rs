@@ -5,7 +5,7 @@
 mod announced;
 mod bodies;
 mod faults;
-mod fixture;
+pub(crate) mod fixture;
 mod messages;
 mod pieces;
 mod refusals;

@@ -103,6 +103,16 @@ impl Node {
         if negate { self.negated() } else { self }
     }
 
+    /// The first test of something else than the client's address.
+    pub(super) fn test_of_requests(&self) -> Option<&Self> {
+        match self {
+            Self::Always(_) => None,
+            Self::Test(test) => (test.subject != Subject::Source).then_some(self),
+            Self::Not(node) => node.test_of_requests(),
+            Self::All(nodes) | Self::Any(nodes) => nodes.iter().find_map(Self::test_of_requests),
+        }
+    }
+
     pub(super) fn holds<H: Head>(&self, head: &H) -> bool {
         match self {
             Self::Always(holds) => *holds,

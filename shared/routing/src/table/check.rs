@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{CompiledGateway, Problem};
+use crate::condition::Condition;
 use crate::cookie;
 use crate::wire::{self, Share, Sticky, Target};
 
@@ -71,8 +72,35 @@ pub(super) fn gateway(wire: &wire::Gateway, problems: &mut Problems) {
         }
         endpoints(wire, route, problems);
     }
-    if wire.sticky != Sticky::None {
+    if wire.tcp.is_some() {
+        connections(wire, problems);
+    } else if wire.sticky != Sticky::None {
         cookies(wire, problems);
+    }
+}
+
+/// What asks for a request where there are only connections.
+fn connections(wire: &wire::Gateway, problems: &mut Problems) {
+    if !wire.virtual_hosts.is_empty() {
+        let message =
+            "a TCP gateway has no virtual hosts, which only requests name: remove them, or make it an HTTP gateway";
+        problems.add(&wire.name, "virtual_hosts", message);
+    }
+    for route in wire.routes.iter().filter(|route| !route.rewrites.is_empty()) {
+        let message = "a TCP gateway has no paths to rewrite: remove the rewrites, or make it an HTTP gateway";
+        problems.add(&wire.name, &format!("{}.rewrites", place(route)), message);
+    }
+}
+
+/// A condition that asks for a request where there are only connections.
+pub(super) fn condition(wire: &wire::Gateway, route: &wire::Route, condition: &Condition, problems: &mut Problems) {
+    if wire.tcp.is_some()
+        && let Some(test) = condition.test_of_requests()
+    {
+        let message = format!(
+            "the condition tests `{test}`, and a TCP gateway knows only the `source` of a connection: test that, or make it an HTTP gateway"
+        );
+        problems.add(&wire.name, &format!("{}.condition", place(route)), message);
     }
 }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use super::{hosts::Hosts, links};
 use crate::condition::Condition;
+use crate::source::BySource;
 use crate::split::{Split, Wheels, period};
 use crate::wire::{self, Share, Sticky, Target};
 
@@ -49,9 +50,9 @@ fn is_found_alike(before: &Arc<CompiledGateway>, after: &Arc<CompiledGateway>) -
         || place(before) == place(after) && before.routes.iter().map(link).eq(after.routes.iter().map(link))
 }
 
-fn place(gateway: &CompiledGateway) -> (&str, &str, Option<u16>, &[String]) {
-    let Front { name, lookup, port, virtual_hosts, sticky: _ } = &gateway.wire;
-    (name, lookup, *port, virtual_hosts)
+fn place(gateway: &CompiledGateway) -> (&str, &str, Option<u16>, &[String], bool) {
+    let Front { name, lookup, port, virtual_hosts, sticky: _, tcp } = &gateway.wire;
+    (name, lookup, *port, virtual_hosts, tcp.is_some())
 }
 
 fn link(route: &CompiledRoute) -> Option<&str> {
@@ -113,27 +114,31 @@ fn gateway(
         if let Some(text) = &route.condition
             && let Some(condition) = parse(&wire, || format!("{}.condition", check::place(route)), text, problems)
         {
+            check::condition(&wire, route, &condition, problems);
             let strength = strength(&wire, index, route.condition_strength, wheels, &mut levels);
             guards.push(Guard { route: index, condition, strength });
         }
         all_rewrites.push(rewrites(&wire, route, problems));
     }
     let digest = digest.unwrap_or_else(|| wire::digest_of_gateway(&wire));
-    let wire::Gateway { name, lookup, port, virtual_hosts, sticky, routes } = wire;
+    let is_sticky = wire.sticky != Sticky::None;
+    let has_cookie = is_sticky && wire.tcp.is_none();
+    let by_source = (is_sticky && wire.tcp.is_some()).then(|| BySource::new(&wire));
+    let wire::Gateway { name, lookup, port, virtual_hosts, sticky, tcp, routes } = wire;
     let routes: Vec<_> =
         routes.into_iter().zip(all_rewrites).map(|(wire, rewrites)| CompiledRoute { wire, rewrites }).collect();
-    let is_sticky = sticky != Sticky::None;
-    let mut by_lookup: Vec<usize> = if is_sticky { (0..routes.len()).collect() } else { Vec::new() };
+    let mut by_lookup: Vec<usize> = if has_cookie { (0..routes.len()).collect() } else { Vec::new() };
     by_lookup.sort_by_key(|index| routes.get(*index).map(|route| route.wire.lookup.as_str()));
     CompiledGateway {
-        cookie: is_sticky.then(|| crate::cookie::name(&lookup)),
-        wire: Front { name, lookup, port, virtual_hosts, sticky },
+        cookie: has_cookie.then(|| crate::cookie::name(&lookup)),
+        wire: Front { name, lookup, port, virtual_hosts, sticky, tcp },
         digest,
         routes,
         levels,
         weights,
         guards: guards.into(),
         by_lookup: by_lookup.into(),
+        by_source,
     }
 }
 

@@ -1,4 +1,4 @@
-//! One decision: conditions in route order, then cookie, then weights; at each gateway of the chain.
+//! One decision: conditions in route order, then cookie or address, then weights; at each gateway of the chain.
 //!
 //! `route` and `explain` both run [`decide`]; what `explain` wants to know it sees through an [`Observer`], which for
 //! `route` compiles to nothing.
@@ -37,6 +37,8 @@ pub(super) enum Step<'step> {
     Strength { route: usize, outcome: ByStrength },
     /// The cookie of a sticky gateway.
     Cookie { claim: Claim, kept: bool },
+    /// The client's address, which has a route.
+    Source { route: usize, kept: bool },
     /// The weights.
     Weights { route: Option<usize>, decided_by: DecidedBy },
     /// A rewrite of the route.
@@ -58,6 +60,10 @@ pub(super) enum ByStrength {
     DrawnIn,
     /// The ticket says: passed by.
     DrawnOut,
+    /// The client's address is among those that it takes.
+    SourceIn,
+    /// It is not.
+    SourceOut,
 }
 
 /// What the client's cookie claims.
@@ -134,12 +140,15 @@ impl<D: Draws, O: Observer> Turn<'_, D, O> {
     fn hop<H: Head>(&mut self, head: &H) -> Result<Hop, Refusal> {
         let claim = self.gateway.cookie.as_ref().map_or(Claim::Nothing, |name| self.claim(name, head));
         if let Some(hop) = self.by_condition(head, claim) {
-            return Ok(hop);
+            return Ok(self.at_home(hop, head));
         }
         if let Some(hop) = self.by_cookie(claim) {
             return Ok(hop);
         }
-        self.by_weights()
+        if let Some(hop) = self.by_source(head) {
+            return Ok(self.at_home(hop, head));
+        }
+        self.by_weights().map(|hop| self.at_home(hop, head))
     }
 
     /// What the first of the client's cookies says that names a live route; else what the last one says.
@@ -161,8 +170,7 @@ impl<D: Draws, O: Observer> Turn<'_, D, O> {
         else {
             return Claim::Unknown;
         };
-        let is_empty = route.endpoints().is_empty() && !route.is_link();
-        if is_empty || !self.draws.is_up(self.index, index, None) {
+        if !self.may_keep(index) {
             return Claim::Down { route: index };
         }
         let instance = instance
@@ -172,6 +180,13 @@ impl<D: Draws, O: Observer> Turn<'_, D, O> {
         Claim::At { route: index, instance }
     }
 
+    /// Whether a client can be kept on a route: it leads somewhere that is up.
+    fn may_keep(&self, route: usize) -> bool {
+        let leads =
+            self.gateway.routes.get(route).is_some_and(|route| !route.endpoints().is_empty() || route.is_link());
+        leads && self.draws.is_up(self.index, route, None)
+    }
+
     /// The first condition that matches takes the request or passes it by; later ones are not tried (the original's
     /// rule, which its users count on).
     fn by_condition<H: Head>(&mut self, head: &H, claim: Claim) -> Option<Hop> {
@@ -179,16 +194,17 @@ impl<D: Draws, O: Observer> Turn<'_, D, O> {
             let matched = guard.condition.matches(head);
             self.observer.see(Step::Condition { route: guard.route, matched });
             if matched {
-                return self.by_strength(guard, claim);
+                return self.by_strength(guard, claim, head);
             }
         }
         None
     }
 
-    fn by_strength(&mut self, guard: &Guard, claim: Claim) -> Option<Hop> {
+    fn by_strength<H: Head>(&mut self, guard: &Guard, claim: Claim, head: &H) -> Option<Hop> {
         let outcome = match (guard.strength, claim) {
             (Strength::Everything, _) => ByStrength::Everything,
             (Strength::Nothing, _) => ByStrength::Nothing,
+            (Strength::Ticket(_), _) if self.gateway.by_source.is_some() => self.strength_by_source(guard, head),
             (Strength::Ticket(_), Claim::At { route, .. }) if route == guard.route => ByStrength::Kept,
             (Strength::Ticket(_), Claim::At { .. }) => ByStrength::HeldElsewhere,
             (Strength::Ticket(level), _) if self.draw(level) == Some(0) => ByStrength::DrawnIn,
@@ -198,9 +214,17 @@ impl<D: Draws, O: Observer> Turn<'_, D, O> {
         match outcome {
             ByStrength::Everything => Some(self.always(guard.route, claim)),
             ByStrength::Kept => Some(self.kept(guard.route, claim)),
-            ByStrength::DrawnIn => Some(self.told(guard.route, DecidedBy::Condition)),
-            ByStrength::Nothing | ByStrength::HeldElsewhere | ByStrength::DrawnOut => None,
+            ByStrength::DrawnIn | ByStrength::SourceIn => Some(self.told(guard.route, DecidedBy::Condition)),
+            ByStrength::Nothing | ByStrength::HeldElsewhere | ByStrength::DrawnOut | ByStrength::SourceOut => None,
         }
+    }
+
+    /// A ticket would move a client to and fro that is to stay.
+    fn strength_by_source<H: Head>(&self, guard: &Guard, head: &H) -> ByStrength {
+        let strength = self.gateway.routes.get(guard.route).map_or(Share::NONE, |route| route.wire.condition_strength);
+        let by_source = self.gateway.by_source.as_ref();
+        let is_in = by_source.is_some_and(|by_source| by_source.is_in(guard.route, strength, head.source()));
+        if is_in { ByStrength::SourceIn } else { ByStrength::SourceOut }
     }
 
     fn by_cookie(&mut self, claim: Claim) -> Option<Hop> {
@@ -211,6 +235,24 @@ impl<D: Draws, O: Observer> Turn<'_, D, O> {
         };
         self.observer.see(Step::Cookie { claim, kept: kept.is_some() });
         kept.map(|route| self.kept(route, claim))
+    }
+
+    /// A client whose route is down is drawn like any other, as one whose cookie names it would be.
+    fn by_source<H: Head>(&mut self, head: &H) -> Option<Hop> {
+        let by_source = self.gateway.by_source.as_ref()?;
+        // With nothing to choose there is nothing to keep.
+        let Weights::Split(_) = self.gateway.weights else { return None };
+        let route = by_source.route(head.source())?;
+        let kept = self.may_keep(route);
+        self.observer.see(Step::Source { route, kept });
+        kept.then(|| self.told(route, DecidedBy::Source))
+    }
+
+    /// With the endpoint that the client's address has, where it is to keep one.
+    fn at_home<H: Head>(&self, hop: Hop, head: &H) -> Hop {
+        let Some(by_source) = &self.gateway.by_source else { return hop };
+        let is_up = |endpoint| self.draws.is_up(self.index, hop.route, Some(endpoint));
+        Hop { instance: by_source.endpoint(hop.route, head.source(), is_up), ..hop }
     }
 
     fn by_weights(&mut self) -> Result<Hop, Refusal> {

@@ -1,5 +1,7 @@
 //! The decision in words: each rule that was tried and what came of it.
 
+use std::net::IpAddr;
+
 use super::decide::{ByStrength, Claim, Observer, Step, decide};
 use super::rewrite::Rewritten;
 use super::{CompiledGateway, CompiledRoute, CompiledTable, DecidedBy, Draws, Entry, Explanation, Refusal, Rule};
@@ -9,7 +11,8 @@ use crate::wire::Share;
 /// Runs the decision and writes down what it tried.
 pub(super) fn explain<H: Head, D: Draws>(table: &CompiledTable, entry: Entry, head: &H, draws: &mut D) -> Explanation {
     let host = String::from_utf8_lossy(head.host()).into_owned();
-    let mut notes = Notes { table, host, passed: Vec::new(), rules: Vec::new(), chance: Chance::Weights };
+    let source = head.source();
+    let mut notes = Notes { table, host, source, passed: Vec::new(), rules: Vec::new(), chance: Chance::Weights };
     let verdict = decide(table, entry, head, draws, &mut notes);
     let (route, decided_by, rewritten_path) = match verdict {
         Ok(decision) => {
@@ -31,6 +34,7 @@ fn word(decided_by: DecidedBy) -> &'static str {
     match decided_by {
         DecidedBy::Condition => "condition",
         DecidedBy::Cookie => "cookie",
+        DecidedBy::Source => "source",
         DecidedBy::Weight => "weight",
         DecidedBy::OnlyRoute => "only_route",
     }
@@ -39,6 +43,7 @@ fn word(decided_by: DecidedBy) -> &'static str {
 struct Notes<'table> {
     table: &'table CompiledTable,
     host: String,
+    source: IpAddr,
     passed: Vec<&'table CompiledGateway>,
     rules: Vec<Rule>,
     chance: Chance,
@@ -72,6 +77,9 @@ impl Observer for Notes<'_> {
             }
             Step::Strength { route, outcome } => (Some(route), self.strength(route), by_strength(outcome).to_owned()),
             Step::Cookie { claim, kept } => (named(claim), "cookie".to_owned(), by_cookie(claim, kept).to_owned()),
+            Step::Source { route, kept } => {
+                (Some(route), format!("source {}", self.source), by_source(kept).to_owned())
+            }
             Step::Weights { route, decided_by } => (route, self.weights(), by_weights(route, decided_by).to_owned()),
             Step::Rewrite { route, rewrite, outcome, path } => {
                 (Some(route), self.rewrite(route, rewrite), by_rewrite(outcome, path))
@@ -139,8 +147,9 @@ fn percent(share: Share) -> String {
 fn chance_after(step: Step<'_>, before: Chance) -> Chance {
     match step {
         Step::Strength { route, outcome: ByStrength::DrawnIn | ByStrength::DrawnOut } => Chance::Strength(route),
-        Step::Strength { route, outcome: ByStrength::Everything | ByStrength::Kept }
-        | Step::Cookie { claim: Claim::At { route, .. }, kept: true } => Chance::Only(route),
+        Step::Strength { route, outcome: ByStrength::Everything | ByStrength::Kept | ByStrength::SourceIn }
+        | Step::Cookie { claim: Claim::At { route, .. }, kept: true }
+        | Step::Source { route, kept: true } => Chance::Only(route),
         _ => before,
     }
 }
@@ -162,6 +171,8 @@ fn by_strength(outcome: ByStrength) -> &'static str {
         ByStrength::Kept => "taken: the cookie names this route",
         ByStrength::Nothing | ByStrength::DrawnOut => "passed by",
         ByStrength::HeldElsewhere => "passed by: the cookie names another route",
+        ByStrength::SourceIn => "taken: the source is in its share",
+        ByStrength::SourceOut => "passed by: the source is not in its share",
     }
 }
 
@@ -173,6 +184,10 @@ fn by_cookie(claim: Claim, kept: bool) -> &'static str {
         Claim::At { .. } if kept => "taken",
         Claim::At { .. } => "passed by: its route has no weight",
     }
+}
+
+fn by_source(kept: bool) -> &'static str {
+    if kept { "taken" } else { "passed by: no endpoint of its route is up" }
 }
 
 fn by_weights(route: Option<usize>, decided_by: DecidedBy) -> &'static str {

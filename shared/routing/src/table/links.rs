@@ -47,9 +47,22 @@ fn of_gateway(
     let resolved = gateway.routes.iter().map(|CompiledRoute { wire: route, .. }| {
         let Target::Gateway(name) = &route.target else { return None };
         let found = find(name);
-        if found.is_none() {
-            let message = format!("it leads to gateway `{name}`, which is not there: create that first");
-            problems.add(&gateway.wire.name, &format!("routes[{:?}]", route.name), message);
+        let path = || format!("routes[{:?}]", route.name);
+        match found.and_then(|found| gateways.get(found)) {
+            None => {
+                let message = format!("it leads to gateway `{name}`, which is not there: create that first");
+                problems.add(&gateway.wire.name, &path(), message);
+            }
+            Some(next) if next.wire.tcp.is_some() != gateway.wire.tcp.is_some() => {
+                let carries = |gateway: &CompiledGateway| if gateway.wire.tcp.is_some() { "TCP" } else { "HTTP" };
+                let message = format!(
+                    "it leads from {} to gateway `{name}`, which carries {}: let it lead to the gateway's address, or give both the same protocol",
+                    carries(gateway),
+                    carries(next)
+                );
+                problems.add(&gateway.wire.name, &path(), message);
+            }
+            Some(_) => {}
         }
         found
     });

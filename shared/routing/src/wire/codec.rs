@@ -218,6 +218,7 @@ mod tests {
             port: Some(9050),
             virtual_hosts: vec!["*.example.org".to_owned()],
             sticky: Sticky::Route,
+            tcp: None,
             routes: vec![Route {
                 name: "[127.0.0.1:80]".to_owned(),
                 lookup: "b2".to_owned(),

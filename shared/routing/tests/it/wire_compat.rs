@@ -4,12 +4,15 @@
 
 use proptest::prelude::*;
 use vamp_routing::wire::{
-    Balance, Digest, Encoded, Endpoint, Gateway, Generation, ManifestEntry, Rewrite, Route, Share, Sticky, Target,
-    WireError, decode_gateway, decode_manifest, decode_page, encode_gateway, encode_manifest,
+    Balance, Digest, Encoded, Endpoint, Gateway, Generation, ManifestEntry, ProxyVersion, Rewrite, Route, Share,
+    Sticky, Target, Tcp, WireError, decode_gateway, decode_manifest, decode_page, encode_gateway, encode_manifest,
 };
 
 /// Digest of the gateway in `wire/format-1.gateway`.
 const GATEWAY_DIGEST: &str = "4f96c3243695404f519a798a70678ae6a3fb9238b27c88eb937446f4245ab10d";
+
+/// Digest of the gateway in `wire/format-1.tcp.gateway`.
+const TCP_GATEWAY_DIGEST: &str = "b8dbb9dc29d0b1b29615aa43cb3eb42f78f1023fc7f7b0a051ec97ec9a92b6cb";
 
 fn endpoint(name: &str, address: &str) -> Endpoint {
     Endpoint { name: name.to_owned(), lookup: format!("{name}-lookup"), address: address.to_owned() }
@@ -38,6 +41,7 @@ fn released() -> Gateway {
         port: Some(9050),
         virtual_hosts: vec!["*.example.org".to_owned(), "shop.example.org".to_owned()],
         sticky: Sticky::Instance,
+        tcp: None,
         routes: vec![
             Route {
                 weight: Share(9_995),
@@ -88,6 +92,58 @@ fn a_manifest_with_pages_of_format_1_is_written_as_it_was() {
     assert_eq!(decode_manifest(released.as_bytes()).unwrap().pages.len(), pages.len());
 }
 
+/// What was added to format 1 since: a gateway that carries connections.
+fn with_tcp() -> Gateway {
+    let tcp = Tcp { accept_proxy: true, send_proxy: Some(ProxyVersion::V2) };
+    let endpoints = vec![endpoint("db/1", "10.0.0.1:5432")];
+    Gateway {
+        name: "db".to_owned(),
+        lookup: "0b1c2d3e".to_owned(),
+        port: Some(5432),
+        virtual_hosts: Vec::new(),
+        sticky: Sticky::Route,
+        tcp: Some(tcp),
+        routes: vec![Route { weight: Share::WHOLE, ..plain_route("[10.0.0.1:5432]", Target::Endpoints(endpoints)) }],
+    }
+}
+
+#[test]
+fn a_tcp_gateway_of_format_1_is_read_and_written_as_it_was() {
+    let digest: Digest = TCP_GATEWAY_DIGEST.parse().unwrap();
+    assert_eq!(decode_gateway(digest, include_bytes!("wire/format-1.tcp.gateway")), Ok(with_tcp()));
+    assert_eq!(encode_gateway(&with_tcp()).digest, digest);
+    let plain = Gateway { tcp: Some(Tcp::default()), ..with_tcp() };
+    let encoded = encode_gateway(&plain);
+    assert_eq!(decode_gateway(encoded.digest, &encoded.bytes), Ok(plain));
+}
+
+/// A build from before TCP gateways must not take connections for requests: it refuses the table, and keeps its own.
+#[test]
+fn builds_from_before_tcp_gateways_refuse_one() {
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "what counts is which fields there are")]
+    struct Before {
+        name: String,
+        lookup: String,
+        #[serde(default)]
+        port: Option<u16>,
+        #[serde(default)]
+        virtual_hosts: Vec<String>,
+        #[serde(default)]
+        sticky: Sticky,
+        routes: Vec<Route>,
+    }
+    let read = |bytes: &[u8]| {
+        let plain: serde_json::Value = serde_json::from_reader(flate2::read::ZlibDecoder::new(bytes)).unwrap();
+        assert_eq!(plain["format"], 1);
+        serde_json::from_value::<Before>(plain["content"].clone()).map_err(|error| error.to_string())
+    };
+    assert!(read(include_bytes!("wire/format-1.gateway")).is_ok());
+    let error = read(include_bytes!("wire/format-1.tcp.gateway")).unwrap_err();
+    assert!(error.contains("unknown field `tcp`"), "{error}");
+}
+
 /// Fields that this build does not know may mean anything: what is not understood is not served.
 #[test]
 fn unknown_fields_of_the_known_format_are_refused() {
@@ -124,13 +180,17 @@ fn route() -> impl Strategy<Value = Route> {
 fn gateway() -> impl Strategy<Value = Gateway> {
     let sticky = prop_oneof![Just(Sticky::None), Just(Sticky::Route), Just(Sticky::Instance)];
     let hosts = prop::collection::vec(text(), 0..3);
-    (text(), text(), any::<Option<u16>>(), hosts, sticky, prop::collection::vec(route(), 0..4)).prop_map(
-        |(name, lookup, port, virtual_hosts, sticky, routes)| Gateway {
+    let send_proxy = prop::option::of(prop_oneof![Just(ProxyVersion::V1), Just(ProxyVersion::V2)]);
+    let tcp = (any::<bool>(), send_proxy).prop_map(|(accept_proxy, send_proxy)| Tcp { accept_proxy, send_proxy });
+    let routes = prop::collection::vec(route(), 0..4);
+    (text(), text(), any::<Option<u16>>(), hosts, sticky, prop::option::of(tcp), routes).prop_map(
+        |(name, lookup, port, virtual_hosts, sticky, tcp, routes)| Gateway {
             name,
             lookup,
             port,
             virtual_hosts,
             sticky,
+            tcp,
             routes,
         },
     )

@@ -22,6 +22,7 @@ fn gateway(name: &str, port: u16) -> (String, Encoded) {
         port: Some(port),
         virtual_hosts: Vec::new(),
         sticky: wire::Sticky::None,
+        tcp: None,
         routes: Vec::new(),
     };
     (name.to_owned(), wire::encode_gateway(&gateway))

@@ -2,6 +2,7 @@
 //! of the table. Written by hand: they say what is wanted.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -32,6 +33,7 @@ struct Request {
     target: String,
     #[serde(default)]
     host: String,
+    source: Option<IpAddr>,
     #[serde(default)]
     fields: Vec<(String, String)>,
     /// The first ticket of some levels; 0 for the others.
@@ -100,6 +102,7 @@ fn check(file: &str, compiled: &CompiledTable, request: &Request) {
     let head = PlainHead {
         target: request.target.clone(),
         host: request.host.clone(),
+        source: request.source.unwrap_or(Ipv4Addr::LOCALHOST.into()),
         fields: request.fields.clone(),
         ..PlainHead::default()
     };

@@ -61,7 +61,15 @@ impl Draws for Tickets<'_> {
 /// A gateway of this name without anything.
 pub(crate) fn gateway(name: &str, routes: Vec<Route>) -> Gateway {
     let lookup = format!("g-{}", name.replace('/', "-"));
-    Gateway { name: name.to_owned(), lookup, port: None, virtual_hosts: Vec::new(), sticky: Sticky::None, routes }
+    Gateway {
+        name: name.to_owned(),
+        lookup,
+        port: None,
+        virtual_hosts: Vec::new(),
+        sticky: Sticky::None,
+        tcp: None,
+        routes,
+    }
 }
 
 /// A route of this name to one endpoint.

@@ -32,6 +32,7 @@ pub(super) fn decided_by(decided_by: DecidedBy) -> &'static str {
     match decided_by {
         DecidedBy::Condition => "condition",
         DecidedBy::Cookie => "cookie",
+        DecidedBy::Source => "source",
         DecidedBy::Weight => "weight",
         DecidedBy::OnlyRoute => "only_route",
     }

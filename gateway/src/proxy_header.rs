@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use vamp_routing::wire::ProxyVersion;
+
 /// LIMIT: bytes of a header of version 1, with its line end: the longest that the protocol knows.
 const V1_BYTES_MAX: usize = 107;
 
@@ -19,8 +21,18 @@ const V2_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 pub(crate) struct ProxyHeader {
     /// How long the header is.
     pub(crate) bytes: usize,
-    /// The client; `None` when the balancer speaks for itself, or does not say for whom.
-    pub(crate) source: Option<SocketAddr>,
+    /// The client, and the address that it connected to; `None` when the balancer speaks for itself, or does not say for
+    /// whom.
+    pub(crate) ends: Option<Ends>,
+}
+
+/// The two ends of a client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The client.
+    pub(crate) source: SocketAddr,
+    /// The address that it connected to.
+    pub(crate) destination: SocketAddr,
 }
 
 impl ProxyHeader {
@@ -36,7 +48,7 @@ impl ProxyHeader {
             return Ok(None);
         }
         Err(
-            "the connection does not begin with a PROXY header: let the proxy in front send one, or start the gateway without --proxy-protocol",
+            "the connection does not begin with a PROXY header: let the proxy in front send one, or do without --proxy-protocol (and `accept_proxy`)",
         )
     }
 }
@@ -58,14 +70,12 @@ fn v1(rest: &[u8]) -> Result<Option<ProxyHeader>, &'static str> {
     let line = std::str::from_utf8(line).map_err(|_| MALFORMED_V1)?;
     let bytes = V1_START.len() + at + 1;
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
-        return Ok(Some(ProxyHeader { bytes, source: None }));
+        return Ok(Some(ProxyHeader { bytes, ends: None }));
     }
     let mut words = line.split(' ');
     let mut word = || words.next().ok_or(MALFORMED_V1);
     let (family, source, destination) = (word()?, word()?, word()?);
-    let port = v1_port(word()?)?;
-    // The destination's is of no use here, and must be a port.
-    v1_port(word()?)?;
+    let (source_port, destination_port) = (v1_port(word()?)?, v1_port(word()?)?);
     let source: IpAddr = source.parse().map_err(|_| MALFORMED_V1)?;
     let destination: IpAddr = destination.parse().map_err(|_| MALFORMED_V1)?;
     let fits = match family {
@@ -76,7 +86,9 @@ fn v1(rest: &[u8]) -> Result<Option<ProxyHeader>, &'static str> {
     if !fits || words.next().is_some() {
         return Err(MALFORMED_V1);
     }
-    Ok(Some(ProxyHeader { bytes, source: Some(SocketAddr::new(source.to_canonical(), port)) }))
+    let source = SocketAddr::new(source.to_canonical(), source_port);
+    let destination = SocketAddr::new(destination.to_canonical(), destination_port);
+    Ok(Some(ProxyHeader { bytes, ends: Some(Ends { source, destination }) }))
 }
 
 /// A port as the protocol writes it: digits only, no needless zero.
@@ -103,29 +115,79 @@ fn v2(rest: &[u8]) -> Result<Option<ProxyHeader>, &'static str> {
         return Err("the PROXY header is too long: send at most 536 bytes");
     }
     let Some(addresses) = rest.get(4..4 + length) else { return Ok(None) };
-    let source = match family {
+    let ends = match family {
         _ if local => None,
         0x00 => None,
-        0x11 => Some(v2_source::<4, 12>(addresses, |bytes| Ipv4Addr::from(bytes).into())?),
-        0x21 => Some(v2_source::<16, 36>(addresses, |bytes| Ipv6Addr::from(bytes).to_canonical())?),
+        0x11 => Some(v2_ends::<4, 12>(addresses, |bytes| Ipv4Addr::from(bytes).into())?),
+        0x21 => Some(v2_ends::<16, 36>(addresses, |bytes| Ipv6Addr::from(bytes).to_canonical())?),
         _ => return Err("the PROXY header is of no TCP connection: let the proxy in front send TCP over IPv4 or IPv6"),
     };
-    Ok(Some(ProxyHeader { bytes, source }))
+    Ok(Some(ProxyHeader { bytes, ends }))
 }
 
-/// The source of a block of two addresses, each of `A` bytes, and two ports: `B` bytes together.
-fn v2_source<const A: usize, const B: usize>(
+/// The ends in a block of two addresses, each of `A` bytes, and two ports: `B` bytes together.
+fn v2_ends<const A: usize, const B: usize>(
     block: &[u8],
-    address: impl FnOnce([u8; A]) -> IpAddr,
-) -> Result<SocketAddr, &'static str> {
-    let source = block.first_chunk::<A>();
-    let port = block.get(2 * A..).and_then(<[u8]>::first_chunk::<2>);
-    match (source, port) {
-        (Some(source), Some(port)) if block.len() >= B => {
-            Ok(SocketAddr::new(address(*source), u16::from_be_bytes(*port)))
-        }
+    address: impl Fn([u8; A]) -> IpAddr,
+) -> Result<Ends, &'static str> {
+    let end = |at: usize, port_at: usize| {
+        let (bytes, port) = (block.get(at..)?.first_chunk::<A>()?, block.get(port_at..)?.first_chunk::<2>()?);
+        Some(SocketAddr::new(address(*bytes), u16::from_be_bytes(*port)))
+    };
+    match (end(0, 2 * A), end(A, 2 * A + 2)) {
+        (Some(source), Some(destination)) if block.len() >= B => Ok(Ends { source, destination }),
         _ => Err("the PROXY header is shorter than its addresses: send them whole"),
     }
+}
+
+/// The header that says whose connection follows; without the ends, that it is nobody's who could be named.
+pub(crate) fn written(version: ProxyVersion, ends: Option<Ends>) -> Vec<u8> {
+    let ends = ends.map(of_one_family);
+    match version {
+        ProxyVersion::V1 => written_v1(ends).into_bytes(),
+        ProxyVersion::V2 => written_v2(ends),
+    }
+}
+
+/// Both in IPv4, or both in IPv6: a header has room for one family only.
+fn of_one_family(ends: Ends) -> Ends {
+    let Ends { source, destination } = ends;
+    if source.is_ipv4() == destination.is_ipv4() {
+        return ends;
+    }
+    let in_v6 = |end: SocketAddr| match end.ip() {
+        IpAddr::V4(v4) => SocketAddr::new(v4.to_ipv6_mapped().into(), end.port()),
+        IpAddr::V6(_) => end,
+    };
+    Ends { source: in_v6(source), destination: in_v6(destination) }
+}
+
+fn written_v1(ends: Option<Ends>) -> String {
+    let Some(Ends { source, destination }) = ends else { return "PROXY UNKNOWN\r\n".to_owned() };
+    let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+    let (from, to) = (source.ip(), destination.ip());
+    format!("PROXY {family} {from} {to} {} {}\r\n", source.port(), destination.port())
+}
+
+fn written_v2(ends: Option<Ends>) -> Vec<u8> {
+    let mut addresses = Vec::with_capacity(36);
+    let mut address = |end: SocketAddr| match end.ip() {
+        IpAddr::V4(v4) => addresses.extend_from_slice(&v4.octets()),
+        IpAddr::V6(v6) => addresses.extend_from_slice(&v6.octets()),
+    };
+    let kind_and_family = match ends {
+        None => [0x20, 0x00],
+        Some(Ends { source, destination }) => {
+            address(source);
+            address(destination);
+            addresses.extend_from_slice(&source.port().to_be_bytes());
+            addresses.extend_from_slice(&destination.port().to_be_bytes());
+            [0x21, if source.is_ipv4() { 0x11 } else { 0x21 }]
+        }
+    };
+    // At most 36 bytes.
+    let length = u16::try_from(addresses.len()).unwrap_or_default();
+    [V2_START, &kind_and_family, &length.to_be_bytes(), &addresses].concat()
 }
 
 #[cfg(test)]
@@ -139,33 +201,56 @@ mod tests {
         [V2_START, &[kind, family], &length, block].concat()
     }
 
+    fn ends(source: &str, destination: &str) -> Ends {
+        Ends { source: source.parse().unwrap(), destination: destination.parse().unwrap() }
+    }
+
     /// Each part of a good header is incomplete, and what follows it does not matter.
     #[track_caller]
-    fn reads(header: &[u8], source: Option<&str>) {
+    fn reads(header: &[u8], ends: Option<Ends>) {
         for end in 0..header.len() {
             assert_eq!(ProxyHeader::parse(&header[..end]), Ok(None), "{end} bytes");
         }
-        let source = source.map(|source| source.parse().unwrap());
         let read = ProxyHeader::parse(&[header, b"GET"].concat());
-        assert_eq!(read, Ok(Some(ProxyHeader { bytes: header.len(), source })));
+        assert_eq!(read, Ok(Some(ProxyHeader { bytes: header.len(), ends })));
     }
 
     #[test]
     fn both_versions_are_read_whole_and_in_pieces() {
-        reads(b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\n", Some("192.0.2.7:56324"));
-        reads(b"PROXY TCP6 2001:db8::7 2001:db8::1 1 65535\r\n", Some("[2001:db8::7]:1"));
+        let both = || Some(ends("192.0.2.7:56324", "192.0.2.1:443"));
+        reads(b"PROXY TCP4 192.0.2.7 192.0.2.1 56324 443\r\n", both());
+        reads(b"PROXY TCP6 2001:db8::7 2001:db8::1 1 65535\r\n", Some(ends("[2001:db8::7]:1", "[2001:db8::1]:65535")));
         reads(b"PROXY UNKNOWN\r\n", None);
         reads(b"PROXY UNKNOWN anything goes here\r\n", None);
         let four = [192, 0, 2, 7, 192, 0, 2, 1, 0xdc, 4, 1, 187];
-        reads(&second(0x21, 0x11, &four), Some("192.0.2.7:56324"));
-        reads(&second(0x21, 0x11, &[&four[..], &[4, 0, 1, 9]].concat()), Some("192.0.2.7:56324"));
+        reads(&second(0x21, 0x11, &four), both());
+        reads(&second(0x21, 0x11, &[&four[..], &[4, 0, 1, 9]].concat()), both());
         reads(&second(0x20, 0x00, &[]), None);
         reads(&second(0x20, 0x11, &four), None);
         reads(&second(0x21, 0x00, &[1, 2]), None);
         let mut six = [0; 36];
-        (six[0], six[1], six[15], six[33]) = (0x20, 1, 7, 80);
-        reads(&second(0x21, 0x21, &six), Some("[2001::7]:80"));
+        (six[0], six[1], six[15], six[31], six[33], six[35]) = (0x20, 1, 7, 9, 80, 90);
+        reads(&second(0x21, 0x21, &six), Some(ends("[2001::7]:80", "[::9]:90")));
         reads(&second(0x20, 0x00, &[0; V2_BYTES_MAX - 16]), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            for (source, destination) in [
+                ("192.0.2.7:56324", "192.0.2.1:443"),
+                ("[2001:db8::7]:1", "[2001:db8::1]:65535"),
+                // Of two families: a client of a proxy in front, seen on the other one.
+                ("192.0.2.7:1", "[2001:db8::1]:2"),
+                ("[2001:db8::7]:1", "192.0.2.1:2"),
+            ] {
+                let ends = Some(ends(source, destination));
+                reads(&written(version, ends), ends);
+            }
+            reads(&written(version, None), None);
+        }
+        let v1 = written(ProxyVersion::V1, Some(ends("192.0.2.7:1", "[2001:db8::1]:2")));
+        assert_eq!(v1, b"PROXY TCP6 ::ffff:192.0.2.7 2001:db8::1 1 2\r\n");
     }
 
     #[test]
