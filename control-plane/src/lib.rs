@@ -9,6 +9,7 @@ mod causes;
 mod core;
 mod persist;
 mod plan;
+pub mod platform;
 mod publish;
 mod rollout;
 pub mod settings;

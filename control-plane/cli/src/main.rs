@@ -11,6 +11,7 @@ mod output;
 mod settings_reference;
 mod verbs;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -21,9 +22,14 @@ use arguments::{Program, RolloutVerb, Verb};
 use failure::Failure;
 use output::remark;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    // Before there are threads: a supervisor of an instance is small, and lives as long as the instance.
+    vamp_control_plane::platform::process::as_helper(&arguments).unwrap_or_else(|| program(arguments))
+}
+
+#[tokio::main]
+async fn program(arguments: Vec<OsString>) -> ExitCode {
     let command = match with_file(Program::command(), &arguments) {
         Ok(command) => command,
         Err(error) => {

@@ -1,0 +1,72 @@
+//! Asks one question of one instance.
+
+use std::time::Duration;
+
+use super::super::{Instance, Platform, PlatformError};
+use super::{HealthCheck, Probe};
+use crate::causes::with_causes;
+
+/// Asks; `Err` says in words why the answer is bad, `None` that the platform can't be asked, so that nothing is known.
+pub(super) async fn ask(
+    platform: &dyn Platform,
+    http: &reqwest::Client,
+    instance: &Instance,
+    check: &HealthCheck,
+) -> Option<Result<(), String>> {
+    let asked = match &check.probe {
+        Probe::Command { command } => run(platform, instance, command, check.timeout).await?,
+        Probe::Http { port, path, is_tls } => match address(instance, port) {
+            Ok(address) => get(http, &address, path, *is_tls, check.timeout).await,
+            Err(reason) => Err(reason),
+        },
+        Probe::Tcp { port } => match address(instance, port) {
+            Ok(address) => connect(&address, check.timeout).await,
+            Err(reason) => Err(reason),
+        },
+    };
+    Some(asked)
+}
+
+fn address(instance: &Instance, port: &str) -> Result<String, String> {
+    let number = instance.ports.get(port).ok_or_else(|| format!("port `{port}` is not open"))?;
+    let host = &instance.host;
+    Ok(if host.contains(':') { format!("[{host}]:{number}") } else { format!("{host}:{number}") })
+}
+
+async fn get(http: &reqwest::Client, address: &str, path: &str, is_tls: bool, timeout: Duration) -> Result<(), String> {
+    let scheme = if is_tls { "https" } else { "http" };
+    let url = format!("{scheme}://{address}{path}");
+    match http.get(&url).timeout(timeout).send().await {
+        Ok(answer) if answer.status().is_success() || answer.status().is_redirection() => Ok(()),
+        Ok(answer) => Err(format!("GET {url}: status {}", answer.status().as_u16())),
+        Err(error) if error.is_timeout() => Err(format!("GET {url}: no answer within {} ms", timeout.as_millis())),
+        Err(error) => Err(format!("GET {url}: {}", with_causes(&error.without_url()))),
+    }
+}
+
+async fn connect(address: &str, timeout: Duration) -> Result<(), String> {
+    match tokio::time::timeout(timeout, tokio::net::TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!("connection to {address}: {error}")),
+        Err(_) => Err(format!("connection to {address}: none within {} ms", timeout.as_millis())),
+    }
+}
+
+async fn run(
+    platform: &dyn Platform,
+    instance: &Instance,
+    command: &[String],
+    timeout: Duration,
+) -> Option<Result<(), String>> {
+    let name = command.first().map_or("", String::as_str);
+    let answer = match platform.run(&instance.id, command, timeout).await {
+        Ok(outcome) if outcome.code == Some(0) => Ok(()),
+        Ok(outcome) => {
+            let code = outcome.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+            Err(format!("command `{name}`: {code}: {}", outcome.output))
+        }
+        Err(PlatformError::Unreachable { .. }) => return None,
+        Err(error) => Err(format!("command `{name}`: {}", with_causes(&error))),
+    };
+    Some(answer)
+}

@@ -1,0 +1,98 @@
+//! A service for tests of platforms. It listens at `PORT` and answers what it is told to by the path:
+//!
+//!     /env/NAME     the variable, or 404
+//!     /health       200, or 503 after /fail, until /heal
+//!     /crash/CODE   ends with this exit code
+//!     /say/TEXT     writes the text to both outputs
+//!     /take/BYTES   takes that much memory, and says so
+//!
+//! It ends at SIGTERM with code 0, unless `STUBBORN` is set.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what it writes is what is tested")]
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+static IS_FAILING: AtomicBool = AtomicBool::new(false);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let port = std::env::var("PORT").ok().and_then(|port| port.parse::<u16>().ok());
+    let (Some(port), Ok(mut terminate)) = (port, signal(SignalKind::terminate())) else {
+        eprintln!("PORT is not set to a port");
+        return ExitCode::from(2);
+    };
+    let listener = match TcpListener::bind(("0.0.0.0", port)).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            eprintln!("port {port}: {error}");
+            return ExitCode::from(3);
+        }
+    };
+    println!("listens at {port}");
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    tokio::spawn(serve(stream));
+                }
+            }
+            _ = terminate.recv() => {
+                println!("told to end");
+                if std::env::var_os("STUBBORN").is_none() {
+                    return ExitCode::SUCCESS;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream) -> Result<Infallible, std::io::Error> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let (mut head, mut path) = (String::new(), None);
+        while stream.read_line(&mut head).await? > 2 {
+            path = path.or_else(|| head.split(' ').nth(1).map(str::to_owned));
+            head.clear();
+        }
+        let Some(path) = path else { return Err(std::io::ErrorKind::UnexpectedEof.into()) };
+        let (status, body) = answer(&path);
+        let answer = format!("HTTP/1.1 {status} Told\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.get_mut().write_all(answer.as_bytes()).await?;
+    }
+}
+
+fn answer(path: &str) -> (u16, String) {
+    let mut parts = path.trim_start_matches('/').splitn(2, '/');
+    let (verb, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match verb {
+        "env" => std::env::var(value).map_or((404, String::new()), |value| (200, value)),
+        "health" if IS_FAILING.load(Ordering::Relaxed) => (503, "told to fail".to_owned()),
+        "health" => (200, "well".to_owned()),
+        "fail" | "heal" => {
+            IS_FAILING.store(verb == "fail", Ordering::Relaxed);
+            (200, verb.to_owned())
+        }
+        "crash" => std::process::exit(value.parse().unwrap_or(1)),
+        "say" => {
+            println!("{value}");
+            eprintln!("{value}");
+            (200, value.to_owned())
+        }
+        "take" => {
+            let bytes = value.parse().unwrap_or_default();
+            let mut taken: Vec<u8> = Vec::new();
+            if taken.try_reserve_exact(bytes).is_err() {
+                return (507, "there is no more".to_owned());
+            }
+            taken.resize(bytes, 1);
+            (200, taken.iter().map(|byte| u64::from(*byte)).sum::<u64>().to_string())
+        }
+        _ => (200, format!("pid {}", std::process::id())),
+    }
+}

@@ -1,0 +1,299 @@
+//! Programs of this host keep the contract, and outlive whoever started them.
+
+use std::io::Write as _;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use vamp_control_plane::platform::process::{ProcessPlatform, ProcessSettings};
+use vamp_control_plane::platform::{Deployable, HostPort, InstanceSpec, Labels, PlatformError, SharedPlatform, State};
+use vamp_tests::process::own_binary;
+
+use crate::conformance::{Subject, conformance};
+use crate::order::{GRACE, PATIENCE, answering, ask, find, id, log, order, running, until};
+
+/// Ports of one test, outside of those that the system gives to clients; the driver looks whether they are free.
+fn some_ports() -> RangeInclusive<u16> {
+    let first = rand::random_range(20_000..30_000);
+    first..=first + 500
+}
+
+fn service() -> Deployable {
+    let program = own_binary("instance").display().to_string();
+    Deployable::Command { program, arguments: Vec::new() }
+}
+
+fn shell(script: &str) -> Deployable {
+    Deployable::Command { program: "sh".to_owned(), arguments: vec!["-c".to_owned(), script.to_owned()] }
+}
+
+fn settings(folder: &Path) -> ProcessSettings {
+    let mut settings = ProcessSettings::new(folder.join("instances"));
+    settings.program = own_binary("vamp");
+    settings.port_range = some_ports();
+    settings.backoff_first = Duration::from_millis(100);
+    settings
+}
+
+fn open(settings: ProcessSettings) -> SharedPlatform {
+    Arc::new(ProcessPlatform::open(settings).unwrap())
+}
+
+struct Programs {
+    folder: tempfile::TempDir,
+    platform: Option<SharedPlatform>,
+}
+
+#[async_trait::async_trait]
+impl Subject for Programs {
+    fn platform(&self) -> SharedPlatform {
+        self.platform.clone().unwrap()
+    }
+    async fn reopen(&mut self) {
+        self.platform = None;
+        self.platform = Some(open(settings(self.folder.path())));
+    }
+    fn service(&self) -> Deployable {
+        service()
+    }
+    fn unknown(&self) -> (Deployable, &'static str) {
+        let program = "no-such-program".to_owned();
+        (Deployable::Command { program, arguments: Vec::new() }, "no-such-program")
+    }
+    fn command(&self, code: u8) -> Vec<String> {
+        vec!["sh".to_owned(), "-c".to_owned(), format!("exit {code}")]
+    }
+}
+
+#[tokio::test]
+async fn programs_of_the_host_keep_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = Some(open(settings(folder.path())));
+    conformance(&mut Programs { folder, platform }).await;
+}
+
+/// A control plane in a process of its own, and its instance.
+async fn owner(folder: &Path, order: &InstanceSpec) -> tokio::process::Child {
+    let ports = some_ports();
+    let mut owner = tokio::process::Command::new(own_binary("platform-owner"))
+        .arg(folder.join("instances"))
+        .args([ports.start().to_string(), ports.end().to_string()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut order_to = owner.stdin.take().unwrap();
+    order_to.write_all(&serde_json::to_vec(order).unwrap()).await.unwrap();
+    drop(order_to);
+    let mut said = BufReader::new(owner.stdout.take().unwrap()).lines();
+    let first = tokio::time::timeout(PATIENCE, said.next_line()).await.expect("it starts").unwrap();
+    assert_eq!(first.as_deref(), Some("started"));
+    owner
+}
+
+#[tokio::test]
+async fn instances_outlive_a_control_plane_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let order = order("outlives", service());
+    let mut owner = owner(folder.path(), &order).await;
+    // One folder has one control plane.
+    let error = ProcessPlatform::open(settings(folder.path())).unwrap_err();
+    assert!(matches!(error, PlatformError::InUse { .. }), "{error}");
+    owner.kill().await.unwrap();
+    let platform = open(settings(folder.path()));
+    let found = answering(&platform, &order.id).await;
+    assert_eq!((found.restarts, &found.digest), (0, &order.digest()));
+    platform.ensure(&order).await.unwrap();
+    assert_eq!(find(&platform, &order.id).await.unwrap(), found);
+    // It is looked after as before.
+    ask(&found, "/crash/5").await;
+    until(&platform, &order.id, "it is started again", |now| now.restarts == 1).await;
+    let again = answering(&platform, &order.id).await;
+    assert_eq!(again.ports, found.ports, "its ports are its own");
+    platform.remove(&order.id, GRACE).await.unwrap();
+}
+
+/// The supervisor's number, as its folder tells.
+fn supervisor(folder: &Path, id: &str) -> i32 {
+    let text = std::fs::read(folder.join("instances").join(id).join("status.json")).unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    i32::try_from(status["supervisor"].as_i64().unwrap()).unwrap()
+}
+
+fn kill(pid: i32) {
+    let status = std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn an_instance_outlives_its_supervisor_and_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(settings(folder.path()));
+    let order = order("orphan", service());
+    let before = running(&platform, &order).await;
+    let answer = ask(&before, "/").await.unwrap();
+    let first = supervisor(folder.path(), "orphan");
+    kill(first);
+    // What it writes meanwhile waits in the pipe.
+    ask(&before, "/say/alone").await.unwrap();
+    assert_eq!(find(&platform, &order.id).await.unwrap().state, State::Running);
+    vamp_tests::eventually(PATIENCE, "another supervisor", async || {
+        platform.ensure(&order).await.unwrap();
+        (supervisor(folder.path(), "orphan") != first).then_some(())
+    })
+    .await;
+    assert_eq!(find(&platform, &order.id).await.unwrap(), before);
+    assert_eq!(ask(&before, "/").await.unwrap(), answer, "the same process");
+    vamp_tests::eventually(PATIENCE, "what it wrote is kept", async || {
+        (log(&platform, &order.id).await.matches("alone").count() == 2).then_some(())
+    })
+    .await;
+    // Its end is seen, and it is started again.
+    ask(&before, "/crash/6").await;
+    until(&platform, &order.id, "it is started again", |now| now.restarts == 1).await;
+    answering(&platform, &order.id).await;
+    // Without a supervisor it is ended all the same.
+    kill(supervisor(folder.path(), "orphan"));
+    platform.remove(&order.id, GRACE).await.unwrap();
+    assert_eq!(ask(&before, "/").await, None);
+}
+
+#[tokio::test]
+async fn a_supervisor_whose_folder_is_gone_ends_with_its_instance() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(settings(folder.path()));
+    let order = order("vanished", service());
+    let before = running(&platform, &order).await;
+    let pid = supervisor(folder.path(), "vanished");
+    std::fs::remove_dir_all(folder.path().join("instances/vanished")).unwrap();
+    vamp_tests::eventually(PATIENCE, "the supervisor ends", async || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    })
+    .await;
+    assert_eq!(ask(&before, "/").await, None);
+}
+
+#[tokio::test]
+async fn everything_that_an_instance_started_ends_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(settings(folder.path()));
+    let mut order = order("family", shell("trap '' TERM; sleep 600 & echo $! > child; wait; sleep 600"));
+    order.ports.clear();
+    platform.ensure(&order).await.unwrap();
+    let file = folder.path().join("instances/family/work/child");
+    let child = vamp_tests::eventually(PATIENCE, "the child is there", async || {
+        std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i32>().ok())
+    })
+    .await;
+    assert!(Path::new(&format!("/proc/{child}")).exists());
+    platform.remove(&order.id, Duration::from_millis(200)).await.unwrap();
+    vamp_tests::eventually(PATIENCE, "the child is gone", async || {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        (stat.is_empty() || stat.contains(") Z ")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ports_have_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(settings(folder.path()));
+    let port = vamp_tests::free_port();
+    let fixed = |name: &str| {
+        let mut order = order(name, service());
+        order.ports[0].host = HostPort::Fixed(port);
+        order
+    };
+    let first = running(&platform, &fixed("first")).await;
+    assert_eq!(first.ports["web"], port);
+    let error = platform.ensure(&fixed("second")).await.unwrap_err();
+    assert!(error.to_string().contains("instance `first`"), "{error}");
+    // Also while its owner is down.
+    platform.stop(&id("first"), GRACE).await.unwrap();
+    let error = platform.ensure(&fixed("second")).await.unwrap_err();
+    assert!(matches!(error, PlatformError::PortTaken { .. }), "{error}");
+    platform.remove(&id("first"), GRACE).await.unwrap();
+    let _stranger = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let error = platform.ensure(&fixed("second")).await.unwrap_err();
+    assert!(error.to_string().contains("none of ours"), "{error}");
+    assert!(platform.list(&Labels::new()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_range_without_a_free_port_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", vamp_tests::free_port())).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let platform = open(ProcessSettings { port_range: port..=port, ..settings(folder.path()) });
+    let error = platform.ensure(&order("none", service())).await.unwrap_err();
+    assert!(matches!(error, PlatformError::NoPort { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn memory_is_limited_in_the_instance() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(settings(folder.path()));
+    let mut order = order("memory", service());
+    order.memory_bytes = Some(64 << 20);
+    let instance = running(&platform, &order).await;
+    assert_eq!(ask(&instance, "/take/10000000").await.unwrap(), (200, "10000000".to_owned()));
+    assert_eq!(ask(&instance, "/take/100000000").await.unwrap().0, 507);
+    platform.remove(&order.id, GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn values_of_variables_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(settings(folder.path()));
+    let order = order("private", service());
+    running(&platform, &order).await;
+    let instance = folder.path().join("instances/private");
+    let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&instance), mode(&instance.join("plan.json"))), (0o700, 0o600));
+    platform.remove(&order.id, GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_the_driver_does_not_know_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(settings(folder.path()));
+    let refused = async |change: &dyn Fn(&mut InstanceSpec), name: &str| {
+        let mut order = order("refused", service());
+        change(&mut order);
+        let error = platform.ensure(&order).await.unwrap_err();
+        let text =
+            format!("{error}: {}", std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default());
+        assert!(text.contains(name), "{text}");
+    };
+    refused(&|order| order.arguments.push(("privileged".to_owned(), "true".to_owned())), "`privileged`").await;
+    refused(&|order| drop(order.dialect.insert("cpu".to_owned(), 1.into())), "dialect `cpu`").await;
+    refused(&|order| drop(order.dialect.insert("working_directory".to_owned(), "x".into())), "absolute path").await;
+    let image = || Deployable::Docker { image: "demo:1".to_owned(), command: Vec::new() };
+    refused(&|order| order.deployable = image(), "does not run container images").await;
+    assert!(platform.list(&Labels::new()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_instance_runs_in_the_folder_of_its_dialect() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let mut script = std::fs::File::create(home.join("work")).unwrap();
+    script.write_all(b"#!/bin/sh\npwd\nsleep 600\n").unwrap();
+    drop(script);
+    std::fs::set_permissions(home.join("work"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let platform = open(settings(folder.path()));
+    let mut order = order("home", Deployable::Command { program: "./work".to_owned(), arguments: Vec::new() });
+    order.dialect.insert("working_directory".to_owned(), home.display().to_string().into());
+    platform.ensure(&order).await.unwrap();
+    vamp_tests::eventually(PATIENCE, "it says where it is", async || {
+        log(&platform, &order.id).await.contains(&home.display().to_string()).then_some(())
+    })
+    .await;
+    platform.remove(&order.id, GRACE).await.unwrap();
+}
