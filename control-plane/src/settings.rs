@@ -18,7 +18,7 @@ pub struct Settings {
     /// Where routing tables are published: `etcd://HOST:PORT[,HOST:PORT]/PREFIX[?ca=F&cert=F&key=F&user=U&password-file=F]`; the password may also stand in `VAMP_STORE_PASSWORD`
     #[arg(long, env = "VAMP_STORE", value_name = "URL")]
     pub store: StoreUrl,
-    /// Database that keeps every version of every artifact: `sqlite:PATH`; made if missing, readable by its owner only
+    /// Database that keeps every version of every artifact: `sqlite:PATH` (made if missing, readable by its owner only), `mysql://USER@HOST:PORT/NAME` for MySQL and MariaDB, or `postgres://USER@HOST:PORT/NAME`, the last two with `?password-file=F&socket=F&ca=F&cert=F&key=F&tls=on|off`; the password may also stand in `VAMP_DATABASE_PASSWORD`. TLS is on unless the server is on this machine
     #[arg(long, env = "VAMP_DATABASE", value_name = "URL", default_value = "sqlite:vamp.db")]
     pub database: String,
     /// Namespace below the store's prefix: 1 to 64 letters, digits, `-`, `_` or `.`

@@ -13,7 +13,7 @@ use vamp_store::SharedStore;
 
 use crate::api::{self, About, Api};
 use crate::core::{Core, CoreError, CoreSettings, Tasks};
-use crate::persist::{PersistError, Persistence, Sqlite};
+use crate::persist::{Database, PersistError, Persistence};
 use crate::plan::PlanSettings;
 use crate::settings::{AccessSettings, GatewaySettings, Settings};
 use crate::split::AskSettings;
@@ -77,7 +77,7 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let ask = ask_settings(&settings.gateways)?;
     let started = jiff::Timestamp::now();
     let now_unix_ms = u64::try_from(started.as_millisecond()).unwrap_or_default();
-    let database = Sqlite::open(&settings.database, now_unix_ms).await.map_err(StartError::Database)?;
+    let database = Database::open(&settings.database, now_unix_ms).await.map_err(StartError::Database)?;
     let persistence: Arc<dyn Persistence> = Arc::new(database);
     let plan = plan_settings(&settings, address, &store);
     let core_settings = CoreSettings { namespace: settings.namespace.clone(), plan, ask };

@@ -42,6 +42,8 @@ pub(crate) enum Verb {
     Explain(ExplainArguments),
     /// Shows which gateway processes serve the newest routing table
     Rollout(RolloutArguments),
+    /// Shows who changed what and why, and whether the history is what was written
+    Audit(AuditArguments),
 }
 
 /// Settings of `vamp dev`.
@@ -235,6 +237,44 @@ pub(crate) struct RolloutStatusArguments {
     pub(crate) server: Server,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArguments {
+    #[command(subcommand)]
+    pub(crate) verb: AuditVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditVerb {
+    /// Shows the newest changes: what, who, why
+    List(AuditListArguments),
+    /// Reads the whole history and names the first place that is not what was written
+    ///
+    /// Keep the head that it prints somewhere else: `vamp audit verify --head HEAD` shows later that the end is still there.
+    Verify(AuditVerifyArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditListArguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// How many, 1 to 1000
+    #[arg(long, value_name = "COUNT", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) limit: u16,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditVerifyArguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// A head that an audit printed before: that change must be there still
+    #[arg(long, value_name = "NUMBER:HASH")]
+    pub(crate) head: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }

@@ -31,6 +31,9 @@ pub(crate) enum Failure {
     /// The wanted state was not reached in time; the change itself is kept.
     #[error("{what}")]
     NotInTime { what: String },
+    /// The history is not what was written.
+    #[error("the history is not what was written: {what}")]
+    Unsound { what: String },
     /// A part of the product in this process did not start.
     #[error("{what}")]
     Start {
@@ -57,7 +60,7 @@ impl Failure {
             Self::Unreachable { .. } => 8,
             Self::NotInTime { .. } => 6,
             Self::File { .. } | Self::Usage { .. } => 2,
-            Self::Start { .. } | Self::Output(_) => 1,
+            Self::Start { .. } | Self::Output(_) | Self::Unsound { .. } => 1,
         }
     }
 }

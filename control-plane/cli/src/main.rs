@@ -18,7 +18,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use vamp_gateway::logging::with_causes;
 use vamp_gateway::settings_file::with_file;
 
-use arguments::{Program, RolloutVerb, Verb};
+use arguments::{AuditVerb, Program, RolloutVerb, Verb};
 use failure::Failure;
 use output::remark;
 
@@ -66,6 +66,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Explain(arguments) => verbs::explain(arguments).await,
         Verb::Rollout(arguments) => match arguments.verb {
             RolloutVerb::Status(arguments) => verbs::rollout_status(arguments).await,
+        },
+        Verb::Audit(arguments) => match arguments.verb {
+            AuditVerb::List(arguments) => verbs::audit_list(arguments).await,
+            AuditVerb::Verify(arguments) => verbs::audit_verify(arguments).await,
         },
     }
 }

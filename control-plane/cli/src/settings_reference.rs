@@ -18,7 +18,7 @@ Each setting is a flag, an environment variable and a key of a settings file at 
 environment, the environment before the file, the file before the default. An unknown key in the file is an error.
 
 Secrets stand in no flag: in files that a setting names, or in the variables `VAMP_STORE_PASSWORD`,
-`VAMP_ELASTICSEARCH_PASSWORD`, `VAMP_ELASTICSEARCH_API_KEY` and, for the client, `VAMP_TOKEN`.
+`VAMP_DATABASE_PASSWORD`, `VAMP_ELASTICSEARCH_PASSWORD`, `VAMP_ELASTICSEARCH_API_KEY` and, for the client, `VAMP_TOKEN`.
 ";
 
 fn reference() -> String {

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::written::{self, Written};
 use crate::core::Core;
+use crate::persist::Cause;
 
 /// LIMIT: requests answered at once, and as many again may wait for a rollout at a time-out of a minute. One costs a few kilobytes beside its body.
 const REQUESTS_MAX: usize = 512;
@@ -37,6 +38,8 @@ pub(crate) struct Api {
     pub(super) openapi: String,
     pub(super) requests: Semaphore,
     pub(super) waiting: Semaphore,
+    /// One reading of the whole history at a time.
+    pub(super) audits: Semaphore,
     pub(super) bodies: Arc<Semaphore>,
     /// Becomes true when the control plane goes down.
     pub(super) stopping: watch::Receiver<bool>,
@@ -67,6 +70,7 @@ impl Api {
             openapi,
             requests: Semaphore::new(REQUESTS_MAX),
             waiting: Semaphore::new(WAITING_MAX),
+            audits: Semaphore::new(1),
             bodies: Arc::new(Semaphore::new(BODIES_STEPS_MAX)),
             stopping,
             boot: rand::random(),
@@ -84,8 +88,8 @@ pub(super) struct Ask {
     pub(super) body: Vec<u8>,
     /// How the answer is written.
     pub(super) written: Written,
-    /// Method and path, for the event.
-    pub(super) cause: String,
+    /// Method and path, who asks, and why.
+    pub(super) cause: Cause,
 }
 
 impl Ask {

@@ -11,7 +11,7 @@ use super::address::{BadEscape, Parameters, Template};
 use super::ask::Ask;
 use super::problem::{Code, Problem};
 use super::query::Parameter;
-use super::{history, read, several, status, traffic, write};
+use super::{audit, history, read, several, status, traffic, write};
 
 /// What a handler gives back.
 pub(super) type Answer = Result<Response<Body>, Problem>;
@@ -52,7 +52,9 @@ pub(super) enum Schema {
     Split,
     Rollout,
     Info,
-    Events,
+    Changes,
+    Audit,
+    Difference,
     Health,
     Document,
 }
@@ -85,7 +87,7 @@ pub(super) struct Endpoint {
 }
 
 const PAGED: &[Parameter] = &[Parameter::Page, Parameter::PerPage];
-const WRITING: &[Parameter] = &[Parameter::ValidateOnly, Parameter::Wait];
+const WRITING: &[Parameter] = &[Parameter::ValidateOnly, Parameter::Wait, Parameter::Reason];
 const LAGGARDS: &str = "Stored; with `wait`: not every gateway process serves it yet, `rollout` says which do not.";
 
 /// All endpoints.
@@ -198,13 +200,31 @@ fn health() -> Vec<Endpoint> {
 
 fn about() -> Vec<Endpoint> {
     let info = Handler::Plain(|ask| Box::pin(ready(Ok(status::info(&ask)))));
-    let events = Handler::Plain(|ask| Box::pin(status::events(ask)));
+    let changes = Handler::Plain(|ask| Box::pin(audit::changes(ask)));
+    let verify = Handler::Plain(|ask| Box::pin(audit::verify(ask)));
     let rollout = Handler::Plain(|ask| Box::pin(ready(Ok(traffic::rollout(&ask)))));
     vec![
         get("/api/v1/info", "getInfo", "What runs here.", Schema::Info, info),
         Endpoint {
-            parameters: &[Parameter::Limit],
-            ..get("/api/v1/events", "listEvents", "The newest events, newest first.", Schema::Events, events)
+            parameters: &[Parameter::Below, Parameter::Limit],
+            ..get(
+                "/api/v1/audit/changes",
+                "listChanges",
+                "What was changed, by whom and why, newest first.",
+                Schema::Changes,
+                changes,
+            )
+        },
+        Endpoint {
+            parameters: &[Parameter::Head],
+            errors: &[Code::Unavailable],
+            ..get(
+                "/api/v1/audit/verify",
+                "verifyAudit",
+                "Reads the whole history and says whether it is what was written.",
+                Schema::Audit,
+                verify,
+            )
         },
         get(
             "/api/v1/rollout",
@@ -386,6 +406,17 @@ fn past(kind: Kind) -> Vec<Endpoint> {
                 &format!("Reads one version of a {kind}."),
                 Schema::Version(kind),
                 Handler::OfKind(|ask, kind| Box::pin(history::get(ask, kind)), kind),
+            )
+        },
+        Endpoint {
+            parameters: &[Parameter::Against],
+            errors: &[Code::NotFound],
+            ..get(
+                &format!("{path}/{{version}}/diff"),
+                &format!("diff{one}Version"),
+                &format!("What a version of a {kind} has that another one has not, field by field."),
+                Schema::Difference,
+                Handler::OfKind(|ask, kind| Box::pin(history::diff(ask, kind)), kind),
             )
         },
         Endpoint {

@@ -13,7 +13,7 @@ use super::read::{self, paged, slice};
 use super::write::{self, Shape};
 use super::{address, time};
 use crate::core::{ChangeError, RestoreRequest};
-use crate::persist::Stored;
+use crate::persist::{Past, Stored};
 
 /// `GET /api/v1/{kind}/{name}/history`
 pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
@@ -24,25 +24,85 @@ pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
     Ok(paged(&ask, page, versions.len(), &path, items))
 }
 
-fn item(stored: &Stored) -> Value {
-    json!({
+fn item(past: &Past) -> Value {
+    let stored = &past.stored;
+    let mut value = json!({
         "version": stored.version,
         "at": time(stored.at_unix_ms),
-        "event": stored.sequence,
+        "change": stored.sequence,
+        "cause": past.cause.what,
+        "who": past.cause.who,
+        "why": past.cause.why,
         "deleted": stored.document.is_none(),
-    })
+    });
+    if let (Some(damage), Some(object)) = (&stored.damage, value.as_object_mut()) {
+        object.insert("damage".to_owned(), damage.as_str().into());
+    }
+    value
 }
 
 /// `GET /api/v1/{kind}/{name}/history/{version}`
 pub(super) async fn get(ask: Ask, kind: Kind) -> Answer {
     let version = ask.version()?;
     let versions = versions(&ask, kind).await?;
-    let stored = versions.iter().find(|stored| stored.version == version);
-    let Some(stored) = stored else { return Err(Problem::no_version(kind, ask.name(), version)) };
+    let stored = find(&ask, kind, &versions, version)?;
     let Some(document) = &stored.document else { return Err(Problem::deleted_version(kind, ask.name(), version)) };
+    if let Some(damage) = &stored.damage {
+        return Err(Problem::damaged(kind, ask.name(), version, damage));
+    }
     let mut answer = ask.written.answer(StatusCode::OK, &read::with_port(document, None)?);
     answer.headers_mut().insert(ETAG, conditional::tag(version));
     Ok(answer)
+}
+
+fn find<'v>(ask: &Ask, kind: Kind, versions: &'v [Past], version: u64) -> Result<&'v Stored, Problem> {
+    let found = versions.iter().find(|past| past.stored.version == version);
+    found.map(|past| &past.stored).ok_or_else(|| Problem::no_version(kind, ask.name(), version))
+}
+
+/// `GET /api/v1/{kind}/{name}/history/{version}/diff`
+pub(super) async fn diff(ask: Ask, kind: Kind) -> Answer {
+    let version = ask.version()?;
+    let against = ask.query.against()?;
+    let versions = versions(&ask, kind).await?;
+    let to = find(&ask, kind, &versions, version)?;
+    // Before the first version there was nothing, as after a deletion.
+    let from = match against.unwrap_or(version.saturating_sub(1)) {
+        0 => None,
+        against => Some(find(&ask, kind, &versions, against)?),
+    };
+    let document = |stored: Option<&Stored>| {
+        let text = stored.and_then(|stored| stored.document.as_deref()).unwrap_or("null");
+        serde_json::from_str::<Value>(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+    };
+    let mut differences = Vec::new();
+    differ("", &document(from), &document(Some(to)), &mut differences);
+    let value = json!({"from": from.map_or(0, |from| from.version), "to": version, "differences": differences});
+    Ok(ask.written.answer(StatusCode::OK, &value))
+}
+
+/// Every place (a JSON pointer) at which two documents differ, with what stands there in each.
+fn differ(at: &str, from: &Value, to: &Value, found: &mut Vec<Value>) {
+    match (from, to) {
+        (Value::Object(old), Value::Object(new)) => {
+            let added = new.keys().filter(|key| !old.contains_key(*key));
+            for key in old.keys().chain(added) {
+                let at = vamp_model::step(at, key);
+                differ_member(&at, old.get(key), new.get(key), found);
+            }
+        }
+        (from, to) if from == to => {}
+        (from, to) => found.push(json!({"at": at, "from": from, "to": to})),
+    }
+}
+
+fn differ_member(at: &str, from: Option<&Value>, to: Option<&Value>, found: &mut Vec<Value>) {
+    match (from, to) {
+        (Some(from), Some(to)) => differ(at, from, to, found),
+        (Some(from), None) => found.push(json!({"at": at, "from": from})),
+        (None, Some(to)) => found.push(json!({"at": at, "to": to})),
+        (None, None) => {}
+    }
 }
 
 /// `POST /api/v1/{kind}/{name}/history/{version}/restore`
@@ -71,8 +131,8 @@ pub(super) async fn restore(ask: Ask, kind: Kind) -> Answer {
 }
 
 /// Oldest first; never empty.
-async fn versions(ask: &Ask, kind: Kind) -> Result<Vec<Stored>, Problem> {
+async fn versions(ask: &Ask, kind: Kind) -> Result<Vec<Past>, Problem> {
     let versions = ask.api.core.history(kind, ask.name()).await;
-    let versions = versions.map_err(|error| Problem::internal("reading the history", &error))?;
+    let versions = versions.map_err(|error| Problem::database("reading the history", &error))?;
     if versions.is_empty() { Err(read::missing(ask, kind).await) } else { Ok(versions) }
 }

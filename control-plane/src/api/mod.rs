@@ -6,6 +6,7 @@
 
 mod address;
 mod ask;
+mod audit;
 mod conditional;
 mod endpoints;
 mod history;
@@ -40,6 +41,8 @@ use problem::Problem;
 use query::Query;
 use written::Written;
 
+use crate::persist::Cause;
+
 pub(crate) use ask::{About, Api};
 
 /// What the listener of the API takes.
@@ -62,7 +65,7 @@ const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// LIMIT: bytes of a request id that a client may bring.
 const REQUEST_ID_BYTES_MAX: usize = 64;
-/// LIMIT: characters of the words of an event.
+/// LIMIT: characters of the words of a change.
 const CAUSE_CHARACTERS_MAX: usize = 256;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -131,8 +134,9 @@ async fn handle(api: Arc<Api>, request: Request) -> endpoints::Answer {
         written::sent(&parts.headers)?;
         read_body(&api, &parts.headers, body).await?
     };
-    let cause = format!("{} {}", parts.method, parts.uri.path());
-    let cause = cause.chars().take(CAUSE_CHARACTERS_MAX).collect();
+    let what = format!("{} {}", parts.method, parts.uri.path());
+    let what = what.chars().take(CAUSE_CHARACTERS_MAX).collect();
+    let cause = Cause { what, who: api.access.who(&parts.headers), why: query.reason()? };
     let handler = endpoint.handler;
     let parameters = found.parameters;
     handler.call(Ask { api: api.clone(), parameters, query, headers: parts.headers, body, written, cause }).await

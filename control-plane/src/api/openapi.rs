@@ -104,6 +104,9 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
             Parameter::PerPage => {
                 json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 30})
             }
+            Parameter::Reason => json!({"type": "string", "maxLength": 500}),
+            Parameter::Below | Parameter::Against => json!({"type": "integer", "minimum": 1}),
+            Parameter::Head => json!({"type": "string", "pattern": "^[0-9]+:[0-9a-f]{64}$"}),
             Parameter::Limit => {
                 json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 100})
             }
@@ -211,7 +214,9 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::Split => reference("Split"),
         Schema::Rollout => reference("Rollout"),
         Schema::Info => reference("Info"),
-        Schema::Events => list_of(&reference("Event")),
+        Schema::Changes => list_of(&reference("Change")),
+        Schema::Audit => reference("Audit"),
+        Schema::Difference => reference("Difference"),
         Schema::Health => reference("Health"),
         Schema::Document => json!({"type": "object"}),
     })

@@ -16,6 +16,7 @@ use vamp_record::access::Denied;
 use super::written::{MEDIA_TYPES, answer_text};
 use crate::causes::with_causes;
 use crate::core::ChangeError;
+use crate::persist::PersistError;
 use crate::plan::Finding;
 
 /// The media type of every error answer.
@@ -44,10 +45,11 @@ pub(super) enum Code {
     Busy,
     Unavailable,
     Internal,
+    Damaged,
 }
 
 impl Code {
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::BadRequest,
         Self::BadDocument,
         Self::Unauthorized,
@@ -65,6 +67,7 @@ impl Code {
         Self::Busy,
         Self::Unavailable,
         Self::Internal,
+        Self::Damaged,
     ];
 
     /// Status, end of the type, title.
@@ -87,6 +90,7 @@ impl Code {
             Self::Busy => (503, "busy", "Too many requests at once"),
             Self::Unavailable => (503, "unavailable", "A part that is needed does not answer"),
             Self::Internal => (500, "internal", "The control plane failed"),
+            Self::Damaged => (500, "damaged", "What is stored is not what was written"),
         }
     }
 
@@ -279,7 +283,7 @@ impl Problem {
                 problem
             }
             ChangeError::Busy { .. } => Self::new(Code::Busy, detail, "").with_header(RETRY_AFTER, "1"),
-            ChangeError::Persist(error) => Self::internal("the database", &error),
+            ChangeError::Persist(error) => Self::database("the database", &error),
             ChangeError::Stopped => Self::unavailable(detail, "ask for what became of it"),
         }
     }
@@ -287,6 +291,26 @@ impl Problem {
     /// A precondition of the request does not hold.
     pub(super) fn version_mismatch(detail: impl Into<String>, mend: impl Into<String>) -> Self {
         Self::new(Code::VersionMismatch, detail, mend)
+    }
+
+    /// The database did not do it: it is away, which passes, or it failed. Logged here with its causes.
+    pub(super) fn database(what: &str, error: &PersistError) -> Self {
+        if !error.is_passing() {
+            return Self::internal(what, error);
+        }
+        tracing::warn!(cause = %with_causes(error), "{what} was not possible");
+        let mend = match error {
+            PersistError::Uncertain { .. } => "ask whether it was kept before sending it again",
+            _ => "try again in a moment; the log of the control plane has the cause",
+        };
+        Self::unavailable(error.in_short(), mend)
+    }
+
+    /// A version that is not what was written.
+    pub(super) fn damaged(kind: Kind, name: &str, version: u64, damage: &str) -> Self {
+        let detail = format!("{kind} `{}` can't be read in version {version}: {damage}", super::query::shown(name));
+        let mend = "restore an older version from its history, write it anew, or delete it";
+        Self::new(Code::Damaged, detail, mend)
     }
 
     /// Something failed that the client can't mend: logged here with its causes.

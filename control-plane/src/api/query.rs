@@ -5,11 +5,14 @@ use std::time::Duration;
 use vamp_model::nearest;
 
 use super::problem::Problem;
+use crate::persist::Head;
 
 /// LIMIT: how long a write may wait for the gateways; a client that needs longer asks for the rollout again.
 pub(super) const WAIT_MAX: Duration = Duration::from_mins(1);
 /// LIMIT: items of one page; 1,000 gateways of 100 routes are about 20 MB.
 pub(super) const PER_PAGE_MAX: u64 = 1000;
+/// LIMIT: characters of a reason: it stands in every list of the history.
+const REASON_CHARACTERS_MAX: usize = 500;
 /// Items of one page when nothing is said, as in the original.
 const PER_PAGE_DEFAULT: u64 = 30;
 
@@ -20,7 +23,11 @@ pub(super) enum Parameter {
     PerPage,
     ValidateOnly,
     Wait,
+    Reason,
     Limit,
+    Below,
+    Head,
+    Against,
 }
 
 impl Parameter {
@@ -30,7 +37,11 @@ impl Parameter {
             Self::PerPage => "per_page",
             Self::ValidateOnly => "validate_only",
             Self::Wait => "wait",
+            Self::Reason => "reason",
             Self::Limit => "limit",
+            Self::Below => "below",
+            Self::Head => "head",
+            Self::Against => "against",
         }
     }
 
@@ -45,7 +56,11 @@ impl Parameter {
                 "Waits until every registered gateway process serves the change, up to this long: `5s`, `500ms`, `1m`; \
                  at most `60s`. The answer has a member `rollout`; 202 says that some do not serve it yet."
             }
+            Self::Reason => "Why, in words, up to 500 characters: kept with the change, and shown in the history.",
             Self::Limit => "How many, 1 to 1,000; 100 when left out.",
+            Self::Below => "Only those below this number: the last one of the page before.",
+            Self::Head => "A change that was seen before, as `NUMBER:HASH`; it must be there still.",
+            Self::Against => "The version to compare with; the one before when left out.",
         }
     }
 }
@@ -96,6 +111,37 @@ impl Query {
     /// `limit`.
     pub(super) fn limit(&self) -> Result<u64, Problem> {
         self.number(Parameter::Limit, 100, PER_PAGE_MAX)
+    }
+
+    /// `reason`; empty when it is left out.
+    pub(super) fn reason(&self) -> Result<String, Problem> {
+        let text = self.get(Parameter::Reason).unwrap_or_default();
+        if text.chars().count() > REASON_CHARACTERS_MAX || text.chars().any(char::is_control) {
+            let mend = format!("use up to {REASON_CHARACTERS_MAX} characters in one line");
+            return Err(refuse(Parameter::Reason, text, &mend));
+        }
+        Ok(text.to_owned())
+    }
+
+    /// `below`.
+    pub(super) fn below(&self) -> Result<Option<u64>, Problem> {
+        self.get(Parameter::Below).map(|_| self.number(Parameter::Below, 1, u64::from(u32::MAX) << 16)).transpose()
+    }
+
+    /// `against`.
+    pub(super) fn against(&self) -> Result<Option<u64>, Problem> {
+        self.get(Parameter::Against).map(|_| self.number(Parameter::Against, 1, u64::from(u32::MAX))).transpose()
+    }
+
+    /// `head`.
+    pub(super) fn head(&self) -> Result<Option<Head>, Problem> {
+        let Some(text) = self.get(Parameter::Head) else { return Ok(None) };
+        let is_hash = |hash: &str| hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let head = text.split_once(':').and_then(|(sequence, hash)| {
+            Some(Head { sequence: sequence.parse().ok()?, hash: Some(hash).filter(|hash| is_hash(hash))?.to_owned() })
+        });
+        let mend = "write it as the audit did: the number, a colon, 64 hexadecimal digits";
+        head.map(Some).ok_or_else(|| refuse(Parameter::Head, text, mend))
     }
 
     fn number(&self, parameter: Parameter, default: u64, max: u64) -> Result<u64, Problem> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use vamp_model::{Kind, nearest};
 
 use super::ask::Ask;
@@ -26,7 +26,12 @@ pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
     };
     let mut documents = Vec::new();
     for stored in slice(artifacts.values(), page) {
-        documents.push(shown(&snapshot, kind, stored)?);
+        // One that can't be read is named, and hides no other.
+        let unreadable = |damage: &str| json!({"kind": kind, "name": stored.name, "unreadable": damage});
+        documents.push(match stored.damage.as_deref() {
+            Some(damage) => unreadable(damage),
+            None => shown(&snapshot, kind, stored).unwrap_or_else(|_| unreadable("it is no document any more")),
+        });
     }
     Ok(paged(&ask, page, artifacts.len(), &format!("/api/v1/{}", kind.plural()), documents))
 }
@@ -37,6 +42,9 @@ pub(super) async fn get(ask: Ask, kind: Kind) -> Answer {
     let Some(stored) = find(&snapshot, kind, ask.name()) else {
         return Err(not_there(&snapshot, kind, ask.name()));
     };
+    if let Some(damage) = &stored.damage {
+        return Err(Problem::damaged(kind, ask.name(), stored.version, damage));
+    }
     let mut answer = if conditional::is_known(&ask.headers, stored.version)? {
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
@@ -82,7 +90,7 @@ fn links(page: Page, total: u64, path: &str) -> String {
 }
 
 pub(super) async fn snapshot(ask: &Ask) -> Result<Arc<Snapshot>, Problem> {
-    ask.api.core.snapshot().await.map_err(|error| Problem::internal("reading the database", &error))
+    ask.api.core.snapshot().await.map_err(|error| Problem::database("reading the database", &error))
 }
 
 /// The artifact as it is now, if it is.

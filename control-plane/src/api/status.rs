@@ -2,14 +2,14 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use vamp_model::Kind;
 
 use super::ask::Ask;
 use super::endpoints::Answer;
 use super::problem::Problem;
+use super::query;
 use super::written::{Written, answer_text};
-use super::{query, time};
 use crate::causes::with_causes;
 
 /// `GET /live`
@@ -61,20 +61,4 @@ pub(super) fn info(ask: &Ask) -> Response<Body> {
         "body_bytes_max": super::BODY_BYTES_MAX,
     });
     ask.written.answer(StatusCode::OK, &value)
-}
-
-/// `GET /api/v1/events`
-pub(super) async fn events(ask: Ask) -> Answer {
-    let limit = u32::try_from(ask.query.limit()?).unwrap_or(u32::MAX);
-    let events = ask.api.core.events(limit).await;
-    let events = events.map_err(|error| Problem::internal("reading the events", &error))?;
-    let value = |event: &crate::persist::StoredEvent| {
-        json!({
-            "sequence": event.sequence,
-            "at": time(event.at_unix_ms),
-            "cause": event.cause,
-            "revision": event.revision,
-        })
-    };
-    Ok(ask.written.answer(StatusCode::OK, &Value::Array(events.iter().map(value).collect())))
 }

@@ -40,7 +40,7 @@ async fn refusal(ask: &Ask, error: SplitError) -> Problem {
     match error {
         SplitError::UnknownGateway { .. } => read::missing(ask, Kind::Gateway).await,
         SplitError::NoTable => Problem::unavailable(error.to_string(), "`GET /api/v1/info` has them"),
-        SplitError::Persist(error) => Problem::internal("reading the database", &error),
+        SplitError::Persist(error) => Problem::database("reading the database", &error),
     }
 }
 

@@ -6,55 +6,56 @@ use std::sync::Arc;
 use vamp_model::{Artifact, Format, Kind, read_as, references};
 
 use super::{ChangeError, InUse};
-use crate::persist::{PersistError, Snapshot};
+use crate::persist::Snapshot;
 use crate::plan::{Finding, Picture, PlanSettings};
 
 /// The artifacts of one moment by kind and name.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Artifacts(BTreeMap<Kind, BTreeMap<String, Arc<Artifact>>>);
+pub(super) struct Artifacts {
+    readable: BTreeMap<Kind, BTreeMap<String, Arc<Artifact>>>,
+    /// What is stored and can't be read, and why not: it hides nothing else, and no table follows while it is there.
+    unreadable: BTreeMap<(Kind, String), String>,
+}
 
 impl Artifacts {
     /// Reads every document of a snapshot; those that have not changed since `former` are taken over from there.
-    pub(super) fn read(
-        snapshot: &Snapshot,
-        former: Option<(&Snapshot, &Self)>,
-        database: &str,
-    ) -> Result<Self, PersistError> {
+    pub(super) fn read(snapshot: &Snapshot, former: Option<(&Snapshot, &Self)>) -> Self {
         let mut artifacts = Self::default();
         for kind in Kind::ALL {
             let stored = snapshot.artifacts.get(kind.plural()).into_iter().flatten();
             for (name, stored) in stored {
                 let kept = former.and_then(|(former, artifacts)| {
-                    let same = former.artifacts.get(kind.plural())?.get(name)?.version == stored.version;
-                    artifacts.0.get(&kind)?.get(name).filter(|_| same).cloned()
+                    let same = former.artifacts.get(kind.plural())?.get(name)? == stored;
+                    artifacts.readable.get(&kind)?.get(name).filter(|_| same).cloned()
                 });
-                let artifact = match kept {
-                    Some(artifact) => artifact,
-                    None => Arc::new(read_stored(kind, name, stored.document.as_deref().unwrap_or_default()).map_err(
-                        |reason| {
-                            let what = format!(
-                                "{kind} `{name}` in version {}, which can't be read ({reason})",
-                                stored.version
-                            );
-                            PersistError::Damaged { address: database.to_owned(), what }
-                        },
-                    )?),
+                let read = match (kept, &stored.damage) {
+                    (Some(artifact), _) => Ok(artifact),
+                    (None, Some(damage)) => Err(damage.clone()),
+                    (None, None) => {
+                        read_stored(kind, name, stored.document.as_deref().unwrap_or_default()).map(Arc::new)
+                    }
                 };
-                artifacts.0.entry(kind).or_default().insert(name.clone(), artifact);
+                match read {
+                    Ok(artifact) => drop(artifacts.readable.entry(kind).or_default().insert(name.clone(), artifact)),
+                    Err(reason) => {
+                        let reason = format!("version {} can't be read: {reason}", stored.version);
+                        artifacts.unreadable.insert((kind, name.clone()), reason);
+                    }
+                }
             }
         }
-        Ok(artifacts)
+        artifacts
     }
 
     pub(super) fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Artifact>> {
-        self.0.get(&kind)?.get(name)
+        self.readable.get(&kind)?.get(name)
     }
 
     /// What is not the same as in a former moment.
     pub(super) fn changed_since(&self, former: &Self) -> Changed {
         let mut changed = Changed::default();
         for kind in Kind::ALL {
-            let (now, before) = (self.0.get(&kind), former.0.get(&kind));
+            let (now, before) = (self.readable.get(&kind), former.readable.get(&kind));
             let same = |name: &String, artifact: &Arc<Artifact>, other: Option<&BTreeMap<String, Arc<Artifact>>>| {
                 other.and_then(|other| other.get(name)).is_some_and(|other| Arc::ptr_eq(artifact, other))
             };
@@ -71,11 +72,13 @@ impl Artifacts {
 
     pub(super) fn insert(&mut self, artifact: Artifact) {
         let name = artifact.name().to_owned();
-        self.0.entry(artifact.kind()).or_default().insert(name, Arc::new(artifact));
+        self.unreadable.remove(&(artifact.kind(), name.clone()));
+        self.readable.entry(artifact.kind()).or_default().insert(name, Arc::new(artifact));
     }
 
     pub(super) fn remove(&mut self, kind: Kind, name: &str) {
-        if let Some(artifacts) = self.0.get_mut(&kind) {
+        self.unreadable.remove(&(kind, name.to_owned()));
+        if let Some(artifacts) = self.readable.get_mut(&kind) {
             artifacts.remove(name);
         }
     }
@@ -83,7 +86,7 @@ impl Artifacts {
     /// What the planner looks at.
     pub(super) fn picture(&self, ports: &BTreeMap<String, u16>, settings: &PlanSettings) -> Picture<'_> {
         let mut picture = Picture { assigned_ports: ports.clone(), settings: settings.clone(), ..Picture::default() };
-        for artifact in self.0.values().flat_map(BTreeMap::values) {
+        for artifact in self.readable.values().flat_map(BTreeMap::values) {
             match artifact.as_ref() {
                 Artifact::Gateway(gateway) => picture.gateways.push(gateway),
                 Artifact::Route(route) => picture.routes.push(route),
@@ -99,7 +102,7 @@ impl Artifacts {
             return Ok(());
         }
         let mut used: BTreeMap<(Kind, String), Vec<(Kind, String)>> = BTreeMap::new();
-        for artifact in self.0.values().flat_map(BTreeMap::values) {
+        for artifact in self.readable.values().flat_map(BTreeMap::values) {
             for reference in references(artifact) {
                 let needed = (reference.kind, reference.name);
                 if !deleted.contains(&needed) {
@@ -116,18 +119,25 @@ impl Artifacts {
         if used.is_empty() { Ok(()) } else { Err(ChangeError::InUse(used)) }
     }
 
-    /// References of stored routes to what is not there. Those of gateways are the planner's to find.
-    pub(super) fn dangling(&self) -> Vec<Finding> {
-        let routes = self.0.get(&Kind::Route).into_iter().flatten();
+    /// What can't be read, and references of stored routes to what is not there. Those of gateways are the planner's to
+    /// find.
+    pub(super) fn unsound(&self) -> Vec<Finding> {
+        let unreadable = self.unreadable.iter().map(|((kind, name), reason)| {
+            let mend = "restore an older version from its history, write it anew, or delete it";
+            Finding::new(*kind, name, String::new(), format!("{kind} `{name}`: {reason}"), mend)
+        });
+        let routes = self.readable.get(&Kind::Route).into_iter().flatten();
+        let is_there =
+            |kind, name: &str| self.get(kind, name).is_some() || self.unreadable.contains_key(&(kind, name.to_owned()));
         let missing = routes.flat_map(|(name, route)| {
             let references = references(route).into_iter();
-            references.filter(|found| self.get(found.kind, &found.name).is_none()).map(move |found| {
+            references.filter(move |found| !is_there(found.kind, &found.name)).map(move |found| {
                 let message =
                     format!("route `{name}` refers to the {} `{}`, which does not exist", found.kind, found.name);
                 Finding::new(Kind::Route, name, found.pointer, message, "create it first, or write it out")
             })
         });
-        missing.collect()
+        unreadable.chain(missing).collect()
     }
 }
 

@@ -54,8 +54,8 @@ pub(super) async fn old_version(shared: &Shared, request: &RestoreRequest) -> Re
     if history.is_empty() {
         return Err(ChangeError::Missing { kind, name: name.clone() });
     }
-    let found = history.into_iter().find(|stored| stored.version == version);
-    let Some(document) = found.and_then(|stored| stored.document) else {
+    let found = history.into_iter().find(|past| past.stored.version == version);
+    let Some(document) = found.and_then(|past| past.stored.document) else {
         return Err(ChangeError::NoSuchVersion { kind, name: name.clone(), version });
     };
     let unreadable = |violations| ChangeError::Unreadable { kind, name: name.clone(), version, violations };

@@ -1,6 +1,6 @@
 //! A change on paper: what would be stored, and the table that would follow from it. Pure.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use vamp_model::{Kind, to_json};
@@ -9,7 +9,7 @@ use vamp_routing::wire::Generation;
 use super::artifacts::Artifacts;
 use super::table::{Planned, derive};
 use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, WriteRequest};
-use crate::persist::{ArtifactId, Change, Committed, Position, Snapshot, Stored, Write};
+use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
 use crate::plan::PlanSettings;
 
 /// LIMIT: artifacts in one call. The planner looks at all of them together, and one transaction writes them; a call of
@@ -73,13 +73,14 @@ impl Draft {
         let change = Change {
             expected: current.snapshot.position.clone(),
             writes,
-            ports: planned.ports.clone(),
+            ports: moves(&current.snapshot.ports, &planned.ports),
             revision,
             table: digest,
             cause: request.cause.clone(),
             at_unix_ms: now_unix_ms,
+            ..Change::default()
         };
-        let snapshot = after(&current.snapshot, &change);
+        let snapshot = after(&current.snapshot, &change, &planned.ports);
         Ok(Self { change, snapshot, artifacts, planned, answer, written })
     }
 
@@ -91,11 +92,12 @@ impl Draft {
         (!same).then(|| Change {
             expected: position.clone(),
             writes: Vec::new(),
-            ports: planned.ports.clone(),
+            ports: moves(&current.snapshot.ports, &planned.ports),
             revision,
             table,
-            cause: "start of the control plane: the table follows from its settings or its version".to_owned(),
+            cause: Cause::own("start of the control plane: the table follows from its settings or its version"),
             at_unix_ms: now_unix_ms,
+            ..Change::default()
         })
     }
 
@@ -189,7 +191,7 @@ fn answer(current: &Current, planned: &Planned, mut outcomes: Vec<Outcome>, revi
 }
 
 /// The snapshot after a change, but for what only the database knows.
-fn after(before: &Snapshot, change: &Change) -> Snapshot {
+fn after(before: &Snapshot, change: &Change, ports: &BTreeMap<String, u16>) -> Snapshot {
     let mut snapshot = before.clone();
     for write in &change.writes {
         let artifacts = snapshot.artifacts.entry(write.id.kind.to_owned()).or_default();
@@ -202,12 +204,20 @@ fn after(before: &Snapshot, change: &Change) -> Snapshot {
                     document: Some(document.clone()),
                     at_unix_ms: change.at_unix_ms,
                     sequence: 0,
+                    damage: None,
                 };
                 artifacts.insert(write.id.name.clone(), stored);
             }
         }
     }
     snapshot.artifacts.retain(|_, artifacts| !artifacts.is_empty());
-    snapshot.ports.clone_from(&change.ports);
+    snapshot.ports.clone_from(ports);
     snapshot
+}
+
+/// The ports that gateways get or lose.
+fn moves(before: &BTreeMap<String, u16>, after: &BTreeMap<String, u16>) -> BTreeMap<String, Option<u16>> {
+    let gone = before.keys().filter(|gateway| !after.contains_key(*gateway)).map(|gateway| (gateway.clone(), None));
+    let given = after.iter().filter(|(gateway, port)| before.get(*gateway) != Some(port));
+    gone.chain(given.map(|(gateway, port)| (gateway.clone(), Some(*port)))).collect()
 }

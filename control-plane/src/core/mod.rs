@@ -23,7 +23,9 @@ use vamp_routing::wire::Generation;
 use vamp_routing::{Draws, Entry, Explanation, LevelRef, PlainHead};
 use vamp_store::SharedStore;
 
-use crate::persist::{ArtifactId, PersistError, Persistence, Position, Snapshot, Stored, StoredEvent};
+use crate::persist::{
+    ArtifactId, Audit, Cause, Head, Past, PersistError, Persistence, Position, Snapshot, StoredChange,
+};
 use crate::plan::{PlanSettings, Warning};
 use crate::publish::{self, StoreStatus};
 use crate::rollout::{self, Rollout};
@@ -83,8 +85,8 @@ pub(crate) struct RestoreRequest {
     pub expected: Option<u64>,
     /// Everything is checked, nothing is kept.
     pub validate_only: bool,
-    /// What happened, for the event, in words.
-    pub cause: String,
+    /// What happened, by whom and why.
+    pub cause: Cause,
 }
 
 /// The half of the control plane without HTTP.
@@ -157,13 +159,18 @@ impl Core {
     }
 
     /// All versions of one artifact, oldest first; empty when it never was.
-    pub(crate) async fn history(&self, kind: Kind, name: &str) -> Result<Vec<Stored>, PersistError> {
+    pub(crate) async fn history(&self, kind: Kind, name: &str) -> Result<Vec<Past>, PersistError> {
         self.shared.persistence.history(&ArtifactId { kind: kind.plural(), name: name.to_owned() }).await
     }
 
-    /// The newest events, newest first.
-    pub(crate) async fn events(&self, limit: u32) -> Result<Vec<StoredEvent>, PersistError> {
-        self.shared.persistence.events(limit).await
+    /// The newest changes below a number, newest first.
+    pub(crate) async fn changes(&self, below: Option<u64>, limit: u32) -> Result<Vec<StoredChange>, PersistError> {
+        self.shared.persistence.changes(below, limit).await
+    }
+
+    /// Reads the whole history and says whether it is what was written.
+    pub(crate) async fn audit(&self, seen: &[Head]) -> Result<Audit, PersistError> {
+        self.shared.persistence.audit(seen).await
     }
 
     /// How far the wanted table has come.

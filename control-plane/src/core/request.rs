@@ -3,7 +3,7 @@
 use vamp_model::{Artifact, Kind, Violation};
 use vamp_routing::wire::Generation;
 
-use crate::persist::PersistError;
+use crate::persist::{Cause, PersistError};
 use crate::plan::{Finding, Warning};
 
 /// What a write does with what is there.
@@ -60,8 +60,8 @@ pub(crate) struct ChangeRequest {
     pub writes: Vec<WriteRequest>,
     /// Everything is checked, nothing is kept.
     pub validate_only: bool,
-    /// What happened, for the event, in words: `PUT /api/v1/gateways/shop`.
-    pub cause: String,
+    /// What happened, by whom and why.
+    pub cause: Cause,
 }
 
 /// What became of one write.

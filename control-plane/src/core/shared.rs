@@ -168,7 +168,9 @@ async fn open_current(
             Ok(committed) => {
                 let mut snapshot = Snapshot::clone(&current.snapshot);
                 snapshot.position = committed.position;
-                snapshot.ports = change.ports;
+                if let Ok(planned) = &current.planned {
+                    snapshot.ports.clone_from(&planned.ports);
+                }
                 current.snapshot = Arc::new(snapshot);
                 return Ok(current);
             }
@@ -185,17 +187,17 @@ async fn read(
     former: Option<Arc<Current>>,
 ) -> Result<Current, PersistError> {
     let snapshot = persistence.snapshot().await?;
-    let (database, settings) = (persistence.address().to_owned(), Arc::clone(settings));
+    let settings = Arc::clone(settings);
     let work = move || {
         let known = former.as_ref().map(|former| (former.snapshot.as_ref(), &former.artifacts));
-        let artifacts = Artifacts::read(&snapshot, known, &database)?;
+        let artifacts = Artifacts::read(&snapshot, known);
         let former = former.as_ref().and_then(|former| former.former());
         let planned = derive(&artifacts, &snapshot.ports, &settings.plan, former);
         let planned = planned.map_err(|findings| findings.iter().map(in_words).collect());
-        Ok(Current { snapshot: Arc::new(snapshot), artifacts, planned })
+        Current { snapshot: Arc::new(snapshot), artifacts, planned }
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(read) => read,
+        Ok(read) => Ok(read),
         Err(fault) => {
             let what = format!("artifacts on which this build fails ({fault})");
             Err(PersistError::Damaged { address: persistence.address().to_owned(), what })

@@ -109,7 +109,7 @@ fn derive_with(
     former: Option<Former<'_>>,
     kept: &HashMap<&str, &Arc<CompiledGateway>>,
 ) -> Result<Planned, Vec<Finding>> {
-    let mut findings = artifacts.dangling();
+    let mut findings = artifacts.unsound();
     let mut picture = artifacts.picture(ports, settings);
     picture.kept = kept.iter().map(|(name, gateway)| (*name, gateway.as_ref())).collect();
     let plan = match plan(&picture) {

@@ -10,7 +10,7 @@ use vamp_store::testing::eventually;
 use vamp_store::{SharedStore, tables};
 
 use super::*;
-use crate::persist::Sqlite;
+use crate::persist::{Cause, Database};
 use crate::publish::StoreState;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -60,7 +60,7 @@ impl World {
 
 pub(crate) async fn start(directory: &tempfile::TempDir, database: &str, store: &SharedStore) -> (Arc<Core>, Tasks) {
     let address = format!("sqlite:{}", directory.path().join(database).display());
-    let database = Sqlite::open(&address, now_unix_ms()).await.unwrap();
+    let database = Database::open(&address, now_unix_ms()).await.unwrap();
     let settings = CoreSettings {
         namespace: "default".to_owned(),
         plan: PlanSettings { port_range: 20_000..=20_003, ..PlanSettings::default() },
@@ -84,7 +84,7 @@ pub(crate) async fn put(core: &Core, text: &str) -> Result<Changed, ChangeError>
 }
 
 pub(crate) async fn make(core: &Core, writes: Vec<WriteRequest>) -> Result<Changed, ChangeError> {
-    core.change(ChangeRequest { writes, validate_only: false, cause: "test".to_owned() }).await
+    core.change(ChangeRequest { writes, validate_only: false, cause: Cause::own("test") }).await
 }
 
 pub(crate) const SHOP: &str = "
@@ -152,7 +152,7 @@ async fn what_is_written_as_it_was_takes_no_version_and_no_event() {
     put(&world.core, SHOP).await.unwrap();
     let again = put(&world.core, SHOP).await.unwrap();
     assert_eq!((versions(&again), again.generation.revision), (vec![(1, false)], 1));
-    assert_eq!(world.core.events(10).await.unwrap().len(), 1);
+    assert_eq!(world.core.changes(None, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -180,7 +180,7 @@ async fn several_documents_are_one_change_or_none() {
     // One that needs the other may stand before it.
     let text = format!("---\nkind: gateways\nname: front\nroutes: {{shop: {{}}}}\n---{SHOP}");
     assert_eq!(put(&world.core, &text).await.unwrap().generation.revision, 1);
-    assert_eq!(world.core.events(10).await.unwrap().len(), 1);
+    assert_eq!(world.core.changes(None, 10).await.unwrap().len(), 1);
     let twice = put(&world.core, &format!("---{SHOP}---{SHOP_50}")).await.unwrap_err();
     assert!(matches!(twice, ChangeError::Twice { .. }), "{twice}");
     assert!(matches!(make(&world.core, Vec::new()).await.unwrap_err(), ChangeError::Empty));
@@ -267,12 +267,12 @@ async fn a_change_that_is_only_validated_keeps_nothing() {
     let request = |text| ChangeRequest {
         writes: artifacts(text).into_iter().map(|artifact| WriteRequest::replace(artifact, None)).collect(),
         validate_only: true,
-        cause: "test".to_owned(),
+        cause: Cause::own("test"),
     };
     let planned = world.core.change(request(SHOP)).await.unwrap();
     assert_eq!((versions(&planned), planned.generation.revision), (vec![(0, true)], 1));
     assert_eq!(stored_count(&world.core).await, 0);
-    assert!(world.core.events(1).await.unwrap().is_empty());
+    assert!(world.core.changes(None, 1).await.unwrap().is_empty());
     let bad = "{kind: gateways, name: a, routes: {b: {}}}";
     assert!(matches!(world.core.change(request(bad)).await.unwrap_err(), ChangeError::Findings(_)));
 }
@@ -290,12 +290,12 @@ async fn an_old_version_comes_back_as_a_new_one() {
         version,
         expected,
         validate_only: false,
-        cause: "restore".to_owned(),
+        cause: Cause::own("restore"),
     };
     let back = world.core.restore(restore("shop", 1, None)).await.unwrap();
     assert_eq!(versions(&back), [(4, true)]);
     let history = world.core.history(Kind::Gateway, "shop").await.unwrap();
-    assert_eq!((history.len(), &history[0].document), (4, &history[3].document));
+    assert_eq!((history.len(), &history[0].stored.document), (4, &history[3].stored.document));
     for deleted_or_unknown in [3, 9] {
         let error = world.core.restore(restore("shop", deleted_or_unknown, None)).await.unwrap_err();
         assert!(matches!(error, ChangeError::NoSuchVersion { .. }), "{error}");
@@ -398,12 +398,12 @@ async fn a_table_that_follows_from_other_settings_is_a_new_revision() {
     put(&world.core, SHOP).await.unwrap();
     world.kill();
     let address = format!("sqlite:{}", world.directory.path().join("vamp.db").display());
-    let database = Arc::new(Sqlite::open(&address, 1).await.unwrap());
+    let database = Arc::new(Database::open(&address, 1).await.unwrap());
     let plan = PlanSettings { virtual_hosts_suffix: None, ..PlanSettings::default() };
     let settings = CoreSettings { namespace: "default".to_owned(), plan, ask: AskSettings::default() };
     let (core, _tasks) = Core::start(database, Arc::clone(&world.store), settings).await.unwrap();
     assert_eq!(core.rollout().revision, 2);
-    assert!(core.events(1).await.unwrap()[0].cause.contains("settings"));
+    assert!(core.changes(None, 1).await.unwrap()[0].cause.what.contains("settings"));
     assert_eq!(core.snapshot().await.unwrap().artifacts["gateways"]["shop"].version, 1);
 }
 

@@ -1,51 +1,47 @@
 //! The tables, and the way from each released schema to the newest.
+//!
+//! Schemas have one number over all products. A migration is released with its product version and never edited
+//! afterwards; there is no way back. `fixtures/` holds a database of each released schema, and a test opens them.
 
-/// The way forward: `MIGRATIONS[n]` leads from schema `n` to `n + 1`. Released entries are never edited.
-pub(super) const MIGRATIONS: [&str; 1] = [FIRST];
+mod mysql;
+mod postgres;
+mod sqlite;
 
-/// Versions are kept for ever, so `artifacts` only points at the current one. Events can't be changed, not even by
-/// hand: what happened is what an audit reads.
-const FIRST: &str = "
-CREATE TABLE state (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    epoch INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,
-    revision INTEGER NOT NULL,
-    table_digest TEXT NOT NULL
-) STRICT;
-CREATE TABLE events (
-    sequence INTEGER PRIMARY KEY,
-    at_unix_ms INTEGER NOT NULL,
-    cause TEXT NOT NULL,
-    revision INTEGER NOT NULL
-) STRICT;
-CREATE TRIGGER events_are_not_changed BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are only added'); END;
-CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are only added'); END;
-CREATE TABLE versions (
-    kind TEXT NOT NULL,
-    name TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    document TEXT,
-    at_unix_ms INTEGER NOT NULL,
-    sequence INTEGER NOT NULL REFERENCES events (sequence),
-    PRIMARY KEY (kind, name, version)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE artifacts (
-    kind TEXT NOT NULL,
-    name TEXT NOT NULL,
-    version INTEGER NOT NULL,
-    PRIMARY KEY (kind, name),
-    FOREIGN KEY (kind, name, version) REFERENCES versions (kind, name, version)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE ports (
-    gateway TEXT PRIMARY KEY,
-    port INTEGER NOT NULL UNIQUE CHECK (port BETWEEN 1 AND 65535)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE counts (
-    process TEXT NOT NULL,
-    boot TEXT NOT NULL,
-    at_unix_ms INTEGER NOT NULL,
-    body TEXT NOT NULL,
-    PRIMARY KEY (process, boot)
-) STRICT, WITHOUT ROWID;
-";
+use super::pools::Product;
+
+/// One step forward.
+#[derive(Debug)]
+pub(super) struct Migration {
+    /// The schema that it makes.
+    pub(super) to: u64,
+    /// Its statements. A product that can't undo them together gets statements that may be repeated.
+    pub(super) steps: &'static str,
+    /// What comes after the rows that were there have got their hashes; see `chain`.
+    pub(super) afterwards: &'static str,
+}
+
+/// The newest schema.
+pub(super) const NEWEST: u64 = 2;
+
+/// The way forward of a product, in order.
+pub(super) fn migrations(product: Product) -> &'static [Migration] {
+    match product {
+        Product::Sqlite => &sqlite::MIGRATIONS,
+        Product::MySql => &mysql::MIGRATIONS,
+        Product::Postgres => &postgres::MIGRATIONS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_leads_to_the_newest_schema() {
+        for product in [Product::Sqlite, Product::MySql, Product::Postgres] {
+            let steps: Vec<u64> = migrations(product).iter().map(|migration| migration.to).collect();
+            assert!(steps.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{product:?}: {steps:?}");
+            assert_eq!(steps.last(), Some(&NEWEST), "{product:?}");
+        }
+    }
+}

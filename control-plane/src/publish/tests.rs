@@ -165,7 +165,7 @@ async fn a_database_that_was_restored_from_an_old_copy_goes_on_under_a_new_epoch
         assert_eq!(entry_names(&world.store).await, expected);
         let problem = core.status().store.problem.unwrap();
         assert!(problem.contains("restored from an old copy"), "{problem}");
-        assert!(core.events(1).await.unwrap()[0].cause.contains("epoch"));
+        assert!(core.changes(None, 1).await.unwrap()[0].cause.what.contains("epoch"));
         // It goes on from there as if nothing had been.
         let next = put(&core, OTHER).await.unwrap();
         eventually("the next one", DEADLINE, async || published(&world.store).await == Some(next.generation)).await;

@@ -14,7 +14,7 @@ use super::{StoreState, StoreStatus};
 use crate::backoff::Backoff;
 use crate::causes::with_causes;
 use crate::core::{Current, Shared, now_unix_ms};
-use crate::persist::{BeginEpoch, PersistError};
+use crate::persist::{BeginEpoch, Cause, PersistError};
 
 /// The store is compared whole this often, drawn from the half of it up: what no watch tells is found then.
 const CHECK_EVERY: Duration = Duration::from_secs(30);
@@ -180,6 +180,7 @@ impl Worker {
              other"
         );
         let cause = format!("start of epoch {epoch}: the store had table {theirs}, the database {ours}");
+        let cause = Cause::own(cause);
         let begin = BeginEpoch { expected: position, epoch, cause, at_unix_ms };
         match self.shared.persistence.begin_epoch(&begin).await {
             Ok(_) => {

@@ -95,7 +95,7 @@ impl Counts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::persist::Sqlite;
+    use crate::persist::Database;
 
     fn counts(boot: &str) -> SplitCounts {
         SplitCounts { id: "g1".to_owned(), boot: boot.to_owned(), gateways: Vec::new() }
@@ -116,7 +116,7 @@ mod tests {
     async fn counts_come_back_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let address = format!("sqlite:{}", directory.path().join("vamp.db").display());
-        let database = Sqlite::open(&address, 1).await.unwrap();
+        let database = Database::open(&address, 1).await.unwrap();
         let before = Counts::default();
         before.note(7, counts("b1"));
         before.keep(&database).await.unwrap();

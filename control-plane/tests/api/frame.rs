@@ -63,7 +63,7 @@ async fn a_parameter_that_an_address_does_not_know_is_refused_with_the_near_one(
         ("gateways?perpage=3", "`per_page`"),
         ("gateways?wait=5s", "page, per_page"),
         ("gateways/shop?page=1", "it takes none"),
-        ("events?limi=3", "`limit`"),
+        ("audit/changes?limi=3", "`limit`"),
         ("rollout?verbose", "it takes none"),
     ] {
         let answer = world.get(path).await;

@@ -110,7 +110,9 @@ async fn answers_have_no_member_that_the_document_does_not_name() {
         ("POST", "/api/v1/gateways/shop/explain", "/api/v1/gateways/{name}/explain", Some(json!({}))),
         ("GET", "/api/v1/rollout", "/api/v1/rollout", None),
         ("GET", "/api/v1/info", "/api/v1/info", None),
-        ("GET", "/api/v1/events", "/api/v1/events", None),
+        ("GET", "/api/v1/gateways/shop/history/1/diff", "/api/v1/gateways/{name}/history/{version}/diff", None),
+        ("GET", "/api/v1/audit/changes", "/api/v1/audit/changes", None),
+        ("GET", "/api/v1/audit/verify", "/api/v1/audit/verify", None),
         ("GET", "/live", "/live", None),
         ("GET", "/ready", "/ready", None),
     ];

@@ -23,16 +23,17 @@ async fn info_tells_what_runs_here_and_no_secret() {
 }
 
 #[tokio::test]
-async fn events_tell_who_changed_what_newest_first() {
+async fn changes_tell_who_changed_what_newest_first() {
     let world = World::start().await;
     world.put("gateways/shop", &gateway("shop", 9050)).await.expect(201);
     world.delete("gateways/shop?wait=5s").await.expect(200);
-    let events = world.get("events").await.expect(200);
-    assert_eq!(events.as_array().map(Vec::len), Some(2), "{events:#}");
-    assert_eq!((&events[0]["sequence"], &events[0]["cause"]), (&2.into(), &"DELETE /api/v1/gateways/shop".into()));
-    assert_eq!((&events[1]["sequence"], &events[1]["revision"]), (&1.into(), &1.into()));
-    assert_eq!(world.get("events?limit=1").await.expect(200).as_array().map(Vec::len), Some(1));
-    world.get("events?limit=0").await.problem(400, "bad-request");
+    let changes = world.get("audit/changes").await.expect(200);
+    assert_eq!(changes.as_array().map(Vec::len), Some(2), "{changes:#}");
+    assert_eq!((&changes[0]["sequence"], &changes[0]["cause"]), (&2.into(), &"DELETE /api/v1/gateways/shop".into()));
+    assert_eq!((&changes[1]["sequence"], &changes[1]["revision"]), (&1.into(), &1.into()));
+    assert_eq!(world.get("audit/changes?below=2").await.expect(200)[0]["sequence"], 1);
+    assert_eq!(world.get("audit/changes?limit=1").await.expect(200).as_array().map(Vec::len), Some(1));
+    world.get("audit/changes?limit=0").await.problem(400, "bad-request");
 }
 
 #[tokio::test]

@@ -92,10 +92,10 @@ impl World {
         send(self.ask(Method::DELETE, path)).await
     }
 
-    /// The last event, which every change that is kept makes.
+    /// The last change that was kept.
     pub(crate) async fn last_event(&self) -> u64 {
-        let events = self.get("events?limit=1").await.expect(200);
-        events[0]["sequence"].as_u64().unwrap_or_default()
+        let changes = self.get("audit/changes?limit=1").await.expect(200);
+        changes[0]["sequence"].as_u64().unwrap_or_default()
     }
 
     /// Registers a gateway process that serves a table.

@@ -10,12 +10,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use axum::http::uri::{Authority, Uri};
+use sha2::{Digest as _, Sha256};
 
 /// LIMIT: tokens in one file: enough for a token per team and its successor, small enough to compare with all of them.
 const TOKENS_MAX: usize = 64;
 
 /// LIMIT: shorter tokens can be guessed.
 const TOKEN_BYTES_MIN: usize = 16;
+
+/// Digits of a token's digest that name it: enough to tell 64 tokens apart, far too few to guess one from.
+const WHO_DIGITS: usize = 12;
 
 /// The header values that the rule looks at; `None` when absent, empty when not text: that names nobody.
 #[derive(Clone, Copy, Default)]
@@ -138,6 +142,23 @@ impl Access {
         self.check_asked(&Asked { host, origin: text(ORIGIN), authorization: text(AUTHORIZATION) })
     }
 
+    /// Who sends a request that may be answered, as far as this rule knows: `local`, or the token by the beginning of
+    /// its SHA-256, which names it to who has the token file and to nobody else.
+    pub fn who(&self, fields: &HeaderMap) -> String {
+        match self {
+            Self::Loopback => "local".to_owned(),
+            Self::Tokens(_) => {
+                let sent = fields.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+                let token = sent.and_then(|value| value.split_once(' ')).map_or("", |(_, token)| token.trim());
+                let digest = Sha256::digest(token.as_bytes());
+                let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+                let digits = digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+                let beginning: String = digits.take(WHO_DIGITS).collect();
+                format!("token {beginning}")
+            }
+        }
+    }
+
     fn check_asked(&self, asked: &Asked<'_>) -> Result<(), Denied> {
         match self {
             Self::Loopback => check_loopback(asked),
@@ -242,6 +263,18 @@ mod tests {
     fn check_host(host: &str, origin: Option<&str>, expected: Result<(), Denied>) {
         let asked = Asked { host: Some(host), origin, authorization: None };
         assert_eq!(Access::Loopback.check_asked(&asked), expected, "{host} {origin:?}");
+    }
+
+    #[test]
+    fn who_asks_is_named_without_the_token() {
+        let mut fields = HeaderMap::new();
+        assert_eq!(Access::Loopback.who(&fields), "local");
+        fields.insert(AUTHORIZATION, HeaderValue::from_static("Bearer 0123456789abcdef"));
+        let access = Access::Tokens(Tokens::parse(TOKEN).unwrap());
+        // `printf 0123456789abcdef | sha256sum`
+        assert_eq!(access.who(&fields), "token 9f9f5111f7b2");
+        fields.insert(AUTHORIZATION, HeaderValue::from_static("token 0123456789abcdef"));
+        assert_eq!(access.who(&fields), "token 9f9f5111f7b2");
     }
 
     #[track_caller]

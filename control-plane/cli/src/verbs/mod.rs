@@ -1,6 +1,7 @@
 //! The client's verbs: each asks the control plane, and writes what came of it.
 
 mod apply;
+mod audit;
 mod explain;
 mod read;
 mod rollout;
@@ -10,6 +11,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 pub(crate) use apply::apply;
+pub(crate) use audit::{audit_list, audit_verify};
 pub(crate) use explain::explain;
 pub(crate) use read::{describe, get};
 pub(crate) use rollout::rollout_status;

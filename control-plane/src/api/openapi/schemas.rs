@@ -287,14 +287,37 @@ fn about() -> Value {
     let version = json!({
         "version": number("1, 2, 3 …"),
         "at": text("When it was written, RFC 3339."),
-        "event": number("The event that wrote it."),
+        "change": number("The change that wrote it."),
+        "cause": text("What happened."),
+        "who": text("Who did it: `local`, `vamp` itself, or the token by the beginning of its SHA-256."),
+        "why": text("The `reason` that was given; empty when none was."),
         "deleted": {"type": "boolean", "description": "It is a deletion."},
+        "damage": text("Only when it is not what was written: what shows that."),
     });
-    let event = json!({
+    let change = json!({
         "sequence": number("1, 2, 3 …"),
         "at": text("When, RFC 3339."),
         "cause": text("What happened."),
+        "who": text("Who did it: `local`, `vamp` itself, or the token by the beginning of its SHA-256."),
+        "why": text("The `reason` that was given; empty when none was."),
         "revision": number("The revision of the table after it."),
+        "hash": text("The hash over it and all before it."),
+    });
+    let audit = json!({
+        "sound": {"type": "boolean", "description": "The history is what was written, from its first change to its last."},
+        "changes": number("Changes that fit."),
+        "versions": number("Their versions."),
+        "head": text("The last change that fits, `NUMBER:HASH`: kept elsewhere, it shows later whether the end is missing."),
+        "fault": text("Only when it is not sound: the first place that does not fit."),
+    });
+    let difference = json!({
+        "from": number("The version compared with; 0: nothing."),
+        "to": number("The version."),
+        "differences": {"type": "array", "description": "By place.", "items": {"type": "object", "properties": {
+            "at": text("Where, a JSON pointer."),
+            "from": {"description": "What stood there; left out when nothing did."},
+            "to": {"description": "What stands there; left out when nothing does."},
+        }}},
     });
     let info = json!({
         "product": text("`vamp`."),
@@ -320,7 +343,9 @@ fn about() -> Value {
     });
     json!({
         "Version": members("One version of an artifact.", version),
-        "Event": members("One change.", event),
+        "Change": members("One change.", change),
+        "Audit": members("What the history is worth.", audit),
+        "Difference": members("What one version has that another has not.", difference),
         "Info": members("What runs here.", info),
         "Health": members("Whether it works.", health),
     })

@@ -1,0 +1,195 @@
+//! The port, kept: each call takes a connection, does its statements, and says what went wrong in our words.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use super::address::Address;
+use super::migrate::migrate;
+use super::pools::{Pools, Transaction};
+use super::{
+    Aggregator, ArtifactId, Audit, BeginEpoch, Change, Committed, EventQuery, Head, NewEvent, Past, PersistError,
+    Persistence, Position, Retention, Snapshot, StateWrite, StoredChange, StoredCounts, StoredEvent,
+};
+use super::{audit, events, read, write};
+
+/// LIMIT: how long a call waits for a server that took the connection and says nothing. Long enough for a change of
+/// 10,000 artifacts and for an audit of a small history; an audit gets [`AUDIT_TIMEOUT`].
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// LIMIT: a million changes take about a minute.
+const AUDIT_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// A database of whichever product.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(super) pools: Pools,
+    address: String,
+}
+
+impl Database {
+    /// Opens a database by its address, makes it if it is a file that is not there, and brings its schema forward.
+    pub(crate) async fn open(address: &str, now_unix_ms: u64) -> Result<Self, PersistError> {
+        let address = Address::parse(address)?;
+        let pools = Pools::open(&address).await?;
+        migrate(&pools, &address, now_unix_ms).await?;
+        Ok(Self { pools, address: address.to_string() })
+    }
+
+    fn failed(&self, cause: sqlx::Error) -> PersistError {
+        PersistError::of(&self.address, cause)
+    }
+
+    /// A server that went away without a word must not hold its caller for ever.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = Result<T, PersistError>>,
+    ) -> Result<T, PersistError> {
+        let late = || self.failed(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// Keeps what a transaction did. Where the answer does not come nobody knows whether it is kept.
+    async fn keep(&self, transaction: Transaction) -> Result<(), PersistError> {
+        let committed = tokio::time::timeout(ANSWER_TIMEOUT, transaction.commit()).await;
+        let committed = committed.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+        committed.map_err(|cause| match self.failed(cause) {
+            PersistError::Unreachable { address, cause } => PersistError::Uncertain { address, cause },
+            error => error,
+        })
+    }
+}
+
+/// One statement's worth of reading.
+macro_rules! reading {
+    ($self:ident, |$session:ident| $read:expr) => {
+        $self
+            .within(ANSWER_TIMEOUT, async {
+                let mut connection = $self.pools.reader().await.map_err(|cause| $self.failed(cause))?;
+                let $session = &mut connection.session();
+                $read.await.map_err(|cause| $self.failed(cause))
+            })
+            .await
+    };
+}
+
+/// A transaction that writes, under the lock of `state`, as `$write` says.
+macro_rules! writing {
+    ($self:ident, |$session:ident, $position:pat_param, $head:pat_param| $write:expr) => {{
+        let work = async {
+            let mut transaction = $self.pools.write().await.map_err(|cause| $self.failed(cause))?;
+            let written = {
+                let $session = &mut transaction.session();
+                let ($position, $head) = read::position($session, true).await.map_err(|cause| $self.failed(cause))?;
+                $write
+            };
+            Ok((transaction, written))
+        };
+        let (transaction, written) = $self.within(ANSWER_TIMEOUT, work).await?;
+        $self.keep(transaction).await?;
+        Ok(written)
+    }};
+}
+
+#[async_trait::async_trait]
+impl Persistence for Database {
+    async fn position(&self) -> Result<Position, PersistError> {
+        reading!(self, |session| read::position(session, false)).map(|(position, _)| position)
+    }
+
+    async fn snapshot(&self) -> Result<Snapshot, PersistError> {
+        let work = async {
+            let mut moment = self.pools.moment().await.map_err(|cause| self.failed(cause))?;
+            read::snapshot(&mut moment.session()).await.map_err(|cause| self.failed(cause))
+        };
+        self.within(ANSWER_TIMEOUT, work).await
+    }
+
+    async fn commit(&self, change: &Change) -> Result<Committed, PersistError> {
+        writing!(self, |session, position, head| {
+            if position != change.expected {
+                return Err(PersistError::Moved { expected: change.expected.clone() });
+            }
+            write::change(session, &position, &head, change).await.map_err(|cause| self.failed(cause))?
+        })
+    }
+
+    async fn begin_epoch(&self, begin: &BeginEpoch) -> Result<Position, PersistError> {
+        writing!(self, |session, position, head| {
+            if position != begin.expected || begin.epoch <= position.epoch {
+                return Err(PersistError::Moved { expected: begin.expected.clone() });
+            }
+            write::epoch(session, position, &head, begin).await.map_err(|cause| self.failed(cause))?
+        })
+    }
+
+    async fn history(&self, id: &ArtifactId) -> Result<Vec<Past>, PersistError> {
+        reading!(self, |session| read::history(session, id))
+    }
+
+    async fn changes(&self, below: Option<u64>, limit: u32) -> Result<Vec<StoredChange>, PersistError> {
+        reading!(self, |session| read::changes(session, below, limit))
+    }
+
+    async fn audit(&self, seen: &[Head]) -> Result<Audit, PersistError> {
+        let work = async {
+            let mut moment = self.pools.moment().await.map_err(|cause| self.failed(cause))?;
+            audit::audit(&mut moment.session(), seen).await.map_err(|cause| self.failed(cause))
+        };
+        self.within(AUDIT_TIMEOUT, work).await
+    }
+
+    async fn head(&self) -> Result<Head, PersistError> {
+        reading!(self, |session| read::position(session, false)).map(|(_, head)| head)
+    }
+
+    async fn states(&self, scope: &str) -> Result<BTreeMap<String, String>, PersistError> {
+        reading!(self, |session| read::states(session, scope))
+    }
+
+    async fn keep_states(&self, states: &[StateWrite]) -> Result<(), PersistError> {
+        writing!(self, |session, _, _| write::states(session, states).await.map_err(|cause| self.failed(cause))?)
+    }
+
+    async fn publish(&self, events: &[NewEvent]) -> Result<Vec<u64>, PersistError> {
+        writing!(self, |session, _, _| {
+            let newest = events::publish(session, events).await.map_err(|cause| self.failed(cause))?;
+            let count = u64::try_from(events.len()).unwrap_or(u64::MAX);
+            (newest.saturating_sub(count) + 1..=newest).collect()
+        })
+    }
+
+    async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PersistError> {
+        reading!(self, |session| events::find(session, query))
+    }
+
+    async fn aggregate(&self, query: &EventQuery, aggregator: Aggregator) -> Result<Option<f64>, PersistError> {
+        reading!(self, |session| events::aggregate(session, query, aggregator))
+    }
+
+    async fn newest_event(&self) -> Result<u64, PersistError> {
+        reading!(self, |session| events::newest(session))
+    }
+
+    async fn retire_events(&self, retention: &Retention, now_unix_ms: u64) -> Result<u64, PersistError> {
+        writing!(self, |session, _, _| {
+            events::retire(session, retention, now_unix_ms).await.map_err(|cause| self.failed(cause))?
+        })
+    }
+
+    async fn keep_counts(&self, counts: &[StoredCounts]) -> Result<(), PersistError> {
+        writing!(self, |session, _, _| write::counts(session, counts).await.map_err(|cause| self.failed(cause))?)
+    }
+
+    async fn counts(&self) -> Result<Vec<StoredCounts>, PersistError> {
+        reading!(self, |session| read::counts(session))
+    }
+
+    fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn close(&self) {
+        self.pools.close().await;
+    }
+}
