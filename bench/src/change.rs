@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// Milliseconds that one durable write of a page takes.
-fn fsync_ms(directory: &Path) -> Result<f64, Failure> {
+pub(crate) fn fsync_ms(directory: &Path) -> Result<f64, Failure> {
     let mut file = File::create(directory.join("fsync"))?;
     let began = Instant::now();
     file.write_all(&[0; FSYNC_BYTES])?;

@@ -7,6 +7,7 @@ mod count;
 mod load;
 mod origin;
 mod peers;
+mod persist;
 mod plot;
 mod process;
 mod product;
@@ -46,6 +47,8 @@ enum Command {
     Tcp(tcp::Options),
     /// Time from a REST write to serving on every gateway, beside the disk's fsync floor.
     Change(change::Options),
+    /// What the database carries: writes in a second, a list page, a start, and memory with 10,000 artifacts.
+    Persist(persist::Options),
     /// CPU of one draw from a split by 1, 2 and 4 threads, from one account and from one each.
     Ticket(ticket::Options),
     /// A table of 10,000 gateways: to read, to compile, to hold, to ask, and to change one gateway of.
@@ -92,6 +95,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Compare(options) => compare::run(&options),
         Command::Change(options) => change::run(&options),
+        Command::Persist(options) => persist::run(&options),
         Command::Tables(options) => tables::run(&options),
         Command::Tcp(options) => tcp::run(&options),
         Command::TcpOrigin { listen, work } => tcp::load::serve(listen, work),

@@ -7,6 +7,7 @@ mod api;
 mod backoff;
 mod causes;
 mod core;
+mod events;
 mod persist;
 mod plan;
 pub mod platform;

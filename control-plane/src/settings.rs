@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use vamp_store::StoreUrl;
@@ -33,6 +34,9 @@ pub struct Settings {
     /// Gateways
     #[command(flatten)]
     pub gateways: GatewaySettings,
+    /// Events
+    #[command(flatten)]
+    pub events: EventSettings,
 }
 
 /// What a routing table may hold.
@@ -81,6 +85,25 @@ pub struct GatewaySettings {
     /// Certificate authority of the gateways' admin listeners (PEM), beside those that the system trusts
     #[arg(long, env = "VAMP_GATEWAY_CA", value_name = "FILE")]
     pub gateway_ca: Option<PathBuf>,
+}
+
+/// How long events are kept. Changes are kept for ever.
+#[derive(Debug, Clone, clap::Args)]
+pub struct EventSettings {
+    /// How long an event is kept, up to 87600h
+    #[arg(long, env = "VAMP_EVENTS_MAX_AGE", value_name = "TIME", default_value = "720h", value_parser = age)]
+    pub events_max_age: Duration,
+    /// How many events are kept, 1 to 100000000; the oldest go first
+    #[arg(long, env = "VAMP_EVENTS_MAX_COUNT", value_name = "COUNT", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    pub events_max_count: u64,
+}
+
+/// A time with its unit, from a second to ten years.
+fn age(text: &str) -> Result<Duration, String> {
+    let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    let bounds = Duration::from_secs(1)..=Duration::from_hours(87_600);
+    time.filter(|time| bounds.contains(time))
+        .ok_or_else(|| "write a time with its unit, as in `720h`, up to 87600h".to_owned())
 }
 
 /// A range of ports, first and last.

@@ -13,7 +13,7 @@ use vamp_store::SharedStore;
 
 use crate::api::{self, About, Api};
 use crate::core::{Core, CoreError, CoreSettings, Tasks};
-use crate::persist::{Database, PersistError, Persistence};
+use crate::persist::{Database, PersistError, Persistence, Retention};
 use crate::plan::PlanSettings;
 use crate::settings::{AccessSettings, GatewaySettings, Settings};
 use crate::split::AskSettings;
@@ -80,7 +80,11 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let database = Database::open(&settings.database, now_unix_ms).await.map_err(StartError::Database)?;
     let persistence: Arc<dyn Persistence> = Arc::new(database);
     let plan = plan_settings(&settings, address, &store);
-    let core_settings = CoreSettings { namespace: settings.namespace.clone(), plan, ask };
+    let events = Retention {
+        age_max_ms: u64::try_from(settings.events.events_max_age.as_millis()).unwrap_or(u64::MAX),
+        count_max: settings.events.events_max_count,
+    };
+    let core_settings = CoreSettings { namespace: settings.namespace.clone(), plan, ask, events };
     let core = Core::start(persistence.clone(), store, core_settings).await;
     let (core, tasks) = core.map_err(StartError::Core)?;
     let (stopping, stopped) = watch::channel(false);

@@ -41,8 +41,12 @@ pub struct Installation {
     control_plane: Process,
     api_port: u16,
     namespace: String,
+    database: String,
     client: reqwest::Client,
 }
+
+/// Puts a YAML document at a path; `None` when nobody answers.
+pub type Put = Box<dyn Fn(String, String) -> futures_util::future::BoxFuture<'static, Option<Answer>> + Send + Sync>;
 
 impl Installation {
     /// Starts etcd and the control plane on free ports.
@@ -52,12 +56,23 @@ impl Installation {
 
     /// As [`Installation::start`], in a namespace.
     pub async fn start_in(namespace: &str) -> Self {
+        Self::start_with(namespace, None).await
+    }
+
+    /// As [`Installation::start`], on a database that a server keeps.
+    pub async fn start_on(database: &str) -> Self {
+        Self::start_with("default", Some(database)).await
+    }
+
+    async fn start_with(namespace: &str, database: Option<&str>) -> Self {
         let etcd = Etcd::start().await;
         let folder = tempfile::Builder::new().prefix("vamp-").tempdir().expect("a temporary directory");
         let api_port = free_port();
-        let control_plane = launch_control_plane(&etcd, folder.path(), api_port, namespace);
+        let file = || format!("sqlite:{}", folder.path().join("vamp.db").display());
+        let database = database.map_or_else(file, str::to_owned);
+        let control_plane = launch_control_plane(&etcd, folder.path(), api_port, namespace, &database);
         let namespace = namespace.to_owned();
-        let mut started = Self { etcd, folder, control_plane, api_port, namespace, client: http_client() };
+        let mut started = Self { etcd, folder, control_plane, api_port, namespace, database, client: http_client() };
         started.until_answering().await;
         started
     }
@@ -70,7 +85,8 @@ impl Installation {
     /// Kills the control plane and starts it again on the same database.
     pub async fn restart_control_plane(&mut self) {
         self.control_plane.kill().await;
-        self.control_plane = launch_control_plane(&self.etcd, self.folder.path(), self.api_port, &self.namespace);
+        let (folder, port, namespace) = (self.folder.path(), self.api_port, &self.namespace);
+        self.control_plane = launch_control_plane(&self.etcd, folder, port, namespace, &self.database);
         self.until_answering().await;
     }
 
@@ -105,6 +121,20 @@ impl Installation {
     pub async fn put(&self, path: &str, yaml: &str) -> Answer {
         let request = self.client.put(self.url(path)).header("content-type", "application/yaml");
         answer(request.body(yaml.to_owned())).await
+    }
+
+    /// As [`Installation::put`], beside other things, and when the control plane may be gone.
+    pub fn putter(&self) -> Put {
+        let (client, root) = (self.client.clone(), self.url(""));
+        Box::new(move |path, yaml| {
+            let request = client.put(format!("{root}{path}")).header("content-type", "application/yaml").body(yaml);
+            Box::pin(async move {
+                let response = request.send().await.ok()?;
+                let status = response.status();
+                // An answer that breaks off has its status, which is an answer.
+                Some(Answer { status, body: response.json().await.unwrap_or_default() })
+            })
+        })
     }
 
     /// `POST /api/v1/{path}` with a JSON document.
@@ -172,7 +202,7 @@ pub fn find<'rollout>(rollout: &'rollout Value, id: &str) -> Option<&'rollout Va
     rollout["gateways"].as_array()?.iter().find(|gateway| gateway["id"] == id)
 }
 
-fn launch_control_plane(etcd: &Etcd, folder: &Path, port: u16, namespace: &str) -> Process {
+fn launch_control_plane(etcd: &Etcd, folder: &Path, port: u16, namespace: &str, database: &str) -> Process {
     let arguments = [
         "control-plane".to_owned(),
         "--listen".to_owned(),
@@ -180,7 +210,7 @@ fn launch_control_plane(etcd: &Etcd, folder: &Path, port: u16, namespace: &str) 
         "--store".to_owned(),
         etcd.store_url("vamp"),
         "--database".to_owned(),
-        format!("sqlite:{}", folder.join("vamp.db").display()),
+        database.to_owned(),
         "--namespace".to_owned(),
         namespace.to_owned(),
     ];

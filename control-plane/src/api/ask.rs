@@ -19,6 +19,8 @@ use crate::persist::Cause;
 const REQUESTS_MAX: usize = 512;
 /// LIMIT: requests that wait for a rollout at once; they hold nothing but their place.
 const WAITING_MAX: usize = 256;
+/// LIMIT: streams of events at once; each asks the database once for each event that is kept.
+const STREAMS_MAX: usize = 64;
 /// LIMIT: bytes of all bodies that are held at once, in steps of [`BODY_STEP_BYTES`]: four of the largest.
 const BODIES_STEPS_MAX: usize = 64 * 1024 * 1024 / BODY_STEP_BYTES;
 /// What is taken of that bound at a time.
@@ -38,6 +40,7 @@ pub(crate) struct Api {
     pub(super) openapi: String,
     pub(super) requests: Semaphore,
     pub(super) waiting: Semaphore,
+    pub(super) streams: Arc<Semaphore>,
     /// One reading of the whole history at a time.
     pub(super) audits: Semaphore,
     pub(super) bodies: Arc<Semaphore>,
@@ -70,6 +73,7 @@ impl Api {
             openapi,
             requests: Semaphore::new(REQUESTS_MAX),
             waiting: Semaphore::new(WAITING_MAX),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             audits: Semaphore::new(1),
             bodies: Arc::new(Semaphore::new(BODIES_STEPS_MAX)),
             stopping,

@@ -11,7 +11,7 @@ use super::address::{BadEscape, Parameters, Template};
 use super::ask::Ask;
 use super::problem::{Code, Problem};
 use super::query::Parameter;
-use super::{audit, history, read, several, status, traffic, write};
+use super::{audit, events, history, read, several, status, traffic, write};
 
 /// What a handler gives back.
 pub(super) type Answer = Result<Response<Body>, Problem>;
@@ -52,6 +52,10 @@ pub(super) enum Schema {
     Split,
     Rollout,
     Info,
+    NewEvents,
+    Events,
+    FoundEvents,
+    Stream,
     Changes,
     Audit,
     Difference,
@@ -87,6 +91,15 @@ pub(super) struct Endpoint {
 }
 
 const PAGED: &[Parameter] = &[Parameter::Page, Parameter::PerPage];
+const FINDING: &[Parameter] = &[
+    Parameter::Tag,
+    Parameter::Type,
+    Parameter::From,
+    Parameter::Until,
+    Parameter::Aggregator,
+    Parameter::Page,
+    Parameter::PerPage,
+];
 const WRITING: &[Parameter] = &[Parameter::ValidateOnly, Parameter::Wait, Parameter::Reason];
 const LAGGARDS: &str = "Stored; with `wait`: not every gateway process serves it yet, `rollout` says which do not.";
 
@@ -104,6 +117,7 @@ impl Endpoints {
     pub(super) fn new() -> Self {
         let mut all = health();
         all.extend(about());
+        all.extend(all_of_events());
         all.extend(any_kind());
         for kind in Kind::ALL {
             all.extend(collection(kind));
@@ -233,6 +247,43 @@ fn about() -> Vec<Endpoint> {
             Schema::Rollout,
             rollout,
         ),
+    ]
+}
+
+fn all_of_events() -> Vec<Endpoint> {
+    let find = Handler::Plain(|ask| Box::pin(events::find(ask)));
+    let publish = Handler::Plain(|ask| Box::pin(events::publish(ask)));
+    let stream = Handler::Plain(|ask| Box::pin(events::stream(ask)));
+    vec![
+        Endpoint {
+            parameters: FINDING,
+            errors: &[Code::Unavailable],
+            ..get(
+                "/api/v1/events",
+                "findEvents",
+                "Events by tags, type and time, newest first, or one number over them.",
+                Schema::FoundEvents,
+                find,
+            )
+        },
+        Endpoint {
+            method: Method::POST,
+            body: Schema::NewEvents,
+            answers: vec![(201, "Kept; a list for several.", Schema::Events)],
+            errors: &[Code::Unavailable, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+            ..get("/api/v1/events", "publishEvents", "Keeps one or several events.", Schema::Nothing, publish)
+        },
+        Endpoint {
+            parameters: &[Parameter::Tag, Parameter::Type],
+            errors: &[Code::Unavailable],
+            ..get(
+                "/api/v1/events/stream",
+                "followEvents",
+                "Events as they come (server-sent events).",
+                Schema::Stream,
+                stream,
+            )
+        },
     ]
 }
 

@@ -9,6 +9,7 @@ mod ask;
 mod audit;
 mod conditional;
 mod endpoints;
+mod events;
 mod history;
 mod openapi;
 mod problem;
@@ -126,7 +127,10 @@ async fn handle(api: Arc<Api>, request: Request) -> endpoints::Answer {
         Err(allowed) => return Ok(options(&allowed)),
     };
     let endpoint = found.endpoint;
-    let written = Written::wanted(&parts.headers)?;
+    let written = match endpoint.answers.first() {
+        Some((_, _, Schema::Stream)) => Written::stream(&parts.headers)?,
+        _ => Written::wanted(&parts.headers)?,
+    };
     let query = Query::parse(parts.uri.query().unwrap_or_default(), endpoint.parameters)?;
     let (body, _reserved) = if endpoint.body == Schema::Nothing {
         (Vec::new(), None)

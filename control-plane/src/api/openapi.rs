@@ -74,7 +74,7 @@ fn operation(endpoint: &Endpoint) -> Value {
     });
     if let (Some(schema), Some(object)) = (schema(endpoint.body), operation.as_object_mut()) {
         let content = match endpoint.body {
-            Schema::Explain => json!({"application/json": {"schema": schema}}),
+            Schema::Explain | Schema::NewEvents => json!({"application/json": {"schema": schema}}),
             _ => documents(&schema),
         };
         object.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
@@ -105,6 +105,10 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
                 json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 30})
             }
             Parameter::Reason => json!({"type": "string", "maxLength": 500}),
+            Parameter::Tag => json!({"type": "array", "items": {"type": "string"}}),
+            Parameter::Type => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
+            Parameter::From | Parameter::Until => json!({"type": "string", "examples": ["now-15m"]}),
+            Parameter::Aggregator => json!({"enum": ["count", "average", "min", "max", "sum"]}),
             Parameter::Below | Parameter::Against => json!({"type": "integer", "minimum": 1}),
             Parameter::Head => json!({"type": "string", "pattern": "^[0-9]+:[0-9a-f]{64}$"}),
             Parameter::Limit => {
@@ -114,6 +118,14 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
         add(parameter.name(), "query", schema, parameter.description());
     }
     let tags = || json!({"type": "string", "examples": ["\"3\""]});
+    if endpoint.answers.iter().any(|(_, _, schema)| *schema == Schema::Stream) {
+        add(
+            "Last-Event-ID",
+            "header",
+            json!({"type": "integer"}),
+            "The last event that came: those after it come first.",
+        );
+    }
     if endpoint.preconditions == Preconditions::Write {
         add("If-Match", "header", tags(), "Only when it is at one of these versions, or `*`: at any; else 412.");
     }
@@ -131,7 +143,11 @@ fn responses(endpoint: &Endpoint) -> Value {
     for (status, meaning, schema_of) in &endpoint.answers {
         let mut response = json!({"description": meaning});
         if let (Some(schema), Some(object)) = (schema(*schema_of), response.as_object_mut()) {
-            object.insert("content".to_owned(), documents(&schema));
+            let content = match schema_of {
+                Schema::Stream => json!({"text/event-stream": {"schema": schema}}),
+                _ => documents(&schema),
+            };
+            object.insert("content".to_owned(), content);
         }
         if let (Some(headers), Some(object)) = (headers(endpoint, *status), response.as_object_mut()) {
             object.insert("headers".to_owned(), headers);
@@ -162,7 +178,7 @@ fn headers(endpoint: &Endpoint, status: u16) -> Option<Value> {
         |schema: &Schema| matches!(schema, Schema::Artifact(_) | Schema::Version(_) | Schema::Artifacts(_));
     let holds_artifact = endpoint.answers.iter().any(|(_, _, schema)| is_artifact(schema));
     match endpoint.answers.first()?.2 {
-        Schema::List(_) | Schema::History => Some(json!({
+        Schema::List(_) | Schema::History | Schema::FoundEvents => Some(json!({
             "X-Total-Count": {"schema": {"type": "integer"}, "description": "How many there are on all pages."},
             "Link": text("The other pages: first, prev, next, last (RFC 8288)."),
         })),
@@ -214,6 +230,10 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::Split => reference("Split"),
         Schema::Rollout => reference("Rollout"),
         Schema::Info => reference("Info"),
+        Schema::NewEvents => json!({"anyOf": [reference("NewEvent"), list_of(&reference("NewEvent"))]}),
+        Schema::Events => json!({"anyOf": [reference("Event"), list_of(&reference("Event"))]}),
+        Schema::FoundEvents => json!({"anyOf": [list_of(&reference("Event")), reference("Aggregate")]}),
+        Schema::Stream => json!({"type": "string"}),
         Schema::Changes => list_of(&reference("Change")),
         Schema::Audit => reference("Audit"),
         Schema::Difference => reference("Difference"),

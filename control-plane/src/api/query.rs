@@ -5,7 +5,7 @@ use std::time::Duration;
 use vamp_model::nearest;
 
 use super::problem::Problem;
-use crate::persist::Head;
+use crate::persist::{Aggregator, Head};
 
 /// LIMIT: how long a write may wait for the gateways; a client that needs longer asks for the rollout again.
 pub(super) const WAIT_MAX: Duration = Duration::from_mins(1);
@@ -28,6 +28,11 @@ pub(super) enum Parameter {
     Below,
     Head,
     Against,
+    Tag,
+    Type,
+    From,
+    Until,
+    Aggregator,
 }
 
 impl Parameter {
@@ -42,6 +47,11 @@ impl Parameter {
             Self::Below => "below",
             Self::Head => "head",
             Self::Against => "against",
+            Self::Tag => "tag",
+            Self::Type => "type",
+            Self::From => "from",
+            Self::Until => "until",
+            Self::Aggregator => "aggregator",
         }
     }
 
@@ -61,6 +71,14 @@ impl Parameter {
             Self::Below => "Only those below this number: the last one of the page before.",
             Self::Head => "A change that was seen before, as `NUMBER:HASH`; it must be there still.",
             Self::Against => "The version to compare with; the one before when left out.",
+            Self::Tag => "A tag that the events have; may stand several times: they have all of them.",
+            Self::Type => "The type of the events.",
+            Self::From => "The first moment, RFC 3339, or so long before now: `now-90s`, `now-15m`, `now-2h`.",
+            Self::Until => "The first moment that is too late, written as in `from`.",
+            Self::Aggregator => {
+                "Answers one number in place of the events: how many there are, or the average, smallest, largest or sum \
+                 of the values that are numbers; null when there is none."
+            }
         }
     }
 }
@@ -88,7 +106,7 @@ impl Query {
             let Some(parameter) = known.iter().copied().find(|parameter| parameter.name() == name) else {
                 return Err(unknown(&name, known));
             };
-            if pairs.iter().any(|(given, _)| *given == parameter) {
+            if parameter != Parameter::Tag && pairs.iter().any(|(given, _)| *given == parameter) {
                 let message = format!("the query parameter `{name}` stands twice");
                 return Err(Problem::bad_request(message, "keep one of them"));
             }
@@ -121,6 +139,50 @@ impl Query {
             return Err(refuse(Parameter::Reason, text, &mend));
         }
         Ok(text.to_owned())
+    }
+
+    /// `tag`, each.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(|(given, _)| *given == Parameter::Tag).map(|(_, value)| value.as_str())
+    }
+
+    /// `type`.
+    pub(super) fn kind(&self) -> Option<&str> {
+        self.get(Parameter::Type)
+    }
+
+    /// `from` and `until`, milliseconds since 1970 (UTC).
+    pub(super) fn times(&self, now_unix_ms: u64) -> Result<(Option<u64>, Option<u64>), Problem> {
+        let time = |parameter| {
+            let Some(text) = self.get(parameter) else { return Ok(None) };
+            let mend = "write it as `2026-01-31T12:00:00Z`, or as `now-15m`";
+            moment(text, now_unix_ms).map(Some).ok_or_else(|| refuse(parameter, text, mend))
+        };
+        Ok((time(Parameter::From)?, time(Parameter::Until)?))
+    }
+
+    /// `aggregator`.
+    pub(super) fn aggregator(&self) -> Result<Option<Aggregator>, Problem> {
+        let Some(text) = self.get(Parameter::Aggregator) else { return Ok(None) };
+        Ok(Some(match text.to_ascii_lowercase().as_str() {
+            "count" => Aggregator::Count,
+            "average" | "avg" => Aggregator::Average,
+            "min" => Aggregator::Min,
+            "max" => Aggregator::Max,
+            "sum" => Aggregator::Sum,
+            _ => return Err(refuse(Parameter::Aggregator, text, "use `count`, `average`, `min`, `max` or `sum`")),
+        }))
+    }
+
+    /// All but the page, as it stands in an address; empty when there is nothing else.
+    pub(super) fn without_page(&self) -> String {
+        let mut text = url::form_urlencoded::Serializer::new(String::new());
+        let others = self.pairs.iter().filter(|(name, _)| !matches!(name, Parameter::Page | Parameter::PerPage));
+        for (name, value) in others {
+            text.append_pair(name.name(), value);
+        }
+        let text = text.finish();
+        if text.is_empty() { text } else { format!("?{text}") }
     }
 
     /// `below`.
@@ -189,6 +251,27 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
+/// A moment, milliseconds since 1970 (UTC).
+fn moment(text: &str, now_unix_ms: u64) -> Option<u64> {
+    if let Some(before) = text.strip_prefix("now") {
+        let before = if before.is_empty() { Some(Duration::ZERO) } else { ago(before.strip_prefix('-')?) };
+        return now_unix_ms.checked_sub(u64::try_from(before?.as_millis()).ok()?);
+    }
+    u64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_millisecond()).ok()
+}
+
+fn ago(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
+}
+
 /// `5s`, `500ms`, `1m`, or seconds without a unit.
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|found: char| !found.is_ascii_digit()).unwrap_or(text.len());
@@ -222,6 +305,26 @@ mod tests {
             ("1.5s", None),
         ] {
             assert_eq!(duration(text), expected.map(Duration::from_millis), "{text}");
+        }
+    }
+
+    #[test]
+    fn moments_are_read() {
+        let now = 100_000_000;
+        for (text, expected) in [
+            ("now", Some(now)),
+            ("now-90s", Some(now - 90_000)),
+            ("now-2h", Some(now - 7_200_000)),
+            ("now-1d", Some(now - 86_400_000)),
+            ("1970-01-01T00:00:01.5Z", Some(1500)),
+            ("1970-01-01T01:00:01+01:00", Some(1000)),
+            ("now+1h", None),
+            ("now-ünü", None),
+            ("now-", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(moment(text, now), expected, "{text}");
         }
     }
 

@@ -76,8 +76,9 @@ pub(super) fn paged(ask: &Ask, page: Page, total: usize, path: &str, items: Vec<
 /// RFC 8288. There is a `next` as long as there is a next page, so that a client can follow it to the end.
 fn links(page: Page, total: u64, path: &str) -> String {
     let last = total.div_ceil(page.size).max(1);
+    let sign = if path.contains('?') { '&' } else { '?' };
     let link =
-        |number: u64, relation: &str| format!("<{path}?page={number}&per_page={}>; rel=\"{relation}\"", page.size);
+        |number: u64, relation: &str| format!("<{path}{sign}page={number}&per_page={}>; rel=\"{relation}\"", page.size);
     let mut links = vec![link(1, "first")];
     if page.number > 1 {
         links.push(link((page.number - 1).min(last), "prev"));

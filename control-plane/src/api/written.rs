@@ -48,6 +48,19 @@ impl Written {
         }
     }
 
+    /// As [`Written::wanted`], for an answer that is a stream of events: errors are written like everywhere.
+    pub(super) fn stream(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut given = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+        let takes = |range: &str| {
+            let media_type = range.split(';').next().unwrap_or_default().trim();
+            ["text/event-stream", "text/*", "*/*"].iter().any(|known| media_type.eq_ignore_ascii_case(known))
+        };
+        if given.peek().is_none() || given.any(|value| value.split(',').any(takes)) {
+            return Ok(Self::Json);
+        }
+        Err(Problem::not_acceptable())
+    }
+
     /// What a media range stands for, and how exactly it says so.
     fn of_range(range: &str) -> Option<(Self, u8)> {
         match range.to_ascii_lowercase().as_str() {

@@ -23,8 +23,10 @@ use vamp_routing::wire::Generation;
 use vamp_routing::{Draws, Entry, Explanation, LevelRef, PlainHead};
 use vamp_store::SharedStore;
 
+use crate::events;
 use crate::persist::{
-    ArtifactId, Audit, Cause, Head, Past, PersistError, Persistence, Position, Snapshot, StoredChange,
+    Aggregator, ArtifactId, Audit, Cause, EventQuery, Head, NewEvent, Past, PersistError, Persistence, Position,
+    Retention, Snapshot, StoredChange, StoredEvent,
 };
 use crate::plan::{PlanSettings, Warning};
 use crate::publish::{self, StoreStatus};
@@ -44,6 +46,8 @@ pub(crate) struct CoreSettings {
     pub plan: PlanSettings,
     /// How gateways are asked for their counts.
     pub ask: AskSettings,
+    /// How long events are kept.
+    pub events: Retention,
 }
 
 /// Why the core does not start.
@@ -135,7 +139,8 @@ impl Core {
             tokio::spawn(publish::run(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(publish::guard(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(rollout::follow(Arc::clone(&shared), stopped.clone())),
-            tokio::spawn(split::poll(Arc::clone(&shared), stopped)),
+            tokio::spawn(split::poll(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(events::keep(Arc::clone(&shared), stopped)),
         ];
         Ok((Arc::new(Self { shared }), Tasks { stop, running }))
     }
@@ -171,6 +176,29 @@ impl Core {
     /// Reads the whole history and says whether it is what was written.
     pub(crate) async fn audit(&self, seen: &[Head]) -> Result<Audit, PersistError> {
         self.shared.persistence.audit(seen).await
+    }
+
+    /// Keeps events; answers their numbers.
+    pub(crate) async fn publish(&self, events: &[NewEvent]) -> Result<Vec<u64>, PersistError> {
+        let numbers = self.shared.persistence.publish(events).await?;
+        self.shared.event_kept.notify_one();
+        Ok(numbers)
+    }
+
+    /// Events that a query asks for.
+    pub(crate) async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PersistError> {
+        self.shared.persistence.events(query).await
+    }
+
+    /// A number over the events that a query asks for.
+    pub(crate) async fn aggregate(&self, query: &EventQuery, how: Aggregator) -> Result<Option<f64>, PersistError> {
+        self.shared.persistence.aggregate(query, how).await
+    }
+
+    /// The number of the newest event, and a bell for those after it.
+    pub(crate) async fn follow_events(&self) -> Result<(u64, watch::Receiver<u64>), PersistError> {
+        let newest = self.shared.newest_event.subscribe();
+        Ok((self.shared.persistence.newest_event().await?, newest))
     }
 
     /// How far the wanted table has come.

@@ -72,6 +72,10 @@ pub(crate) struct Shared {
     pub(crate) fleet: watch::Sender<Fleet>,
     pub(crate) asker: Asker,
     pub(crate) counts: Counts,
+    /// Rings when this process kept an event.
+    pub(crate) event_kept: Notify,
+    /// The newest event, as long as somebody follows.
+    pub(crate) newest_event: watch::Sender<u64>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -111,6 +115,8 @@ impl Shared {
             fleet: watch::Sender::default(),
             asker,
             counts,
+            event_kept: Notify::new(),
+            newest_event: watch::Sender::new(0),
         })
     }
 
@@ -150,6 +156,7 @@ impl Shared {
         let current = Arc::new(current);
         self.current.send_replace(Arc::clone(&current));
         self.changed.notify_one();
+        self.event_kept.notify_one();
         current
     }
 }

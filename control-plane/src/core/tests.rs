@@ -13,6 +13,8 @@ use super::*;
 use crate::persist::{Cause, Database};
 use crate::publish::StoreState;
 
+const EVENTS: Retention = Retention { age_max_ms: 1000 * 3600, count_max: 1000 };
+
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A control plane without HTTP that can be killed, and whose database and store outlive it.
@@ -65,6 +67,7 @@ pub(crate) async fn start(directory: &tempfile::TempDir, database: &str, store: 
         namespace: "default".to_owned(),
         plan: PlanSettings { port_range: 20_000..=20_003, ..PlanSettings::default() },
         ask: AskSettings::default(),
+        events: EVENTS,
     };
     Core::start(Arc::new(database), Arc::clone(store), settings).await.unwrap()
 }
@@ -400,7 +403,7 @@ async fn a_table_that_follows_from_other_settings_is_a_new_revision() {
     let address = format!("sqlite:{}", world.directory.path().join("vamp.db").display());
     let database = Arc::new(Database::open(&address, 1).await.unwrap());
     let plan = PlanSettings { virtual_hosts_suffix: None, ..PlanSettings::default() };
-    let settings = CoreSettings { namespace: "default".to_owned(), plan, ask: AskSettings::default() };
+    let settings = CoreSettings { namespace: "default".to_owned(), plan, ask: AskSettings::default(), events: EVENTS };
     let (core, _tasks) = Core::start(database, Arc::clone(&world.store), settings).await.unwrap();
     assert_eq!(core.rollout().revision, 2);
     assert!(core.changes(None, 1).await.unwrap()[0].cause.what.contains("settings"));

@@ -1,7 +1,5 @@
 //! Events: what happened, for people and workflows. They are kept for a while, unlike changes, which are kept for ever.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the API of events is the next change"))]
-
 use std::collections::BTreeSet;
 
 use serde_json::Value;

@@ -201,7 +201,7 @@ pub(crate) struct StoredCounts {
 
 /// What keeps the truth. All methods are safe to call from many tasks; writes happen one after the other.
 #[async_trait::async_trait]
-#[cfg_attr(not(test), expect(dead_code, reason = "the API of events is the next change"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "deployments keep their states here"))]
 pub(crate) trait Persistence: Send + Sync + std::fmt::Debug {
     /// Where the history stands: cheap, to see whether a snapshot is still current.
     async fn position(&self) -> Result<Position, PersistError>;

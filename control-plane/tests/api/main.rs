@@ -8,6 +8,7 @@ mod artifacts;
 mod audit;
 mod bad_input;
 mod changes;
+mod events;
 mod formats;
 mod frame;
 mod history;

@@ -18,9 +18,15 @@ async fn every_address_of_the_document_answers() {
         for (method, operation) in methods.as_object().unwrap() {
             let url = world.url(&path.replace("{name}", "shop").replace("{version}", "1"));
             let method: Method = method.to_uppercase().parse().unwrap();
+            let described = operation["responses"].as_object().unwrap();
+            // A stream has no end to be read to.
+            if path.ends_with("/stream") {
+                let status = world.client.request(method, url).send().await.unwrap().status();
+                assert!(described.contains_key(status.as_str()), "{path}: {status} is not described");
+                continue;
+            }
             let answer = send(world.client.request(method.clone(), url)).await;
             let status = answer.status.as_u16();
-            let described = operation["responses"].as_object().unwrap();
             assert!(described.contains_key(&status.to_string()), "{method} {path}: {status} is not described");
             assert!(answer.body["type"] != "urn:vamp:problem:unknown-address" && status != 405, "{method} {path}");
         }
@@ -111,6 +117,9 @@ async fn answers_have_no_member_that_the_document_does_not_name() {
         ("GET", "/api/v1/rollout", "/api/v1/rollout", None),
         ("GET", "/api/v1/info", "/api/v1/info", None),
         ("GET", "/api/v1/gateways/shop/history/1/diff", "/api/v1/gateways/{name}/history/{version}/diff", None),
+        ("POST", "/api/v1/events", "/api/v1/events", Some(json!({"tags": ["a:b"], "value": 1}))),
+        ("GET", "/api/v1/events", "/api/v1/events", None),
+        ("GET", "/api/v1/events?aggregator=max", "/api/v1/events", None),
         ("GET", "/api/v1/audit/changes", "/api/v1/audit/changes", None),
         ("GET", "/api/v1/audit/verify", "/api/v1/audit/verify", None),
         ("GET", "/live", "/live", None),

@@ -7,7 +7,9 @@ use super::{Code, list_of, reference};
 
 pub(super) fn all() -> Value {
     let mut all = Map::new();
-    for part in [artifacts(), parts_of_artifacts(), problems(), rollout(), split(), explain(), about()] {
+    for part in
+        [artifacts(), parts_of_artifacts(), problems(), rollout(), split(), explain(), history(), events(), about()]
+    {
         if let Value::Object(part) = part {
             all.extend(part);
         }
@@ -283,7 +285,7 @@ fn explain() -> Value {
     })
 }
 
-fn about() -> Value {
+fn history() -> Value {
     let version = json!({
         "version": number("1, 2, 3 …"),
         "at": text("When it was written, RFC 3339."),
@@ -319,6 +321,37 @@ fn about() -> Value {
             "to": {"description": "What stands there; left out when nothing does."},
         }}},
     });
+    json!({
+        "Version": members("One version of an artifact.", version),
+        "Change": members("One change.", change),
+        "Audit": members("What the history is worth.", audit),
+        "Difference": members("What one version has that another has not.", difference),
+    })
+}
+
+fn events() -> Value {
+    let event = json!({
+        "id": number("1, 2, 3 …, in the order in which they were kept."),
+        "timestamp": text("When, RFC 3339."),
+        "type": text("Its type, such as `event` or `archive`."),
+        "tags": {"type": "array", "items": {"type": "string"}, "description": "What it is about, sorted; with each `a:b` stands `a`."},
+        "value": {"description": "What there is to say; null when nothing."},
+    });
+    let new_event = json!({
+        "tags": {"type": ["array", "string"], "items": {"type": "string"}, "description": "What it is about, such as `deployments:shop`; with each `a:b` it gets `a`."},
+        "type": text("Its type; `event` when left out."),
+        "value": {"description": "What there is to say, anything."},
+        "timestamp": text("When, RFC 3339; now when left out."),
+    });
+    let aggregate = json!({"value": {"type": ["number", "null"], "description": "The number."}});
+    json!({
+        "Event": members("Something that happened.", event),
+        "NewEvent": members("Something that happened, to be kept.", new_event),
+        "Aggregate": members("One number over events.", aggregate),
+    })
+}
+
+fn about() -> Value {
     let info = json!({
         "product": text("`vamp`."),
         "version": text("The product's version."),
@@ -342,10 +375,6 @@ fn about() -> Value {
         "store": reference("Store"),
     });
     json!({
-        "Version": members("One version of an artifact.", version),
-        "Change": members("One change.", change),
-        "Audit": members("What the history is worth.", audit),
-        "Difference": members("What one version has that another has not.", difference),
         "Info": members("What runs here.", info),
         "Health": members("Whether it works.", health),
     })

@@ -1,0 +1,120 @@
+//! Events: published, found, counted, followed.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::world::{PATIENCE, World, gateway, send};
+
+#[tokio::test]
+async fn events_are_published_and_found_by_tags_type_and_time() {
+    let world = World::start().await;
+    let event = json!({"tags": "services:one", "type": "metrics", "value": 1.5, "timestamp": "2026-01-01T00:00:00Z"});
+    let kept = world.post_json("events", &event).await.expect(201);
+    assert_eq!((&kept["tags"], &kept["type"]), (&json!(["services", "services:one"]), &"metrics".into()));
+    let two = json!([{"tags": ["services:two"]}, {"tags": ["services:two", "odd, tag"], "value": {"a": [1]}}]);
+    assert_eq!(world.post_json("events", &two).await.expect(201)[1]["value"], json!({"a": [1]}));
+    let count = async |query: &str| world.get(&format!("events?{query}")).await.expect(200).as_array().unwrap().len();
+    assert_eq!(count("tag=services").await, 3);
+    assert_eq!(count("tag=services&tag=odd%2C+tag").await, 1);
+    assert_eq!(count("type=metrics").await, 1);
+    assert_eq!(count("tag=services&from=now-1h").await, 2);
+    assert_eq!(count("until=2026-01-01T00:00:00.001Z").await, 1);
+    assert_eq!(count("until=2026-01-01T00:00:00Z").await, 0);
+    let page = world.get("events?tag=services&per_page=2").await;
+    assert_eq!(page.header("x-total-count"), Some("3"));
+    assert!(page.header("link").unwrap().contains("</api/v1/events?tag=services&page=2&per_page=2>; rel=\"next\""));
+    assert_eq!(world.get("events?tag=services&per_page=2&page=2").await.expect(200)[0]["value"], 1.5);
+}
+
+#[tokio::test]
+async fn a_write_is_told_of_and_numbers_are_counted() {
+    let world = World::start().await;
+    world.put("gateways/shop?reason=canary", &gateway("shop", 9050)).await.expect(201);
+    let told = world.get("events?tag=gateways:shop&tag=archive:create").await.expect(200);
+    assert_eq!(told[0]["value"], json!({"version": 1, "who": "local", "why": "canary"}));
+    for value in [1, 2, 6] {
+        world.post_json("events", &json!({"tags": ["metrics:rate"], "value": value})).await.expect(201);
+    }
+    for (aggregator, expected) in [("count", 3.0), ("average", 3.0), ("min", 1.0), ("max", 6.0), ("SUM", 9.0)] {
+        let number = world.get(&format!("events?tag=metrics:rate&aggregator={aggregator}")).await.expect(200);
+        assert_eq!(number["value"].as_f64(), Some(expected), "{aggregator}");
+    }
+    assert_eq!(world.get("events?tag=none&aggregator=max").await.expect(200)["value"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_is_no_event_is_refused() {
+    let world = World::start().await;
+    for body in [
+        json!({}),
+        json!([]),
+        json!("x"),
+        json!({"tags": []}),
+        json!({"tags": [""]}),
+        json!({"tags": ["a\u{0}b"]}),
+        json!({"tags": ["a"], "type": "a b"}),
+        json!({"tags": ["a"], "timestamp": "soon"}),
+        json!({"tags": ["a"], "valu": 1}),
+        json!({"tags": vec!["a"; 33]}),
+    ] {
+        world.post_json("events", &body).await.problem(400, "bad-request");
+    }
+    world.post_json("events", &json!({"tags": ["a"], "value": "x".repeat(70_000)})).await.problem(413, "too-large");
+    for query in ["tag=", "type=a+b", "from=yesterday", "until=now%2B1h", "aggregator=median", "limit=3"] {
+        world.get(&format!("events?{query}")).await.problem(400, "bad-request");
+    }
+    assert_eq!(world.get("events").await.expect(200), json!([]));
+}
+
+/// Reads a stream until so many events came.
+async fn read(world: &World, path: &str, last: Option<u64>, count: usize) -> Vec<Value> {
+    let mut request = world.ask(Method::GET, path).header("accept", "text/event-stream");
+    if let Some(last) = last {
+        request = request.header("last-event-id", last);
+    }
+    let mut answer = request.send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut text = String::new();
+    let read = async {
+        while text.matches("\n\n").count() < count {
+            text.push_str(std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap());
+        }
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| serde_json::from_str(data).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn who_follows_gets_each_event_once_and_goes_on_where_it_was() {
+    let world = World::start().await;
+    let publish = async |value: u64| {
+        let event = json!({"tags": ["followed"], "value": value});
+        world.post_json("events", &event).await.expect(201)["id"].as_u64().unwrap()
+    };
+    let before = publish(0).await;
+    let first = publish(1).await;
+    world.post_json("events", &json!({"tags": ["other"]})).await.expect(201);
+    publish(2).await;
+    let values = |events: Vec<Value>| events.iter().map(|event| event["value"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert_eq!(values(read(&world, "events/stream?tag=followed", Some(before), 2).await), [1, 2]);
+    assert_eq!(values(read(&world, "events/stream?tag=followed", Some(first), 1).await), [2]);
+    // Without a number: from now on. Events of changes come too.
+    let follow = read(&world, "events/stream?tag=followed", None, 2);
+    let write = async {
+        for value in 3..100 {
+            publish(value).await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let followed = tokio::select! {
+        followed = follow => followed,
+        () = write => panic!("nothing came"),
+    };
+    let followed = values(followed);
+    assert_eq!(followed[1], followed[0] + 1, "{followed:?}");
+    send(world.ask(Method::GET, "events/stream").header("last-event-id", "x")).await.problem(400, "bad-request");
+    send(world.ask(Method::GET, "events/stream").header("accept", "application/json"))
+        .await
+        .problem(406, "not-acceptable");
+}
