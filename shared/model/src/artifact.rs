@@ -5,9 +5,14 @@ use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use crate::blueprint::{Blueprint, Deployment};
+use crate::breed::Breed;
 use crate::condition::Condition;
 use crate::gateway::Gateway;
+use crate::instances::Instances;
 use crate::route::Route;
+use crate::scale::Scale;
+use crate::sla::{Escalation, Sla};
 
 /// A kind of artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,11 +23,36 @@ pub enum Kind {
     Route,
     /// A stored condition that routes refer to.
     Condition,
+    /// Something that can be deployed.
+    Breed,
+    /// How many instances, and what each may use.
+    Scale,
+    /// What a cluster promises.
+    Sla,
+    /// What follows when a promise is not kept.
+    Escalation,
+    /// Clusters of services that can be deployed together.
+    Blueprint,
+    /// Clusters of services that are deployed.
+    Deployment,
+    /// Where the instances of one service are; written by the control plane itself.
+    Instances,
 }
 
 impl Kind {
     /// Every kind that this build knows, as [`Kind::plural`] writes them.
-    pub const ALL: [Self; 3] = [Self::Gateway, Self::Route, Self::Condition];
+    pub const ALL: [Self; 10] = [
+        Self::Gateway,
+        Self::Route,
+        Self::Condition,
+        Self::Breed,
+        Self::Scale,
+        Self::Sla,
+        Self::Escalation,
+        Self::Blueprint,
+        Self::Deployment,
+        Self::Instances,
+    ];
 
     /// As documents and addresses write it: `gateways`.
     pub fn plural(self) -> &'static str {
@@ -30,6 +60,13 @@ impl Kind {
             Self::Gateway => "gateways",
             Self::Route => "routes",
             Self::Condition => "conditions",
+            Self::Breed => "breeds",
+            Self::Scale => "scales",
+            Self::Sla => "slas",
+            Self::Escalation => "escalations",
+            Self::Blueprint => "blueprints",
+            Self::Deployment => "deployments",
+            Self::Instances => "instances",
         }
     }
 
@@ -39,6 +76,28 @@ impl Kind {
             Self::Gateway => "gateway",
             Self::Route => "route",
             Self::Condition => "condition",
+            Self::Breed => "breed",
+            Self::Scale => "scale",
+            Self::Sla => "SLA",
+            Self::Escalation => "escalation",
+            Self::Blueprint => "blueprint",
+            Self::Deployment => "deployment",
+            Self::Instances => "instances",
+        }
+    }
+
+    /// Whether users write it as it stands; of the others the control plane is the author.
+    pub fn is_written_by_users(self) -> bool {
+        !matches!(self, Self::Deployment | Self::Instances)
+    }
+
+    /// The kinds, for a hint: `gateways, routes or conditions`.
+    pub fn listed() -> String {
+        let names: Vec<&str> =
+            Self::ALL.into_iter().filter(|kind| *kind != Self::Instances).map(Self::plural).collect();
+        match names.split_last() {
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
         }
     }
 }
@@ -57,7 +116,7 @@ impl Serialize for Kind {
 
 /// A word that is no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no kind `{given}`: use gateways, routes or conditions")]
+#[error("there is no kind `{given}`: use {}", Kind::listed())]
 pub struct UnknownKind {
     /// The word.
     pub given: String,
@@ -68,7 +127,8 @@ impl FromStr for Kind {
 
     /// Singular and plural both.
     fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        let found = Self::ALL.into_iter().find(|kind| text == kind.plural() || text == kind.singular());
+        let is_named = |name: &str| text.eq_ignore_ascii_case(name);
+        let found = Self::ALL.into_iter().find(|kind| is_named(kind.plural()) || is_named(kind.singular()));
         found.ok_or_else(|| UnknownKind { given: text.to_owned() })
     }
 }
@@ -76,12 +136,26 @@ impl FromStr for Kind {
 /// A thing that users name and store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Artifact {
-    /// A gateway.
+    /// A place where traffic comes in and is split.
     Gateway(Gateway),
-    /// A stored route.
+    /// A stored route that gateways refer to.
     Route(Route),
-    /// A stored condition.
+    /// A stored condition that routes refer to.
     Condition(Condition),
+    /// Something that can be deployed.
+    Breed(Breed),
+    /// How many instances, and what each may use.
+    Scale(Scale),
+    /// What a cluster promises.
+    Sla(Sla),
+    /// What follows when a promise is not kept.
+    Escalation(Escalation),
+    /// Clusters of services that can be deployed together.
+    Blueprint(Blueprint),
+    /// Clusters of services that are deployed.
+    Deployment(Deployment),
+    /// Where the instances of one service are; written by the control plane itself.
+    Instances(Instances),
 }
 
 impl Artifact {
@@ -91,15 +165,29 @@ impl Artifact {
             Self::Gateway(_) => Kind::Gateway,
             Self::Route(_) => Kind::Route,
             Self::Condition(_) => Kind::Condition,
+            Self::Breed(_) => Kind::Breed,
+            Self::Scale(_) => Kind::Scale,
+            Self::Sla(_) => Kind::Sla,
+            Self::Escalation(_) => Kind::Escalation,
+            Self::Blueprint(_) => Kind::Blueprint,
+            Self::Deployment(_) => Kind::Deployment,
+            Self::Instances(_) => Kind::Instances,
         }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         match self {
-            Self::Gateway(gateway) => &gateway.name,
-            Self::Route(route) => &route.name,
-            Self::Condition(condition) => &condition.name,
+            Self::Gateway(found) => &found.name,
+            Self::Route(found) => &found.name,
+            Self::Condition(found) => &found.name,
+            Self::Breed(found) => &found.name,
+            Self::Scale(found) => &found.name,
+            Self::Sla(found) => &found.name,
+            Self::Escalation(found) => &found.name,
+            Self::Blueprint(found) => &found.name,
+            Self::Deployment(found) => &found.name,
+            Self::Instances(found) => &found.name,
         }
     }
 }
@@ -108,8 +196,15 @@ impl Artifact {
 /// artifact.
 pub fn to_json(artifact: &Artifact) -> serde_json::Value {
     match artifact {
-        Artifact::Gateway(gateway) => gateway.to_json(),
-        Artifact::Route(route) => route.to_json(),
-        Artifact::Condition(condition) => condition.to_json(),
+        Artifact::Gateway(found) => found.to_json(),
+        Artifact::Route(found) => found.to_json(),
+        Artifact::Condition(found) => found.to_json(),
+        Artifact::Breed(found) => found.to_json(),
+        Artifact::Scale(found) => found.to_json(),
+        Artifact::Sla(found) => found.to_json(),
+        Artifact::Escalation(found) => found.to_json(),
+        Artifact::Blueprint(found) => found.to_json(),
+        Artifact::Deployment(found) => found.to_json(),
+        Artifact::Instances(found) => found.to_json(),
     }
 }

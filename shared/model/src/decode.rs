@@ -140,7 +140,32 @@ impl<'t> Fields<'t> {
         self.entries.retain(|(key, _)| !names.contains(&key.text.as_str()));
     }
 
+    /// Takes everything that is left.
+    pub(crate) fn take_entries(&mut self) -> Vec<(Key, Node)> {
+        std::mem::take(&mut self.entries).into_iter().map(|(key, node)| (key.clone(), node.clone())).collect()
+    }
+
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|(key, node)| key.text == name && node.content != Content::Null)
+    }
+}
+
+/// The entries of a map, also those without value; anything else is refused.
+pub(crate) fn entries<'t>(decoder: &mut Decoder<'_>, field: &Field<'t>, what: &str) -> Vec<(&'t Key, Field<'t>)> {
+    let Content::Map(map) = &field.node.content else {
+        decoder.refuse(field, format!("{what} are {}", field.node.sort()), "write them as a map: `name: value`");
+        return Vec::new();
+    };
+    map.iter().map(|(key, node)| (key, Field { pointer: step(&field.pointer, &key.text), node })).collect()
+}
+
+/// The items of a list, or the one thing that stands in its place.
+pub(crate) fn one_or_many<'t>(field: &Field<'t>) -> Vec<Field<'t>> {
+    match &field.node.content {
+        Content::List(items) => {
+            let items = items.iter().enumerate();
+            items.map(|(index, node)| Field { pointer: format!("{}/{index}", field.pointer), node }).collect()
+        }
+        _ => vec![field.clone()],
     }
 }

@@ -5,10 +5,15 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use crate::artifact::{Artifact, Kind};
+use crate::blueprint::{Blueprint, Deployment, Topology};
+use crate::breed::Breed;
 use crate::condition::Condition;
 use crate::decode::{Decoder, Field, Fields};
 use crate::gateway::Gateway;
+use crate::instances::Instances;
 use crate::route::{Route, RouteBody};
+use crate::scale::{Scale, Size};
+use crate::sla::{Escalation, EscalationBody, Sla, SlaBody};
 use crate::tree::{Content, Node, Place, SyntaxFault, TEXT_BYTES_MAX, to_object};
 use crate::violation::{Violation, step};
 use crate::{json, name, yaml};
@@ -143,12 +148,40 @@ fn decode<'t>(
         Kind::Condition => {
             (Condition::decode(decoder, &mut fields, name, metadata).map(Artifact::Condition), Condition::FIELDS)
         }
+        Kind::Breed => (Breed::decode(decoder, &mut fields, name, metadata).map(Artifact::Breed), Breed::FIELDS),
+        Kind::Scale => {
+            let size = Size::decode(decoder, &mut fields);
+            (size.map(|size| Artifact::Scale(Scale { name, metadata, size })), Scale::FIELDS)
+        }
+        Kind::Sla => {
+            let body = SlaBody::decode(decoder, &mut fields);
+            (body.map(|body| Artifact::Sla(Sla { name, metadata, body })), NAMED)
+        }
+        Kind::Escalation => {
+            let body = EscalationBody::decode(decoder, &mut fields);
+            (body.map(|body| Artifact::Escalation(Escalation { name, metadata, body })), NAMED)
+        }
+        Kind::Blueprint => {
+            let body = Topology::decode(decoder, &mut fields);
+            (Some(Artifact::Blueprint(Blueprint { name, metadata, body })), Blueprint::FIELDS)
+        }
+        Kind::Deployment => {
+            // What is shown of a deployment beside what was asked for.
+            fields.ignore(&["status", "hosts", "ports", "health", "lookup_name"]);
+            let body = Topology::decode(decoder, &mut fields);
+            (Some(Artifact::Deployment(Deployment { name, metadata, body })), Blueprint::FIELDS)
+        }
+        Kind::Instances => {
+            (Some(Artifact::Instances(Instances::decode(decoder, &mut fields, name))), Instances::FIELDS)
+        }
     };
     decoder.finish(&fields, known);
     let mut places = HashMap::new();
     collect_places(node, String::new(), &mut places);
     Some(Document { artifact: artifact?, root, places })
 }
+
+const NAMED: &[&str] = &["name", "kind", "metadata", "type"];
 
 const ROUTE_FIELDS: &[&str] =
     &["name", "kind", "weight", "condition", "condition_strength", "balance", "rewrites", "metadata"];
@@ -160,7 +193,7 @@ fn decode_kind(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, expected: Opt
                 fields.place,
                 &fields.pointer,
                 "the artifact has no kind",
-                "add `kind: gateways`, `kind: routes` or `kind: conditions`",
+                format!("add `kind: …`: {}", Kind::listed()),
             );
         }
         return expected;
@@ -174,11 +207,7 @@ fn decode_kind(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, expected: Opt
         }
         (Ok(found), _) => Some(found),
         (Err(unknown), _) => {
-            decoder.refuse(
-                &field,
-                format!("there is no kind `{}`", unknown.given),
-                "use gateways, routes or conditions",
-            );
+            decoder.refuse(&field, format!("there is no kind `{}`", unknown.given), format!("use {}", Kind::listed()));
             None
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value, json};
 use vamp_routing::wire::{Share, Sticky, Tcp};
 
+use crate::breed::Protocol;
 use crate::condition::take_reference;
 use crate::decode::{Decoder, Field, Fields};
 use crate::path::RoutePath;
@@ -135,10 +136,19 @@ impl Gateway {
 impl GatewayRoute {
     fn to_json(&self, gateway: &str) -> Value {
         let mut object = Map::new();
+        if let RouteUse::Inline(_) = self.content {
+            object.insert("lookup_name".into(), json!(lookup::route(gateway, &self.path.to_string())));
+        }
+        object.extend(self.to_fields());
+        Value::Object(object)
+    }
+
+    /// What it says, whatever gateway it is in.
+    pub(crate) fn to_fields(&self) -> Map<String, Value> {
+        let mut object = Map::new();
         match &self.content {
             RouteUse::Inline(body) => {
                 object.insert("metadata".into(), json!(body.metadata));
-                object.insert("lookup_name".into(), json!(lookup::route(gateway, &self.path.to_string())));
                 object.extend(body.to_fields());
             }
             RouteUse::Stored { reference, weight } => {
@@ -148,7 +158,7 @@ impl GatewayRoute {
                 }
             }
         }
-        Value::Object(object)
+        object
     }
 }
 
@@ -169,12 +179,6 @@ fn fill_weights(routes: &mut [GatewayRoute]) -> Result<(), weights::WrongSum> {
     Ok(())
 }
 
-/// What a gateway carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Http,
-    Tcp,
-}
 
 /// `N`, `N/http` or `N/tcp`; 0 leaves the number open.
 fn decode_port(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Option<(Option<u16>, Protocol)> {
@@ -196,7 +200,7 @@ fn decode_port(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Opt
     Some(((port != 0).then_some(port), protocol))
 }
 
-fn decode_sticky(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Sticky {
+pub(crate) fn decode_sticky(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Sticky {
     let Some(text) = decoder.text(field, &format!("`sticky` of {owner}")) else { return Sticky::None };
     match text.to_ascii_lowercase().as_str() {
         "none" => Sticky::None,
@@ -209,7 +213,7 @@ fn decode_sticky(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> S
     }
 }
 
-fn decode_hosts(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<String> {
+pub(crate) fn decode_hosts(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<String> {
     let one = std::slice::from_ref(field.node);
     let (items, is_list) = match &field.node.content {
         Content::List(items) => (items.as_slice(), true),
@@ -238,7 +242,7 @@ struct Entry<'t> {
     value: Option<Field<'t>>,
 }
 
-fn decode_routes<'t>(
+pub(crate) fn decode_routes<'t>(
     decoder: &mut Decoder<'t>,
     field: &Field<'t>,
     owner: &str,

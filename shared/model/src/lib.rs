@@ -4,12 +4,16 @@
 //! short forms are those of the original's documents, so that what users have stored reads the same.
 
 mod artifact;
+mod blueprint;
+mod breed;
 mod condition;
 mod decode;
 mod document;
 mod emit;
 mod gateway;
+mod health;
 pub mod host;
+mod instances;
 mod json;
 pub mod lookup;
 mod name;
@@ -18,20 +22,30 @@ mod path;
 pub mod percent;
 mod reference;
 mod route;
+mod scale;
+mod sla;
 mod tcp;
 mod tree;
+pub mod unit;
+pub mod value;
 mod violation;
 pub mod weights;
 mod yaml;
 
 pub use artifact::{Artifact, Kind, UnknownKind, to_json};
+pub use blueprint::{Blueprint, Cluster, ClusterVariable, Deployment, InnerGateway, OuterGateway, Service, Topology};
+pub use breed::{Argument, Breed, BreedPort, BreedUse, DEPLOYABLE_KINDS, Deployable, Protocol, Variable};
 pub use condition::{Condition, ConditionUse};
 pub(crate) use document::metadata;
 pub use document::{Document, Format, read, read_as};
 pub use emit::to_yaml;
 pub use gateway::{Gateway, GatewayRoute, RouteUse};
+pub use health::{HealthCheck, Probe};
+pub use instances::{Instance, Instances};
 pub use near::nearest;
 pub use path::RoutePath;
 pub use reference::{Reference, references};
 pub use route::{Rewrite, Route, RouteBody};
+pub use scale::{Scale, ScaleUse, Size};
+pub use sla::{Escalation, EscalationBody, EscalationUse, Figure, Scaled, Sla, SlaBody, SlaRule, SlaUse};
 pub use violation::{Violation, step};

@@ -4,6 +4,8 @@ use sha1::{Digest as _, Sha1};
 
 const GATEWAY: &str = "io.vamp.model.artifact.Gateway";
 const ROUTE: &str = "io.vamp.model.artifact.DefaultRoute";
+const BREED: &str = "io.vamp.model.artifact.DefaultBreed";
+const DEPLOYMENT: &str = "io.vamp.model.artifact.Deployment";
 const INSTANCE: &str = "io.vamp.model.artifact.InternalRouteTarget";
 const EXTERNAL: &str = "io.vamp.model.artifact.ExternalRouteTarget";
 const NAMESPACE: &str = "io.vamp.common.Namespace";
@@ -11,6 +13,16 @@ const NAMESPACE: &str = "io.vamp.common.Namespace";
 /// Lookup name of a gateway.
 pub fn gateway(name: &str) -> String {
     hash(GATEWAY, name)
+}
+
+/// Lookup name of a breed.
+pub(crate) fn breed(name: &str) -> String {
+    hash(BREED, name)
+}
+
+/// Lookup name of a deployment.
+pub(crate) fn deployment(name: &str) -> String {
+    hash(DEPLOYMENT, name)
 }
 
 /// Lookup name of a stored route.

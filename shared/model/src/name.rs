@@ -24,9 +24,11 @@ pub(crate) fn fault(kind: Kind, name: &str) -> Option<(String, String)> {
             1..=4 => None,
             count => refused(&format!("has {count} segments"), "use 1 to 4 segments parted by `/`"),
         },
-        Kind::Route | Kind::Condition if name.contains('/') => {
-            refused("has a `/`", "only names of gateways have segments; use `-` or `.`")
-        }
-        Kind::Route | Kind::Condition => None,
+        Kind::Instances => match name.split('/').filter(|segment| !segment.is_empty()).count() {
+            3 => None,
+            _ => refused("is no service", "write DEPLOYMENT/CLUSTER/SERVICE"),
+        },
+        _ if name.contains('/') => refused("has a `/`", "only names of gateways have segments; use `-` or `.`"),
+        _ => None,
     }
 }

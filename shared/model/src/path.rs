@@ -9,6 +9,8 @@ pub enum RoutePath {
     External(String),
     /// Another gateway: `gateway`, `deployment/port` or `deployment/cluster/port`.
     Gateway(String),
+    /// The instances of a service: `deployment/cluster/service/port`.
+    Instances(String),
 }
 
 impl RoutePath {
@@ -28,11 +30,21 @@ impl RoutePath {
                 }
                 None => Ok(Self::Gateway(text.to_owned())),
             },
-            4 => refused(
-                "names the instances of a deployed service, and deployments are not built yet",
-                "write their addresses as `[host:port]`",
-            ),
+            4 => match crate::name::fault(crate::Kind::Gateway, text) {
+                Some((message, _)) => refused(&message, "write DEPLOYMENT/CLUSTER/SERVICE/PORT"),
+                None => Ok(Self::Instances(text.to_owned())),
+            },
             count => refused(&format!("has {count} segments"), "write `[host:port]` or the name of a gateway"),
+        }
+    }
+}
+
+impl RoutePath {
+    /// The service whose instances it leads to (`deployment/cluster/service`), and the name of their port.
+    pub fn service(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Instances(path) => path.rsplit_once('/'),
+            Self::External(_) | Self::Gateway(_) => None,
         }
     }
 }
@@ -41,7 +53,7 @@ impl fmt::Display for RoutePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::External(address) => write!(f, "[{address}]"),
-            Self::Gateway(name) => f.write_str(name),
+            Self::Gateway(name) | Self::Instances(name) => f.write_str(name),
         }
     }
 }

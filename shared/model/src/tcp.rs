@@ -4,9 +4,9 @@ use serde_json::{Map, Value, json};
 use vamp_routing::condition::Condition;
 use vamp_routing::wire::{ProxyVersion, Tcp};
 
+use crate::breed::Protocol;
 use crate::condition::ConditionUse;
 use crate::decode::{Decoder, Field, Fields};
-use crate::gateway::Protocol;
 use crate::route::RouteBody;
 use crate::tree::Content;
 

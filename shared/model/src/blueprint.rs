@@ -1,0 +1,721 @@
+//! Blueprints and deployments: clusters of services with the gateways before them.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value, json};
+use vamp_routing::wire::Sticky;
+
+use crate::artifact::Kind;
+use crate::breed::{
+    Argument, BreedUse, Protocol, arguments_to_json, decode_arguments, decode_checks, decode_value, parse_port,
+    take_environment,
+};
+use crate::decode::{Decoder, Field, Fields, entries, one_or_many};
+use crate::gateway::{GatewayRoute, RouteUse, decode_hosts, decode_routes, decode_sticky};
+use crate::health::{HealthCheck, all_to_json};
+use crate::path::RoutePath;
+use crate::scale::ScaleUse;
+use crate::sla::SlaUse;
+use crate::tree::{Content, Key};
+use crate::violation::step;
+use crate::{lookup, name};
+
+/// What can be deployed together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blueprint {
+    /// Its name.
+    pub name: String,
+    /// What users keep beside it.
+    pub metadata: Map<String, Value>,
+    /// What it is made of.
+    pub body: Topology,
+}
+
+/// What is deployed: the same shape, with every breed and scale written out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deployment {
+    /// Its name.
+    pub name: String,
+    /// What users keep beside it.
+    pub metadata: Map<String, Value>,
+    /// What it is made of.
+    pub body: Topology,
+}
+
+/// Clusters and what is common to them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Topology {
+    /// Gateways by which clients reach the clusters, by the name of their port.
+    pub gateways: Vec<OuterGateway>,
+    /// The clusters by name, in order.
+    pub clusters: Vec<Cluster>,
+    /// Variables by cluster and name.
+    pub environment: Vec<ClusterVariable>,
+    /// For the platforms.
+    pub dialects: Map<String, Value>,
+}
+
+/// A gateway by which clients reach a deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OuterGateway {
+    /// The name of its port: the number, unless its author named it.
+    pub key: String,
+    /// The port that its author gave; `None`: one from the range.
+    pub port: Option<u16>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// What it does; the routes lead to `cluster/port`.
+    pub body: InnerGateway,
+}
+
+/// A gateway without name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct InnerGateway {
+    /// Stickiness; `None`: nothing is said.
+    pub sticky: Option<Sticky>,
+    /// Hosts that its author gave.
+    pub virtual_hosts: Vec<String>,
+    /// The routes; those of a cluster's gateway lead to the names of its services.
+    pub routes: Vec<GatewayRoute>,
+}
+
+/// A variable of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterVariable {
+    /// The cluster.
+    pub cluster: String,
+    /// The variable.
+    pub name: String,
+    /// Its value, which may hold references.
+    pub value: String,
+}
+
+/// Versions of one service.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// What users keep beside it.
+    pub metadata: Map<String, Value>,
+    /// The services, in order.
+    pub services: Vec<Service>,
+    /// What its author says of the gateways of its ports, by the name of the port.
+    pub gateways: Vec<(String, InnerGateway)>,
+    /// Checks of all services that say nothing of their own; `None`: nothing is said.
+    pub health_checks: Option<Vec<HealthCheck>>,
+    /// The network of all services that name none.
+    pub network: Option<String>,
+    /// What it promises, and what follows when it does not keep it.
+    pub sla: Option<SlaUse>,
+    /// For the platforms.
+    pub dialects: Map<String, Value>,
+}
+
+/// One version of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// What is started; its name is the service's.
+    pub breed: BreedUse,
+    /// Values for variables of the breed.
+    pub environment: Vec<(String, String)>,
+    /// How many instances, and what each may use; `None`: the default.
+    pub scale: Option<ScaleUse>,
+    /// For the platform, after those of the breed.
+    pub arguments: Vec<Argument>,
+    /// How instances are checked; `None`: as the cluster or the breed says. Empty: not at all.
+    pub health_checks: Option<Vec<HealthCheck>>,
+    /// The network; `None`: the cluster's.
+    pub network: Option<String>,
+    /// For the platform; they replace those of the cluster.
+    pub dialects: Map<String, Value>,
+}
+
+impl Blueprint {
+    pub(crate) const FIELDS: &'static [&'static str] =
+        &["name", "kind", "metadata", "gateways", "clusters", "environment_variables", "dialects"];
+
+    pub(crate) fn to_json(&self) -> Value {
+        self.body.to_json(&self.name, "blueprints", None, &self.metadata)
+    }
+}
+
+impl Deployment {
+    /// The cluster of this name.
+    pub fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.body.cluster(name)
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        self.body.to_json(&self.name, "deployments", Some(lookup::deployment(&self.name)), &self.metadata)
+    }
+}
+
+impl Topology {
+    /// The cluster of this name.
+    pub fn cluster(&self, name: &str) -> Option<&Cluster> {
+        self.clusters.iter().find(|cluster| cluster.name == name)
+    }
+
+    /// Takes the fields that blueprints and deployments share.
+    pub(crate) fn decode<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>) -> Self {
+        let owner = fields.owner.clone();
+        let clusters = match fields.take("clusters") {
+            Some(field) => entries(decoder, &field, &format!("the clusters of {owner}"))
+                .into_iter()
+                .filter_map(|(key, item)| decode_cluster(decoder, key, &item, &owner))
+                .collect(),
+            None => Vec::new(),
+        };
+        let gateways = match fields.take("gateways") {
+            Some(field) => entries(decoder, &field, &format!("the gateways of {owner}"))
+                .into_iter()
+                .filter_map(|(key, item)| decode_outer_gateway(decoder, key, &item, &owner))
+                .collect(),
+            None => Vec::new(),
+        };
+        let environment = take_environment(decoder, fields)
+            .map(|field| decode_cluster_variables(decoder, &field, &owner))
+            .unwrap_or_default();
+        let dialects = decode_dialects(decoder, fields);
+        let body = Self { gateways, clusters, environment, dialects };
+        body.check(decoder, fields);
+        body
+    }
+
+    fn to_json(&self, name: &str, kind: &str, lookup_name: Option<String>, metadata: &Map<String, Value>) -> Value {
+        let gateways: Map<String, Value> =
+            self.gateways.iter().map(|gateway| (gateway.key.clone(), gateway.to_json())).collect();
+        let clusters: Map<String, Value> =
+            self.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.to_json())).collect();
+        let environment: Map<String, Value> = self
+            .environment
+            .iter()
+            .map(|found| (format!("{}.environment_variables.{}", found.cluster, found.name), json!(found.value)))
+            .collect();
+        let mut object = Map::new();
+        object.insert("name".into(), json!(name));
+        object.insert("kind".into(), json!(kind));
+        object.insert("metadata".into(), json!(metadata));
+        if let Some(lookup_name) = lookup_name {
+            object.insert("lookup_name".into(), json!(lookup_name));
+        }
+        object.insert("gateways".into(), Value::Object(gateways));
+        object.insert("clusters".into(), Value::Object(clusters));
+        object.insert("environment_variables".into(), Value::Object(environment));
+        object.insert("dialects".into(), json!(self.dialects));
+        Value::Object(object)
+    }
+
+    /// What only shows when all parts are seen together.
+    fn check(&self, decoder: &mut Decoder<'_>, fields: &Fields<'_>) {
+        let mut refuse = |pointer: &str, message: String, hint: &str| {
+            decoder.refuse_at(fields.place, &format!("{}{pointer}", fields.pointer), message, hint);
+        };
+        let owner = &fields.owner;
+        let mut breeds = HashSet::new();
+        for cluster in &self.clusters {
+            let pointer = step("/clusters", &cluster.name);
+            for service in &cluster.services {
+                let breed = service.breed.name();
+                if !breeds.insert(breed) {
+                    let message = format!("{owner} has the breed `{breed}` in two services");
+                    refuse(&pointer, message, "a breed makes one service: give the other one a name of its own");
+                }
+            }
+            for (why, hint) in self.faults_of_cluster(cluster) {
+                refuse(&pointer, format!("cluster `{}` of {owner}: {why}", cluster.name), &hint);
+            }
+        }
+        let mut ports = HashSet::new();
+        for gateway in &self.gateways {
+            let pointer = step("/gateways", &gateway.key);
+            if gateway.port.is_some_and(|port| !ports.insert(port)) {
+                let message = format!("{owner} has two gateways on port {}", gateway.port.unwrap_or_default());
+                refuse(&pointer, message, "give one of them another port");
+            }
+            for (why, hint) in self.faults_of_outer(gateway) {
+                refuse(&pointer, format!("gateway `{}` of {owner}: {why}", gateway.key), &hint);
+            }
+        }
+        for variable in &self.environment {
+            let named = format!("{}.environment_variables.{}", variable.cluster, variable.name);
+            if let Err((why, hint)) = self.knows_variable(&variable.cluster, &variable.name) {
+                let message = format!("{owner} sets the variable `{named}`: {why}");
+                refuse(&step("/environment_variables", &named), message, &hint);
+            }
+            for (why, hint) in self.faults_of_value(&variable.value) {
+                let message = format!("variable `{named}` of {owner}: {why}");
+                refuse(&step("/environment_variables", &named), message, &hint);
+            }
+        }
+    }
+
+    fn faults_of_cluster(&self, cluster: &Cluster) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        if cluster.services.is_empty() {
+            faults.push(("it has no service".to_owned(), "add `services: [BREED]`".to_owned()));
+        }
+        let ports = cluster.known_ports();
+        for (port, gateway) in &cluster.gateways {
+            if let Some(ports) = ports.as_ref().filter(|ports| !ports.contains(&port.as_str())) {
+                let hint = format!("its services have {}", listed(ports));
+                faults.push((format!("it has a gateway for port `{port}`, which none of its services has"), hint));
+            }
+            for route in &gateway.routes {
+                let RoutePath::Gateway(service) = &route.path else {
+                    let hint = "name the breed of one of its services".to_owned();
+                    faults.push((format!("the route `{}` leads to no service", route.path), hint));
+                    continue;
+                };
+                if cluster.service(service).is_none() {
+                    let names: Vec<&str> = cluster.services.iter().map(|service| service.breed.name()).collect();
+                    let hint = format!("it has {}", listed(&names));
+                    faults.push((format!("the route `{service}` names none of its services"), hint));
+                }
+            }
+            let given = gateway.routes.iter().filter_map(|route| match &route.content {
+                RouteUse::Inline(body) => body.weight,
+                RouteUse::Stored { weight, .. } => *weight,
+            });
+            let sum: u64 = given.map(|share| u64::from(share.0)).sum();
+            if sum > u64::from(vamp_routing::wire::Share::WHOLE.0) {
+                let message = format!(
+                    "the weights of the gateway of port `{port}` add up to {}",
+                    crate::percent::format_sum(sum)
+                );
+                faults.push((message, "make them 100% or less; what is left goes to the others".to_owned()));
+            }
+        }
+        for service in &cluster.services {
+            let breed = service.breed.inline();
+            for (variable, value) in &service.environment {
+                let unknown = breed.filter(|breed| !breed.environment.iter().any(|known| known.name == *variable));
+                if let Some(breed) = unknown {
+                    let names: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
+                    let message = format!("breed `{}` has no variable `{variable}`", breed.name);
+                    faults.push((message, format!("it has {}", listed(&names))));
+                }
+                faults.extend(self.faults_of_value(value));
+            }
+        }
+        faults
+    }
+
+    fn faults_of_outer(&self, gateway: &OuterGateway) -> Vec<(String, String)> {
+        let mut faults = Vec::new();
+        for route in &gateway.body.routes {
+            let target = match &route.path {
+                RoutePath::Gateway(path) => path.split_once('/').filter(|(_, port)| !port.contains('/')),
+                _ => None,
+            };
+            let Some((cluster, port)) = target else {
+                let message = format!("the route `{}` leads to no cluster", route.path);
+                faults.push((message, "write CLUSTER/PORT, such as web/http".to_owned()));
+                continue;
+            };
+            let Some(found) = self.cluster(cluster) else {
+                let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+                faults.push((format!("there is no cluster `{cluster}`"), format!("it has {}", listed(&names))));
+                continue;
+            };
+            if let Some(ports) = found.known_ports().filter(|ports| !ports.contains(&port)) {
+                let message = format!("cluster `{cluster}` has no port `{port}`");
+                faults.push((message, format!("it has {}", listed(&ports))));
+            }
+        }
+        faults
+    }
+
+    fn knows_variable(&self, cluster: &str, name: &str) -> Result<(), (String, String)> {
+        let Some(found) = self.cluster(cluster) else {
+            let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+            return Err((format!("there is no cluster `{cluster}`"), format!("it has {}", listed(&names))));
+        };
+        let mut breeds = found.services.iter().map(|service| service.breed.inline());
+        let may_know = breeds
+            .any(|breed| breed.is_none_or(|breed| breed.environment.iter().any(|variable| variable.name == name)));
+        if may_know {
+            return Ok(());
+        }
+        Err((format!("no breed of cluster `{cluster}` reads it"), "declare it in the breed, or remove it".to_owned()))
+    }
+
+    /// References of a value lead to clusters that are here, and to what their breeds have.
+    fn faults_of_value(&self, text: &str) -> Vec<(String, String)> {
+        let references = crate::value::references(text).into_iter();
+        let faults = references.filter_map(|reference| {
+            let name = reference.cluster()?;
+            let Some(cluster) = self.cluster(name) else {
+                let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+                return Some((format!("`{reference}` names no cluster"), format!("it has {}", listed(&names))));
+            };
+            let inline: Option<Vec<_>> = cluster.services.iter().map(|service| service.breed.inline()).collect();
+            let mut offered = inline?.into_iter().map(|breed| breed.offers(&reference));
+            if offered.clone().any(|offered| offered.is_ok()) {
+                return None;
+            }
+            let (why, hint) = offered.next()?.err()?;
+            Some((format!("`{reference}`: {why}"), hint))
+        });
+        faults.collect()
+    }
+}
+
+fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+impl OuterGateway {
+    fn to_json(&self) -> Value {
+        let protocol = match self.protocol {
+            Protocol::Http => "http",
+            Protocol::Tcp => "tcp",
+        };
+        let mut object = Map::new();
+        object.insert("port".into(), json!(format!("{}/{protocol}", self.port.unwrap_or_default())));
+        object.extend(self.body.to_fields());
+        Value::Object(object)
+    }
+}
+
+impl InnerGateway {
+    fn to_fields(&self) -> Map<String, Value> {
+        let routes: Map<String, Value> =
+            self.routes.iter().map(|route| (route.path.to_string(), route.to_fields().into())).collect();
+        let sticky = self.sticky.map(|sticky| match sticky {
+            Sticky::None => "none",
+            Sticky::Route => "route",
+            Sticky::Instance => "instance",
+        });
+        let mut object = Map::new();
+        object.insert("sticky".into(), json!(sticky));
+        object.insert("virtual_hosts".into(), json!(self.virtual_hosts));
+        object.insert("routes".into(), Value::Object(routes));
+        object
+    }
+}
+
+impl Cluster {
+    /// The service of this breed.
+    pub fn service(&self, breed: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.breed.name() == breed)
+    }
+
+    /// The ports of its services, when all their breeds are written out.
+    fn known_ports(&self) -> Option<Vec<&str>> {
+        let mut ports = Vec::new();
+        for service in &self.services {
+            for port in &service.breed.inline()?.ports {
+                if !ports.contains(&port.name.as_str()) {
+                    ports.push(&port.name);
+                }
+            }
+        }
+        Some(ports)
+    }
+
+    fn to_json(&self) -> Value {
+        let gateways: Map<String, Value> =
+            self.gateways.iter().map(|(port, gateway)| (port.clone(), gateway.to_fields().into())).collect();
+        let mut object = Map::new();
+        object.insert("metadata".into(), json!(self.metadata));
+        object.insert("services".into(), self.services.iter().map(Service::to_json).collect());
+        object.insert("gateways".into(), Value::Object(gateways));
+        if let Some(checks) = &self.health_checks {
+            object.insert("health_checks".into(), all_to_json(checks));
+        }
+        if let Some(network) = &self.network {
+            object.insert("network".into(), json!(network));
+        }
+        if let Some(sla) = &self.sla {
+            object.insert("sla".into(), sla.to_json());
+        }
+        object.insert("dialects".into(), json!(self.dialects));
+        Value::Object(object)
+    }
+}
+
+impl Service {
+    const FIELDS: &'static [&'static str] =
+        &["breed", "environment_variables", "scale", "arguments", "health_checks", "network", "dialects"];
+
+    /// Takes a service out of the fields of a map, and refuses what is left.
+    fn decode<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, what: &str) -> Option<Self> {
+        what.clone_into(&mut fields.owner);
+        // A map with a name and without a breed is the breed itself.
+        if !fields.has("breed") && fields.has("name") {
+            let breed = crate::Breed::decode_named(decoder, fields, &format!("the breed of {what}"))?;
+            return Some(Self::of(BreedUse::Inline(Box::new(breed))));
+        }
+        fields.ignore(&["health", "status", "instances", "dependencies"]);
+        let breed = ["breed", "reference", "ref"].into_iter().find_map(|key| fields.take(key));
+        if breed.is_none() {
+            let message = format!("{what} has no breed");
+            decoder.refuse_at(fields.place, &fields.pointer, message, "add `breed: NAME`, or the breed itself");
+        }
+        let breed = breed.and_then(|field| BreedUse::decode(decoder, &field, &format!("the breed of {what}")));
+        let what = breed.as_ref().map_or_else(|| what.to_owned(), |breed| format!("service `{}`", breed.name()));
+        fields.owner.clone_from(&what);
+        let mut environment: Vec<(String, String)> = Vec::new();
+        if let Some(field) = take_environment(decoder, fields) {
+            for (key, item) in entries(decoder, &field, &format!("the environment variables of {what}")) {
+                let named = format!("variable `{}` of {what}", key.text);
+                if item.node.content == Content::Null {
+                    decoder.refuse(&item, format!("{named} has no value"), "give it one, or remove it");
+                } else if let Some(value) = decode_value(decoder, &item, &named) {
+                    environment.push((key.text.clone(), value));
+                }
+            }
+        }
+        let scale = fields.take("scale");
+        let scale = scale.and_then(|field| ScaleUse::decode(decoder, &field, &format!("the scale of {what}")));
+        let arguments = decode_arguments(decoder, fields, &what);
+        let inline = breed.as_ref().and_then(BreedUse::inline);
+        let health_checks = decode_checks(decoder, fields, &what, |port| {
+            inline.is_none_or(|breed| breed.ports.iter().any(|known| known.name == port))
+        });
+        let network = decode_network(decoder, fields);
+        let dialects = decode_dialects(decoder, fields);
+        decoder.finish(fields, Self::FIELDS);
+        Some(Self { breed: breed?, environment, scale, arguments, health_checks, network, dialects })
+    }
+
+    fn of(breed: BreedUse) -> Self {
+        Self {
+            breed,
+            environment: Vec::new(),
+            scale: None,
+            arguments: Vec::new(),
+            health_checks: None,
+            network: None,
+            dialects: Map::new(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let environment: Map<String, Value> =
+            self.environment.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let mut object = Map::new();
+        object.insert("breed".into(), self.breed.to_json());
+        object.insert("environment_variables".into(), Value::Object(environment));
+        if let Some(scale) = &self.scale {
+            object.insert("scale".into(), scale.to_json());
+        }
+        object.insert("arguments".into(), arguments_to_json(&self.arguments));
+        if let Some(checks) = &self.health_checks {
+            object.insert("health_checks".into(), all_to_json(checks));
+        }
+        if let Some(network) = &self.network {
+            object.insert("network".into(), json!(network));
+        }
+        object.insert("dialects".into(), json!(self.dialects));
+        Value::Object(object)
+    }
+}
+
+fn decode_cluster<'t>(decoder: &mut Decoder<'t>, key: &Key, item: &Field<'t>, owner: &str) -> Option<Cluster> {
+    let name = key.text.clone();
+    let what = format!("cluster `{name}` of {owner}");
+    if let Some((message, hint)) = name::fault(Kind::Blueprint, &name) {
+        decoder.refuse_at(key.place, &item.pointer, format!("a cluster of {owner}: {message}"), hint);
+    }
+    if !matches!(item.node.content, Content::Map(_)) {
+        let services = decode_services(decoder, item, &what);
+        return Some(Cluster { name, services, ..Cluster::default() });
+    }
+    let mut fields = decoder.fields(item, &what)?;
+    let gateways = fields.take("gateways").map(|field| decode_inner_gateways(decoder, &field, &what));
+    let sla = fields.take("sla").and_then(|field| SlaUse::decode(decoder, &field, &format!("the SLA of {what}")));
+    let mut cluster = Cluster { name, sla, ..Cluster::default() };
+    match fields.take("services") {
+        Some(field) => {
+            cluster.services = decode_services(decoder, &field, &what);
+            cluster.metadata = crate::metadata(decoder, &mut fields);
+            cluster.health_checks = decode_checks(decoder, &mut fields, &what, |_| true);
+            cluster.network = decode_network(decoder, &mut fields);
+            cluster.dialects = decode_dialects(decoder, &mut fields);
+            decoder
+                .finish(&fields, &["services", "gateways", "health_checks", "network", "sla", "dialects", "metadata"]);
+        }
+        // Without a list of services the cluster is its only service.
+        None => {
+            if fields.has("breed") || !fields.has("name") {
+                cluster.metadata = crate::metadata(decoder, &mut fields);
+            }
+            cluster.services = Service::decode(decoder, &mut fields, &what).into_iter().collect();
+        }
+    }
+    cluster.gateways = gateways.map(|given| cluster.name_ports(decoder, item, given)).unwrap_or_default();
+    Some(cluster)
+}
+
+/// What the gateways of a cluster say: of each port, or of its only one.
+enum InnerGateways {
+    Named(Vec<(String, InnerGateway)>),
+    OfOnlyPort(InnerGateway),
+}
+
+impl Cluster {
+    fn name_ports(
+        &self,
+        decoder: &mut Decoder<'_>,
+        item: &Field<'_>,
+        given: InnerGateways,
+    ) -> Vec<(String, InnerGateway)> {
+        let gateway = match given {
+            InnerGateways::Named(gateways) => return gateways,
+            InnerGateways::OfOnlyPort(gateway) => gateway,
+        };
+        match self.known_ports().as_deref() {
+            Some([port]) => vec![((*port).to_owned(), gateway)],
+            Some(ports) => {
+                let message =
+                    format!("the gateways of cluster `{}` name no port, and it has {}", self.name, listed(ports));
+                decoder.refuse(item, message, "write `gateways: {PORT: {…}}`");
+                Vec::new()
+            }
+            None => {
+                let message = format!("the gateways of cluster `{}` name no port", self.name);
+                decoder.refuse(item, message, "write `gateways: {PORT: {…}}`: its breeds are not written here");
+                Vec::new()
+            }
+        }
+    }
+}
+
+fn decode_services<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str) -> Vec<Service> {
+    let mut services = Vec::new();
+    for (index, item) in one_or_many(field).into_iter().enumerate() {
+        let what = format!("service {} of {owner}", index.saturating_add(1));
+        if matches!(item.node.content, Content::Map(_)) {
+            if let Some(mut fields) = decoder.fields(&item, &what) {
+                services.extend(Service::decode(decoder, &mut fields, &what));
+            }
+        } else {
+            services.extend(BreedUse::decode(decoder, &item, &what).map(Service::of));
+        }
+    }
+    services
+}
+
+fn decode_inner_gateways<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str) -> InnerGateways {
+    if let Content::Map(map) = &field.node.content
+        && !map.is_empty()
+        && map.iter().all(|(key, _)| ["sticky", "virtual_hosts", "selector", "routes"].contains(&key.text.as_str()))
+    {
+        let gateway = decode_inner_gateway(decoder, field, &format!("the gateway of {owner}"));
+        return InnerGateways::OfOnlyPort(gateway.unwrap_or_default());
+    }
+    let gateways = entries(decoder, field, &format!("the gateways of {owner}")).into_iter();
+    let gateways = gateways.filter_map(|(key, item)| {
+        let what = format!("the gateway of port `{}` of {owner}", key.text);
+        Some((key.text.clone(), decode_inner_gateway(decoder, &item, &what)?))
+    });
+    InnerGateways::Named(gateways.collect())
+}
+
+fn decode_inner_gateway<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, what: &str) -> Option<InnerGateway> {
+    let mut fields = decoder.fields(field, what)?;
+    if let Some(port) = fields.take("port") {
+        decoder.refuse(&port, format!("{what} has a port of its own"), "leave it out: it gets one from the range");
+    }
+    // What its port carries is known when it is deployed.
+    let gateway = take_inner_gateway(decoder, &mut fields, what, Protocol::Http);
+    decoder.finish(&fields, &["sticky", "virtual_hosts", "routes"]);
+    Some(gateway)
+}
+
+/// The fields that all gateways without name share.
+fn take_inner_gateway<'t>(
+    decoder: &mut Decoder<'t>,
+    fields: &mut Fields<'t>,
+    what: &str,
+    protocol: Protocol,
+) -> InnerGateway {
+    fields.ignore(&["selector", "lookup_name", "kind", "metadata", "internal", "deployed", "service"]);
+    let sticky = fields.take("sticky").map(|field| decode_sticky(decoder, &field, what));
+    let hosts = fields.take("virtual_hosts").map(|field| decode_hosts(decoder, &field, what)).unwrap_or_default();
+    let routes = fields.take("routes").map(|field| decode_routes(decoder, &field, what, protocol)).unwrap_or_default();
+    InnerGateway { sticky, virtual_hosts: hosts, routes }
+}
+
+fn decode_outer_gateway<'t>(
+    decoder: &mut Decoder<'t>,
+    key: &Key,
+    item: &Field<'t>,
+    owner: &str,
+) -> Option<OuterGateway> {
+    const HINT: &str = "write `PORT: CLUSTER/PORT`, or `NAME: {port: PORT, routes: {…}}`";
+    let what = format!("gateway `{}` of {owner}", key.text);
+    if let Some((message, hint)) = name::fault(Kind::Blueprint, key.text.split('/').next().unwrap_or_default()) {
+        decoder.refuse_at(key.place, &item.pointer, format!("a gateway of {owner}: {message}"), hint);
+    }
+    let by_key = parse_port(&key.text);
+    if by_key.is_none() && key.text.contains('/') {
+        decoder.refuse_at(key.place, &item.pointer, format!("{what} has a key that is no port"), HINT);
+    }
+    let (port, protocol, body) = if matches!(item.node.content, Content::Map(_)) {
+        let mut fields = decoder.fields(item, &what)?;
+        let given = fields.take("port").and_then(|field| {
+            let text = decoder.text(&field, &format!("the port of {what}"))?;
+            let port = parse_port(text);
+            if port.is_none() {
+                decoder.refuse(&field, format!("{what} has the port `{}`", text.escape_debug()), HINT);
+            }
+            port
+        });
+        let (port, protocol) = given.or(by_key).unwrap_or((0, Protocol::Http));
+        let body = take_inner_gateway(decoder, &mut fields, &what, protocol);
+        decoder.finish(&fields, &["port", "sticky", "virtual_hosts", "routes"]);
+        (port, protocol, body)
+    } else {
+        let (port, protocol) = by_key.unwrap_or((0, Protocol::Http));
+        let routes = decode_routes(decoder, item, &what, protocol);
+        (port, protocol, InnerGateway { routes, ..InnerGateway::default() })
+    };
+    let key = by_key.map_or_else(|| key.text.clone(), |(number, _)| number.to_string());
+    Some(OuterGateway { key, port: Some(port).filter(|port| *port != 0), protocol, body })
+}
+
+/// `cluster.environment_variables.NAME`, or `cluster.NAME` for short.
+fn decode_cluster_variables(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<ClusterVariable> {
+    let mut variables: Vec<ClusterVariable> = Vec::new();
+    for (key, item) in entries(decoder, field, &format!("the environment variables of {owner}")) {
+        let what = format!("variable `{}` of {owner}", key.text);
+        let Some((cluster, rest)) =
+            key.text.split_once('.').filter(|(cluster, rest)| !cluster.is_empty() && !rest.is_empty())
+        else {
+            decoder.refuse_at(key.place, &item.pointer, format!("{what} names no cluster"), "write CLUSTER.NAME");
+            continue;
+        };
+        let long = ["environment_variables.", "env."].into_iter().find_map(|group| rest.strip_prefix(group));
+        let name = long.unwrap_or(rest);
+        if item.node.content == Content::Null {
+            decoder.refuse(&item, format!("{what} has no value"), "give it one, or remove it");
+            continue;
+        }
+        if variables.iter().any(|known| known.cluster == cluster && known.name == name) {
+            decoder.refuse_at(key.place, &item.pointer, format!("{what} stands twice"), "keep one of them");
+        }
+        if let Some(value) = decode_value(decoder, &item, &what) {
+            variables.push(ClusterVariable { cluster: cluster.to_owned(), name: name.to_owned(), value });
+        }
+    }
+    variables
+}
+
+fn decode_network(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>) -> Option<String> {
+    let field = fields.take("network")?;
+    decoder.text(&field, &format!("the network of {}", fields.owner)).map(str::to_owned)
+}
+
+/// Any structure below the name of a platform, in lower case.
+fn decode_dialects(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>) -> Map<String, Value> {
+    let (long, short) = (fields.take("dialects"), fields.take("dialect"));
+    if let (Some(_), Some(short)) = (&long, &short) {
+        decoder.refuse(short, format!("{} has `dialects` and `dialect`", fields.owner), "keep one of them");
+    }
+    let Some(field) = long.or(short) else { return Map::new() };
+    let entries = entries(decoder, &field, &format!("the dialects of {}", fields.owner)).into_iter();
+    entries.map(|(key, item)| (key.text.to_ascii_lowercase(), item.node.to_value())).collect()
+}

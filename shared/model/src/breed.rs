@@ -1,0 +1,530 @@
+//! Breeds: what can be deployed, with what it needs and offers.
+
+use serde_json::{Map, Value, json};
+
+use crate::decode::{Decoder, Field, Fields, entries, one_or_many};
+use crate::health::{HealthCheck, all_to_json};
+use crate::tree::Content;
+use crate::{Kind, lookup, metadata, name, value};
+
+/// What can be deployed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Breed {
+    /// Its name.
+    pub name: String,
+    /// What users keep beside it.
+    pub metadata: Map<String, Value>,
+    /// What is started.
+    pub deployable: Deployable,
+    /// The ports that it offers, in order.
+    pub ports: Vec<BreedPort>,
+    /// The variables that it reads, in order.
+    pub environment: Vec<Variable>,
+    /// Values that others may refer to; they are not given to the instances.
+    pub constants: Vec<(String, String)>,
+    /// For the platform that runs it.
+    pub arguments: Vec<Argument>,
+    /// What it needs, by the alias that its values use.
+    pub dependencies: Vec<(String, BreedUse)>,
+    /// How its instances are checked; `None`: nothing is said.
+    pub health_checks: Option<Vec<HealthCheck>>,
+}
+
+/// What is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployable {
+    /// `container/docker`, `command` …; `None`: what the control plane takes for it.
+    pub kind: Option<String>,
+    /// The image, the command, the script.
+    pub definition: String,
+}
+
+/// The kinds of deployable that are known, with the short name of each.
+pub const DEPLOYABLE_KINDS: [(&str, &str); 4] = [
+    ("container/docker", "docker"),
+    ("container/rkt", "rkt"),
+    ("command", "cmd"),
+    ("application/javascript", "javascript"),
+];
+
+/// A port that a breed offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BreedPort {
+    /// Its name.
+    pub name: String,
+    /// The number inside the instance; 0: the platform chooses, and tells the instance.
+    pub number: u16,
+    /// What is spoken.
+    pub protocol: Protocol,
+}
+
+/// What a port carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP.
+    Http,
+    /// Anything over TCP.
+    Tcp,
+}
+
+/// A variable that a breed reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// As values refer to it.
+    pub name: String,
+    /// As the instance gets it, when that differs.
+    pub alias: Option<String>,
+    /// Its value, which may hold references; `None`: a deployment must give one.
+    pub value: Option<String>,
+}
+
+/// Something for the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Argument {
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
+/// A breed as others use it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum BreedUse {
+    /// The stored one of this name.
+    Stored(String),
+    /// Written out.
+    Inline(Box<Breed>),
+}
+
+impl BreedUse {
+    /// The breed's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stored(name) => name,
+            Self::Inline(breed) => &breed.name,
+        }
+    }
+
+    /// The breed, if it is written out.
+    pub fn inline(&self) -> Option<&Breed> {
+        match self {
+            Self::Stored(_) => None,
+            Self::Inline(breed) => Some(breed),
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Stored(name) => json!({"reference": name}),
+            Self::Inline(breed) => breed.to_json(),
+        }
+    }
+
+    /// A name, a map with a reference, or a breed with its name.
+    pub(crate) fn decode<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, what: &str) -> Option<Self> {
+        if !matches!(field.node.content, Content::Map(_)) {
+            return stored(decoder, field, what).map(Self::Stored);
+        }
+        let mut fields = decoder.fields(field, what)?;
+        if fields.has("breed") {
+            let inner = fields.take("breed")?;
+            decoder.finish(&fields, &["breed"]);
+            return Self::decode(decoder, &inner, what);
+        }
+        Self::decode_fields(decoder, &mut fields, what)
+    }
+
+    fn decode_fields<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, what: &str) -> Option<Self> {
+        for key in ["reference", "ref"] {
+            if fields.has(key) {
+                let field = fields.take(key)?;
+                decoder.finish(fields, &["reference"]);
+                return stored(decoder, &field, what).map(Self::Stored);
+            }
+        }
+        Breed::decode_named(decoder, fields, what).map(|breed| Self::Inline(Box::new(breed)))
+    }
+}
+
+fn stored(decoder: &mut Decoder<'_>, field: &Field<'_>, what: &str) -> Option<String> {
+    let text = decoder.text(field, what)?;
+    if let Some((message, hint)) = name::fault(Kind::Breed, text) {
+        decoder.refuse(field, format!("{what}: {message}"), hint);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+impl Breed {
+    pub(crate) const FIELDS: &'static [&'static str] = &[
+        "name",
+        "kind",
+        "metadata",
+        "deployable",
+        "ports",
+        "environment_variables",
+        "constants",
+        "arguments",
+        "dependencies",
+        "health_checks",
+    ];
+
+    /// Takes a whole breed that stands inside another document, and refuses what is left.
+    pub(crate) fn decode_named<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, what: &str) -> Option<Self> {
+        let Some(field) = fields.take("name") else {
+            decoder.refuse_at(
+                fields.place,
+                &fields.pointer,
+                format!("{what} has no name"),
+                "add `name: …`, or name a stored breed with `reference: …`",
+            );
+            return None;
+        };
+        let text = decoder.text(&field, &format!("the name of {what}"))?.to_owned();
+        if let Some((message, hint)) = name::fault(Kind::Breed, &text) {
+            decoder.refuse(&field, message, hint);
+        }
+        fields.owner = format!("breed `{text}`");
+        fields.ignore(&["kind", "lookup_name"]);
+        let metadata = metadata(decoder, fields);
+        let breed = Self::decode(decoder, fields, text, metadata);
+        decoder.finish(fields, Self::FIELDS);
+        breed
+    }
+
+    pub(crate) fn decode<'t>(
+        decoder: &mut Decoder<'t>,
+        fields: &mut Fields<'t>,
+        name: String,
+        metadata: Map<String, Value>,
+    ) -> Option<Self> {
+        let owner = fields.owner.clone();
+        let deployable = match fields.take("deployable") {
+            Some(field) => decode_deployable(decoder, &field, &owner),
+            None => {
+                decoder.refuse_at(
+                    fields.place,
+                    &fields.pointer,
+                    format!("{owner} has no deployable"),
+                    "add `deployable: IMAGE`, or `deployable: {type: command, definition: COMMAND}`",
+                );
+                None
+            }
+        };
+        let ports = fields.take("ports").map(|field| decode_ports(decoder, &field, &owner)).unwrap_or_default();
+        let environment = decode_environment(decoder, fields, &owner);
+        let constants =
+            fields.take("constants").map(|field| decode_constants(decoder, &field, &owner)).unwrap_or_default();
+        let arguments = decode_arguments(decoder, fields, &owner);
+        let dependencies =
+            fields.take("dependencies").map(|field| decode_dependencies(decoder, &field, &owner)).unwrap_or_default();
+        let health_checks = decode_checks(decoder, fields, &owner, |port| ports.iter().any(|known| known.name == port));
+        let breed = Self {
+            name,
+            metadata,
+            deployable: deployable?,
+            ports,
+            environment,
+            constants,
+            arguments,
+            dependencies,
+            health_checks,
+        };
+        breed.check_references(decoder, fields);
+        Some(breed)
+    }
+
+    /// References lead to what the breed declares; of a dependency that is written out, to what that has.
+    fn check_references(&self, decoder: &mut Decoder<'_>, fields: &Fields<'_>) {
+        let values = self.environment.iter().filter_map(|variable| Some((&variable.name, variable.value.as_ref()?)));
+        for (variable, text) in values {
+            for reference in value::references(text) {
+                let Err((why, hint)) = self.resolves(&reference) else { continue };
+                let message = format!("variable `{variable}` of {} refers to `{reference}`: {why}", fields.owner);
+                decoder.refuse_at(fields.place, &fields.pointer, message, hint);
+            }
+        }
+    }
+
+    fn resolves(&self, reference: &value::ValueReference) -> Result<(), (String, String)> {
+        let Some(alias) = reference.cluster() else { return Ok(()) };
+        let Some((_, breed)) = self.dependencies.iter().find(|(known, _)| known == alias) else {
+            let hint = format!("declare it: `dependencies: {{{alias}: BREED}}`");
+            return Err((format!("there is no dependency `{alias}`"), hint));
+        };
+        match breed.inline() {
+            Some(breed) => breed.offers(reference),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what another one refers to is there.
+    pub fn offers(&self, reference: &value::ValueReference) -> Result<(), (String, String)> {
+        use value::ValueReference as Refers;
+        let list = |names: Vec<&str>| match names.as_slice() {
+            [] => "it has none".to_owned(),
+            names => format!("it has {}", names.join(", ")),
+        };
+        let (thing, name, known) = match reference {
+            Refers::Local(_) | Refers::Host(_) => return Ok(()),
+            Refers::Port { port, .. } => ("port", port, self.ports.iter().map(|port| port.name.as_str()).collect()),
+            Refers::Variable { name, .. } => {
+                ("variable", name, self.environment.iter().map(|variable| variable.name.as_str()).collect())
+            }
+            Refers::Constant { name, .. } => {
+                ("constant", name, self.constants.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())
+            }
+        };
+        if known.contains(&name.as_str()) {
+            return Ok(());
+        }
+        Err((format!("breed `{}` has no {thing} `{name}`", self.name), list(known)))
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let mut deployable = Map::new();
+        if let Some(kind) = &self.deployable.kind {
+            deployable.insert("type".into(), json!(kind));
+        }
+        deployable.insert("definition".into(), json!(self.deployable.definition));
+        let ports: Map<String, Value> =
+            self.ports.iter().map(|port| (port.name.clone(), json!(port.to_text()))).collect();
+        let environment: Map<String, Value> = self
+            .environment
+            .iter()
+            .map(|variable| {
+                let key = match &variable.alias {
+                    Some(alias) => format!("{}[{alias}]", variable.name),
+                    None => variable.name.clone(),
+                };
+                (key, json!(variable.value))
+            })
+            .collect();
+        let constants: Map<String, Value> =
+            self.constants.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let dependencies: Map<String, Value> = self
+            .dependencies
+            .iter()
+            .map(|(alias, breed)| {
+                let value = match breed {
+                    BreedUse::Stored(name) => json!(name),
+                    BreedUse::Inline(breed) => breed.to_json(),
+                };
+                (alias.clone(), value)
+            })
+            .collect();
+        let mut object = Map::new();
+        object.insert("name".into(), json!(self.name));
+        object.insert("kind".into(), json!("breeds"));
+        object.insert("metadata".into(), json!(self.metadata));
+        object.insert("lookup_name".into(), json!(lookup::breed(&self.name)));
+        object.insert("deployable".into(), Value::Object(deployable));
+        object.insert("ports".into(), Value::Object(ports));
+        object.insert("environment_variables".into(), Value::Object(environment));
+        object.insert("constants".into(), Value::Object(constants));
+        object.insert("arguments".into(), arguments_to_json(&self.arguments));
+        object.insert("dependencies".into(), Value::Object(dependencies));
+        if let Some(checks) = &self.health_checks {
+            object.insert("health_checks".into(), all_to_json(checks));
+        }
+        Value::Object(object)
+    }
+}
+
+impl BreedPort {
+    /// `8080/http`.
+    fn to_text(&self) -> String {
+        let protocol = match self.protocol {
+            Protocol::Http => "http",
+            Protocol::Tcp => "tcp",
+        };
+        format!("{}/{protocol}", self.number)
+    }
+}
+
+/// Reads `8080`, `8080/http` or `8080/tcp`.
+pub(crate) fn parse_port(text: &str) -> Option<(u16, Protocol)> {
+    let (number, protocol) = text.trim().split_once('/').unwrap_or((text.trim(), "http"));
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let protocol = match protocol.to_ascii_lowercase().as_str() {
+        "http" => Protocol::Http,
+        "tcp" => Protocol::Tcp,
+        _ => return None,
+    };
+    Some((number.parse().ok().filter(|_| digits)?, protocol))
+}
+
+fn decode_deployable(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Option<Deployable> {
+    let what = format!("the deployable of {owner}");
+    if !matches!(field.node.content, Content::Map(_)) {
+        let definition = decoder.text(field, &what)?.to_owned();
+        return Some(Deployable { kind: None, definition });
+    }
+    let mut fields = decoder.fields(field, &what)?;
+    let kind = fields.take("type").and_then(|field| decoder.text(&field, &format!("the type of {what}")));
+    let kind = kind.map(|given| {
+        let known = DEPLOYABLE_KINDS.into_iter().find(|(long, short)| given == *long || given == *short);
+        known.map_or(given, |(long, _)| long).to_owned()
+    });
+    let definition = fields.take("definition");
+    decoder.finish(&fields, &["type", "definition"]);
+    let Some(definition) = definition else {
+        decoder.refuse(field, format!("{what} has no definition"), "add `definition: …`: the image, or the command");
+        return None;
+    };
+    let definition = decoder.text(&definition, &format!("the definition of {what}"))?.to_owned();
+    Some(Deployable { kind, definition })
+}
+
+fn decode_ports(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<BreedPort> {
+    let mut ports = Vec::new();
+    for (key, item) in entries(decoder, field, &format!("the ports of {owner}")) {
+        let what = format!("port `{}` of {owner}", key.text);
+        strict_name(decoder, key, &item, &what);
+        let Some(text) = decoder.text(&item, &what) else { continue };
+        match parse_port(text) {
+            Some((number, protocol)) => ports.push(BreedPort { name: key.text.clone(), number, protocol }),
+            None => decoder.refuse(
+                &item,
+                format!("{what} is `{}`", text.escape_debug()),
+                "write a number up to 65535 with `/http` or `/tcp`, such as 8080/http; 0 lets the platform choose",
+            ),
+        }
+    }
+    ports
+}
+
+fn strict_name(decoder: &mut Decoder<'_>, key: &crate::tree::Key, item: &Field<'_>, what: &str) {
+    let text = &key.text;
+    if text.is_empty() || text.contains(|found: char| found.is_whitespace() || matches!(found, '/' | '[' | ']' | '.')) {
+        let message = format!("{what} has a name with a dot, a `/`, a bracket or white space, or none");
+        decoder.refuse_at(key.place, &item.pointer, message, "use letters, digits, `-` and `_`");
+    }
+}
+
+/// The variables of a breed, whose values may be missing.
+fn decode_environment(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, owner: &str) -> Vec<Variable> {
+    let mut variables: Vec<Variable> = Vec::new();
+    let Some(field) = take_environment(decoder, fields) else { return variables };
+    for (key, item) in entries(decoder, &field, &format!("the environment variables of {owner}")) {
+        let (name, alias) = match key.text.strip_suffix(']').and_then(|text| text.split_once('[')) {
+            Some((name, alias)) => (name.trim(), Some(alias.trim().to_owned())),
+            None => (key.text.as_str(), None),
+        };
+        let what = format!("variable `{name}` of {owner}");
+        variable_name(decoder, key, &item, name, &what);
+        if let Some(alias) = &alias {
+            variable_name(decoder, key, &item, alias, &format!("the alias of {what}"));
+        }
+        if variables.iter().any(|known| known.name == name) {
+            decoder.refuse_at(key.place, &item.pointer, format!("{what} stands twice"), "keep one of them");
+        }
+        let value = match item.node.content {
+            Content::Null => None,
+            _ => decode_value(decoder, &item, &what),
+        };
+        variables.push(Variable { name: name.to_owned(), alias, value });
+    }
+    variables
+}
+
+fn variable_name(decoder: &mut Decoder<'_>, key: &crate::tree::Key, item: &Field<'_>, name: &str, what: &str) {
+    if name.is_empty()
+        || name.contains(|found: char| found.is_whitespace() || found.is_control() || "/[]=".contains(found))
+    {
+        decoder.refuse_at(
+            key.place,
+            &item.pointer,
+            format!("{what} has no usable name"),
+            "use letters, digits and `_`",
+        );
+    }
+}
+
+/// `environment_variables`, or `env` for short.
+pub(crate) fn take_environment<'t>(decoder: &mut Decoder<'_>, fields: &mut Fields<'t>) -> Option<Field<'t>> {
+    let (long, short) = (fields.take("environment_variables"), fields.take("env"));
+    if let (Some(_), Some(short)) = (&long, &short) {
+        decoder.refuse(short, format!("{} has `environment_variables` and `env`", fields.owner), "keep one of them");
+    }
+    long.or(short)
+}
+
+/// A text that may hold references.
+pub(crate) fn decode_value(decoder: &mut Decoder<'_>, field: &Field<'_>, what: &str) -> Option<String> {
+    let text = decoder.text(field, what)?;
+    if let Err(error) = value::parse(text) {
+        let place = decoder.place_inside(field.node, text, error.position);
+        let message = format!("{what}: {} at character {}", error.message, error.position);
+        decoder.refuse_at(place, &field.pointer, message, error.hint);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn decode_constants(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<(String, String)> {
+    let mut constants = Vec::new();
+    for (key, item) in entries(decoder, field, &format!("the constants of {owner}")) {
+        let what = format!("constant `{}` of {owner}", key.text);
+        strict_name(decoder, key, &item, &what);
+        if let Some(text) = decoder.text(&item, &what) {
+            constants.push((key.text.clone(), text.to_owned()));
+        }
+    }
+    constants
+}
+
+/// A map, or a list of maps of one key.
+pub(crate) fn decode_arguments(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, owner: &str) -> Vec<Argument> {
+    let mut arguments = Vec::new();
+    let Some(field) = fields.take("arguments") else { return arguments };
+    for item in one_or_many(&field) {
+        if !matches!(&item.node.content, Content::Map(map) if map.len() == 1 || item.pointer == field.pointer) {
+            decoder.refuse(&item, format!("an argument of {owner} is {}", item.node.sort()), "write `- key: value`");
+            continue;
+        }
+        for (key, value) in entries(decoder, &item, &format!("the arguments of {owner}")) {
+            let what = format!("argument `{}` of {owner}", key.text);
+            let Some(text) = decoder.text(&value, &what) else { continue };
+            if key.text == "privileged" && text.parse::<bool>().is_err() {
+                decoder.refuse(&value, format!("{what} is `{}`", text.escape_debug()), "write true or false");
+            }
+            arguments.push(Argument { key: key.text.clone(), value: text.to_owned() });
+        }
+    }
+    arguments
+}
+
+pub(crate) fn arguments_to_json(arguments: &[Argument]) -> Value {
+    arguments.iter().map(|argument| json!({&argument.key: argument.value})).collect()
+}
+
+fn decode_dependencies<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str) -> Vec<(String, BreedUse)> {
+    let mut dependencies = Vec::new();
+    for (key, item) in entries(decoder, field, &format!("the dependencies of {owner}")) {
+        let what = format!("dependency `{}` of {owner}", key.text);
+        strict_name(decoder, key, &item, &what);
+        if let Some(breed) = BreedUse::decode(decoder, &item, &what) {
+            dependencies.push((key.text.clone(), breed));
+        }
+    }
+    dependencies
+}
+
+/// The health checks of something, each of which asks a port that it knows.
+pub(crate) fn decode_checks(
+    decoder: &mut Decoder<'_>,
+    fields: &mut Fields<'_>,
+    owner: &str,
+    knows: impl Fn(&str) -> bool,
+) -> Option<Vec<HealthCheck>> {
+    let field = fields.take("health_checks")?;
+    let checks = HealthCheck::decode_all(decoder, &field, owner);
+    for check in &checks {
+        if let Some(port) = check.port().filter(|port| !knows(port)) {
+            let message = format!("a health check of {owner} asks port `{port}`, which it does not have");
+            decoder.refuse(&field, message, "name one of its ports");
+        }
+    }
+    Some(checks)
+}
