@@ -7,11 +7,14 @@ mod api;
 mod backoff;
 mod causes;
 mod core;
+mod deploy;
 mod events;
 mod persist;
 mod plan;
 pub mod platform;
 mod publish;
+#[cfg(test)]
+mod reconcile;
 mod rollout;
 pub mod settings;
 mod split;

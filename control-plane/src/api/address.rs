@@ -21,6 +21,8 @@ enum Part {
     Literal(String),
     Name,
     Version,
+    Cluster,
+    Service,
 }
 
 /// What the variable parts of a path say.
@@ -30,6 +32,21 @@ pub(super) struct Parameters {
     pub(super) name: String,
     /// `{version}`, decoded, not yet read as a number.
     pub(super) version: String,
+    /// `{cluster}`, decoded.
+    pub(super) cluster: String,
+    /// `{service}`, decoded.
+    pub(super) service: String,
+}
+
+impl Parameters {
+    fn part(&mut self, part: &Part) -> &mut String {
+        match part {
+            Part::Version => &mut self.version,
+            Part::Cluster => &mut self.cluster,
+            Part::Service => &mut self.service,
+            Part::Name | Part::Literal(_) => &mut self.name,
+        }
+    }
 }
 
 /// A path that is no text.
@@ -42,6 +59,8 @@ impl Template {
         let parts = text.split('/').skip(1).map(|part| match part {
             "{name}" => Part::Name,
             "{version}" => Part::Version,
+            "{cluster}" => Part::Cluster,
+            "{service}" => Part::Service,
             literal => Part::Literal(literal.to_owned()),
         });
         Self { parts: parts.collect(), text }
@@ -73,8 +92,8 @@ impl Template {
                 Part::Literal(literal) => {
                     segments.next().filter(|segment| segment == literal)?;
                 }
-                Part::Version => match decode(segments.next()?) {
-                    Ok(version) => found.version = version,
+                Part::Version | Part::Cluster | Part::Service => match decode(segments.next()?) {
+                    Ok(text) => *found.part(part) = text,
                     Err(bad) => return Some(Err(bad)),
                 },
                 Part::Name => {
@@ -150,8 +169,11 @@ mod tests {
     #[track_caller]
     fn check(template: &str, path: &str, expected: Option<(&str, &str)>) {
         let found = Template::new(template.to_owned()).matches(path).map(Result::unwrap);
-        let expected =
-            expected.map(|(name, version)| Parameters { name: name.to_owned(), version: version.to_owned() });
+        let expected = expected.map(|(name, version)| Parameters {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            ..Parameters::default()
+        });
         assert_eq!(found, expected, "{template} {path}");
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use tokio::sync::{Semaphore, watch};
-use vamp_model::{Document, Format, Kind, read, read_as};
+use vamp_model::{Document, Format, Kind, Violation, read, read_as};
 use vamp_record::access::Access;
 
 use super::address::Parameters;
@@ -128,6 +128,17 @@ impl Ask {
             read_all()
         };
         documents.map_err(Problem::bad_document)
+    }
+
+    /// A body that is a part of an artifact. The body is used up.
+    pub(super) fn part<T>(
+        &mut self,
+        read: impl FnOnce(&str, Format) -> Result<T, Vec<Violation>>,
+    ) -> Result<T, Problem> {
+        let format = written::sent(&self.headers)?;
+        self.text()?;
+        let text = String::from_utf8(std::mem::take(&mut self.body)).unwrap_or_default();
+        read(&text, format).map_err(Problem::bad_document)
     }
 
     /// The body of a request that only takes JSON.

@@ -11,7 +11,7 @@ use super::address::{BadEscape, Parameters, Template};
 use super::ask::Ask;
 use super::problem::{Code, Problem};
 use super::query::Parameter;
-use super::{audit, events, history, read, several, status, traffic, write};
+use super::{audit, deployments, events, history, read, several, status, traffic, write};
 
 /// What a handler gives back.
 pub(super) type Answer = Result<Response<Body>, Problem>;
@@ -61,6 +61,10 @@ pub(super) enum Schema {
     Difference,
     Health,
     Document,
+    /// A blueprint, or the name of one.
+    Deploy,
+    Scale,
+    Sla,
 }
 
 /// Which preconditions an endpoint looks at.
@@ -120,10 +124,13 @@ impl Endpoints {
         all.extend(all_of_events());
         all.extend(any_kind());
         for kind in Kind::ALL {
-            all.extend(collection(kind));
-            all.extend(item(kind));
-            all.extend(past(kind));
+            let own = if kind == Kind::Deployment { vec![get_deployment()] } else { item(kind) };
+            let of_kind = [collection(kind), own, past(kind)].into_iter().flatten();
+            let may_write = kind.is_written_by_users();
+            all.extend(of_kind.filter(|endpoint| may_write || endpoint.method == Method::GET));
         }
+        all.extend(deployments());
+        all.extend(parts_of_deployments());
         all.extend(live());
         Self(all)
     }
@@ -517,6 +524,115 @@ fn live() -> Vec<Endpoint> {
                 Handler::Plain(|ask| Box::pin(traffic::explain(ask))),
             )
         },
+    ]
+}
+
+fn get_deployment() -> Endpoint {
+    Endpoint {
+        parameters: &[Parameter::AsBlueprint],
+        preconditions: Preconditions::Read,
+        errors: &[Code::NotFound],
+        ..get(
+            "/api/v1/deployments/{name}",
+            "getDeployment",
+            "Reads one deployment; its version is the `ETag`.",
+            Schema::Deploy,
+            Handler::Plain(|ask| Box::pin(deployments::get(ask))),
+        )
+    }
+}
+
+/// A change of a deployment.
+fn of_deployment(method: Method, path: &str, operation: &str, summary: &str, body: Schema, handler: Plain) -> Endpoint {
+    Endpoint {
+        method,
+        parameters: WRITING,
+        body,
+        answers: vec![
+            (200, "Changed, or it was like this already.", Schema::Artifact(Kind::Deployment)),
+            (201, "Created.", Schema::Artifact(Kind::Deployment)),
+            (202, LAGGARDS, Schema::Artifact(Kind::Deployment)),
+        ],
+        errors: &[Code::NotFound, Code::InUse, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+        ..get(path, operation, summary, Schema::Nothing, Handler::Plain(handler))
+    }
+}
+
+/// What is asked of whole deployments.
+fn deployments() -> Vec<Endpoint> {
+    let one = "/api/v1/deployments/{name}";
+    vec![
+        of_deployment(
+            Method::POST,
+            "/api/v1/deployments",
+            "deploy",
+            "Deploys a blueprint under its own name, or merges it into the deployment of that name.",
+            Schema::Deploy,
+            |ask| Box::pin(deployments::deploy(ask)),
+        ),
+        Endpoint {
+            parameters: &[Parameter::ValidateOnly, Parameter::Wait, Parameter::Delete],
+            ..of_deployment(
+                Method::PUT,
+                one,
+                "mergeDeployment",
+                "Merges a blueprint into a deployment, which is made if it is missing; what is there keeps its traffic.",
+                Schema::Deploy,
+                |ask| Box::pin(deployments::merge(ask)),
+            )
+        },
+        of_deployment(
+            Method::DELETE,
+            one,
+            "undeploy",
+            "Removes a deployment with its services and gateways.",
+            Schema::Nothing,
+            |ask| Box::pin(deployments::undeploy(ask)),
+        ),
+    ]
+}
+
+/// What is asked of parts of deployments.
+fn parts_of_deployments() -> Vec<Endpoint> {
+    let service = "/api/v1/deployments/{name}/clusters/{cluster}/services/{service}";
+    let scale = format!("{service}/scale");
+    let sla = "/api/v1/deployments/{name}/clusters/{cluster}/sla";
+    let reads = |path: &str, operation: &str, summary: &str, answer, handler| Endpoint {
+        errors: &[Code::NotFound],
+        ..get(path, operation, summary, answer, Handler::Plain(handler))
+    };
+    vec![
+        of_deployment(
+            Method::DELETE,
+            service,
+            "undeployService",
+            "Removes one service from a deployment; it must get no traffic any more, or be the last of its cluster.",
+            Schema::Nothing,
+            |ask| Box::pin(deployments::undeploy_service(ask)),
+        ),
+        reads(&scale, "getScaleOfService", "The scale of a service.", Schema::Scale, |ask| {
+            Box::pin(deployments::scale(ask))
+        }),
+        of_deployment(
+            Method::PUT,
+            &scale,
+            "putScaleOfService",
+            "Gives a service another scale.",
+            Schema::Scale,
+            |ask| Box::pin(deployments::set_scale(ask)),
+        ),
+        reads(sla, "getSlaOfCluster", "What a cluster promises.", Schema::Sla, |ask| Box::pin(deployments::sla(ask))),
+        of_deployment(Method::PUT, sla, "putSlaOfCluster", "Gives a cluster another promise.", Schema::Sla, |ask| {
+            Box::pin(deployments::set_sla(ask))
+        }),
+        of_deployment(
+            Method::DELETE,
+            sla,
+            "deleteSlaOfCluster",
+            "Takes a cluster's promise back.",
+            Schema::Nothing,
+            |ask| Box::pin(deployments::remove_sla(ask)),
+        ),
     ]
 }
 

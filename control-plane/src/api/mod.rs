@@ -8,6 +8,7 @@ mod address;
 mod ask;
 mod audit;
 mod conditional;
+mod deployments;
 mod endpoints;
 mod events;
 mod history;

@@ -10,6 +10,7 @@ use super::endpoints::{Endpoint, Endpoints, Preconditions, Schema};
 use super::problem::{self, Code};
 use super::query::Parameter;
 
+mod deployables;
 mod schemas;
 
 /// Errors that every endpoint can answer.
@@ -43,7 +44,7 @@ pub(super) fn document(endpoints: &Endpoints) -> Value {
         "info": {
             "title": "Vamp control plane",
             "version": "v1",
-            "summary": "Gateways, their routes and conditions, and what became of them.",
+            "summary": "Gateways, routes and conditions, what is deployed behind them, and what became of it.",
             "description": "Names of gateways have up to four segments; in an address their `/` is written plain or as `%2F`. A last \
                 segment such as `split` belongs to the address: a gateway that is called `a/split` is written `a%2Fsplit`. \
                 Every GET also answers HEAD, every address answers OPTIONS. Errors are problem documents (RFC 9457).",
@@ -96,9 +97,17 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
     if template.contains("{version}") {
         add("version", "path", json!({"type": "integer", "minimum": 1}), "One of its versions.");
     }
+    if template.contains("{cluster}") {
+        add("cluster", "path", json!({"type": "string"}), "One of its clusters.");
+    }
+    if template.contains("{service}") {
+        add("service", "path", json!({"type": "string"}), "The breed of one of the cluster's services.");
+    }
     for parameter in endpoint.parameters {
         let schema = match parameter {
-            Parameter::ValidateOnly => json!({"type": "boolean", "default": false}),
+            Parameter::ValidateOnly | Parameter::AsBlueprint | Parameter::Delete => {
+                json!({"type": "boolean", "default": false})
+            }
             Parameter::Wait => json!({"type": "string", "examples": ["5s"]}),
             Parameter::Page => json!({"type": "integer", "minimum": 1, "default": 1}),
             Parameter::PerPage => {
@@ -203,6 +212,13 @@ fn name_of(kind: Kind) -> &'static str {
         Kind::Gateway => "Gateway",
         Kind::Route => "Route",
         Kind::Condition => "Condition",
+        Kind::Breed => "Breed",
+        Kind::Scale => "Scale",
+        Kind::Sla => "Sla",
+        Kind::Escalation => "Escalation",
+        Kind::Blueprint => "Blueprint",
+        Kind::Deployment => "Deployment",
+        Kind::Instances => "Instances",
     }
 }
 
@@ -238,6 +254,18 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::Audit => reference("Audit"),
         Schema::Difference => reference("Difference"),
         Schema::Health => reference("Health"),
+        Schema::Deploy => {
+            let named = |key: &str| json!({"type": "object", "properties": {key: {"type": "string"}}, "required": [key], "additionalProperties": false});
+            json!({"anyOf": [
+                reference("Blueprint"),
+                reference("Deployment"),
+                named("reference"),
+                named("name"),
+                {"type": "string", "description": "The name of a stored blueprint."},
+            ]})
+        }
+        Schema::Scale => reference("ScaleInService"),
+        Schema::Sla => reference("SlaInCluster"),
         Schema::Document => json!({"type": "object"}),
     })
 }

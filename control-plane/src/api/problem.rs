@@ -194,6 +194,11 @@ impl Problem {
         Self::new(Code::NotFound, format!("there is no {kind} `{}`", super::query::shown(name)), mend)
     }
 
+    /// An artifact has no such part.
+    pub(super) fn no_part(what: impl Into<String>) -> Self {
+        Self::new(Code::NotFound, what, "read the artifact to see what it has")
+    }
+
     /// An artifact never had the version.
     pub(super) fn no_version(kind: Kind, name: &str, version: u64) -> Self {
         let detail = format!("{kind} `{name}` has no version {version}");
@@ -267,7 +272,9 @@ impl Problem {
                 Self::bad_request(detail, "")
             }
             ChangeError::Exists { .. } => Self::new(Code::Exists, detail, ""),
-            ChangeError::Missing { .. } | ChangeError::NoSuchVersion { .. } => Self::new(Code::NotFound, detail, ""),
+            ChangeError::Missing { .. } | ChangeError::NoSuchVersion { .. } | ChangeError::NoSuchPart(_) => {
+                Self::new(Code::NotFound, detail, "")
+            }
             ChangeError::VersionMismatch { .. } => Self::version_mismatch(detail, ""),
             ChangeError::Findings(findings) => Self::findings(&findings),
             ChangeError::Unreadable { violations, .. } => {

@@ -33,6 +33,8 @@ pub(super) enum Parameter {
     From,
     Until,
     Aggregator,
+    AsBlueprint,
+    Delete,
 }
 
 impl Parameter {
@@ -52,6 +54,8 @@ impl Parameter {
             Self::From => "from",
             Self::Until => "until",
             Self::Aggregator => "aggregator",
+            Self::AsBlueprint => "as_blueprint",
+            Self::Delete => "delete",
         }
     }
 
@@ -79,6 +83,8 @@ impl Parameter {
                 "Answers one number in place of the events: how many there are, or the average, smallest, largest or sum \
                  of the values that are numbers; null when there is none."
             }
+            Self::AsBlueprint => "`true`: as a blueprint from which the same can be deployed.",
+            Self::Delete => "`true`: the services that the body names are removed from the deployment.",
         }
     }
 }
@@ -214,10 +220,15 @@ impl Query {
 
     /// `validate_only`.
     pub(super) fn validate_only(&self) -> Result<bool, Problem> {
-        match self.get(Parameter::ValidateOnly) {
+        self.switch(Parameter::ValidateOnly)
+    }
+
+    /// A parameter that is true or false.
+    pub(super) fn switch(&self, parameter: Parameter) -> Result<bool, Problem> {
+        match self.get(parameter) {
             Some("true" | "yes" | "on" | "1") => Ok(true),
             None | Some("false" | "no" | "off" | "0") => Ok(false),
-            Some(text) => Err(refuse(Parameter::ValidateOnly, text, "use `true` or `false`")),
+            Some(text) => Err(refuse(parameter, text, "use `true` or `false`")),
         }
     }
 

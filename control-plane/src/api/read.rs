@@ -105,8 +105,13 @@ fn find<'s>(snapshot: &'s Snapshot, kind: Kind, name: &str) -> Option<&'s Stored
 
 /// The refusal of a name that nothing has, with a near one that something has.
 pub(super) async fn missing(ask: &Ask, kind: Kind) -> Problem {
+    missing_named(ask, kind, ask.name()).await
+}
+
+/// The same for a name that does not stand in the address.
+pub(super) async fn missing_named(ask: &Ask, kind: Kind, name: &str) -> Problem {
     match snapshot(ask).await {
-        Ok(snapshot) => not_there(&snapshot, kind, ask.name()),
+        Ok(snapshot) => not_there(&snapshot, kind, name),
         Err(problem) => problem,
     }
 }

@@ -1,13 +1,14 @@
 //! Several artifacts in one change: all of them, or none.
 
-use vamp_model::{Artifact, Document, Kind};
+use vamp_model::{Artifact, Blueprint, Deployment, Kind};
 
 use super::ask::Ask;
 use super::conditional::Precondition;
 use super::endpoints::Answer;
 use super::problem::Problem;
-use super::write::{Shape, answer, change};
+use super::write::{Shape, answer, answer_named, change};
 use crate::core::WriteRequest;
+use crate::deploy::{Action, DeployRequest};
 
 /// `POST /api/v1/{kind}`
 pub(super) async fn create_of_kind(ask: Ask, kind: Kind) -> Answer {
@@ -41,9 +42,32 @@ async fn write(mut ask: Ask, kind: Option<Kind>, request: fn(Artifact) -> WriteR
     }
     let documents = ask.documents(kind, None).await?;
     let shape = if documents.len() == 1 { Shape::One } else { Shape::List };
-    let writes: Vec<WriteRequest> =
-        documents.iter().map(|document: &Document| request(document.artifact.clone())).collect();
-    let is_deletion = writes.iter().all(|write| write.artifact.is_none());
-    let made = change(&ask, writes).await.map_err(|failure| failure.into_problem(&documents))?;
-    answer(&ask, made, if is_deletion && shape == Shape::One { Shape::Removed } else { shape })
+    let (mut writes, mut deploys, mut is_deletion) = (Vec::new(), Vec::new(), true);
+    for document in &documents {
+        let artifact = document.artifact.clone();
+        if artifact.kind() == Kind::Instances {
+            let mend = "leave it out: the control plane finds out itself where instances are";
+            return Err(Problem::bad_request("instances are not written by users", mend));
+        }
+        let write = request(artifact);
+        is_deletion &= write.artifact.is_none();
+        match write.artifact {
+            // What follows from a deployment is more than its document.
+            Some(Artifact::Deployment(Deployment { name, metadata, body })) => {
+                let blueprint = Blueprint { name: name.clone(), metadata, body };
+                deploys.push(DeployRequest { deployment: name, action: Action::Merge(Box::new(blueprint)) });
+            }
+            None if write.kind == Kind::Deployment => {
+                deploys.push(DeployRequest { deployment: write.name, action: Action::Remove });
+            }
+            _ => writes.push(write),
+        }
+    }
+    let has_deployments = !deploys.is_empty();
+    let made = change(&ask, writes, deploys).await.map_err(|failure| failure.into_problem(&documents))?;
+    let shape = if is_deletion && shape == Shape::One { Shape::Removed } else { shape };
+    if has_deployments {
+        return answer_named(&ask, made, &documents, shape);
+    }
+    answer(&ask, made, shape)
 }

@@ -15,6 +15,7 @@ use super::endpoints::Answer;
 use super::problem::Problem;
 use super::read::with_port;
 use crate::core::{ChangeError, ChangeRequest, Changed, Outcome, WriteRequest};
+use crate::deploy::DeployRequest;
 use crate::plan::Finding;
 use crate::rollout::Rollout;
 
@@ -30,7 +31,7 @@ pub(super) async fn put(mut ask: Ask, kind: Kind) -> Answer {
         if creates_only { WriteRequest::create(artifact) } else { WriteRequest::replace(artifact, expected) }
     };
     let writes = documents.iter().map(write).collect();
-    let changed = change(&ask, writes).await;
+    let changed = change(&ask, writes, Vec::new()).await;
     if let Err(Failure::Change(ChangeError::Exists { version, .. })) = &changed
         && creates_only
     {
@@ -49,7 +50,7 @@ pub(super) async fn delete(ask: Ask, kind: Kind) -> Answer {
     }
     let expected = expected(&ask, kind, &precondition).await?;
     let writes = vec![WriteRequest::delete(kind, ask.name(), expected)];
-    let changed = change(&ask, writes).await;
+    let changed = change(&ask, writes, Vec::new()).await;
     let changed = match changed {
         Err(Failure::Change(ChangeError::Missing { .. })) => return Err(super::read::missing(&ask, kind).await),
         changed => changed.map_err(|failure| failure.into_problem(&[]))?,
@@ -120,9 +121,9 @@ fn locate(finding: Finding, documents: &[Document]) -> Finding {
 }
 
 /// Makes a change of the writes.
-pub(super) async fn change(ask: &Ask, writes: Vec<WriteRequest>) -> Result<Made, Failure> {
+pub(super) async fn change(ask: &Ask, writes: Vec<WriteRequest>, deploys: Vec<DeployRequest>) -> Result<Made, Failure> {
     let validate_only = ask.query.validate_only()?;
-    let request = ChangeRequest { writes, validate_only, cause: ask.cause.clone() };
+    let request = ChangeRequest { writes, deploys, validate_only, cause: ask.cause.clone() };
     make(ask, validate_only, ask.api.core.change(request)).await
 }
 
@@ -165,6 +166,22 @@ pub(super) enum Shape {
     Removed,
     /// A list of what was written or removed.
     List,
+}
+
+/// The answer to a change of which only the artifacts of one kind are told.
+pub(super) fn answer_of(ask: &Ask, mut made: Made, kind: Kind, shape: Shape) -> Answer {
+    made.changed.outcomes.retain(|outcome| outcome.kind == kind);
+    answer(ask, made, shape)
+}
+
+/// The answer to a change of which only what the documents named is told.
+pub(super) fn answer_named(ask: &Ask, mut made: Made, documents: &[Document], shape: Shape) -> Answer {
+    let is_named = |outcome: &Outcome| {
+        let mut named = documents.iter().map(|document| &document.artifact);
+        named.any(|artifact| artifact.kind() == outcome.kind && artifact.name() == outcome.name)
+    };
+    made.changed.outcomes.retain(is_named);
+    answer(ask, made, shape)
 }
 
 /// The answer to a change: artifacts as they are stored, each with `rollout` when the client waited, and with

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vamp_model::{Artifact, Format, Kind, read_as, references};
 
 use super::{ChangeError, InUse};
+use crate::deploy::Known;
 use crate::persist::Snapshot;
 use crate::plan::{Finding, Picture, PlanSettings};
 
@@ -91,6 +92,14 @@ impl Artifacts {
                 Artifact::Gateway(gateway) => picture.gateways.push(gateway),
                 Artifact::Route(route) => picture.routes.push(route),
                 Artifact::Condition(condition) => picture.conditions.push(condition),
+                Artifact::Instances(instances) => picture.instances.push(instances),
+                // Nothing of a table follows from these: their gateways stand by themselves.
+                Artifact::Breed(_)
+                | Artifact::Scale(_)
+                | Artifact::Sla(_)
+                | Artifact::Escalation(_)
+                | Artifact::Blueprint(_)
+                | Artifact::Deployment(_) => {}
             }
         }
         picture
@@ -138,6 +147,16 @@ impl Artifacts {
             })
         });
         unreadable.chain(missing).collect()
+    }
+}
+
+impl Known for Artifacts {
+    fn artifact(&self, kind: Kind, name: &str) -> Option<&Artifact> {
+        self.get(kind, name).map(Arc::as_ref)
+    }
+
+    fn gateway_names(&self) -> Vec<&str> {
+        self.0.get(&Kind::Gateway).into_iter().flatten().map(|(name, _)| name.as_str()).collect()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A change on paper: what would be stored, and the table that would follow from it. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use vamp_routing::wire::Generation;
 use super::artifacts::Artifacts;
 use super::table::{Planned, derive};
 use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, WriteRequest};
+use crate::deploy;
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
 use crate::plan::PlanSettings;
 
@@ -37,20 +39,18 @@ impl Draft {
         settings: &PlanSettings,
         now_unix_ms: u64,
     ) -> Result<Self, ChangeError> {
-        check_shape(&request.writes)?;
+        let requested = expand(current, request)?;
+        check_shape(&requested)?;
         let mut artifacts = current.artifacts.clone();
-        let mut outcomes = Vec::with_capacity(request.writes.len());
+        let mut outcomes = Vec::with_capacity(requested.len());
         let mut writes = Vec::new();
         let mut written = Vec::new();
-        for (index, write) in request.writes.iter().enumerate() {
+        for (index, write) in requested.iter().enumerate() {
             let stored = current.stored(write.kind, &write.name);
             check_expectation(write, stored)?;
             let id = ArtifactId { kind: write.kind.plural(), name: write.name.clone() };
             let document = write.artifact.as_ref().map(|artifact| to_json(artifact).to_string());
-            match &write.artifact {
-                Some(artifact) => artifacts.insert(artifact.clone()),
-                None => artifacts.remove(write.kind, &write.name),
-            }
+            apply(&mut artifacts, write);
             let former = stored.and_then(|stored| stored.document.as_deref());
             outcomes.push(Outcome {
                 kind: write.kind,
@@ -65,7 +65,12 @@ impl Draft {
                 writes.push(Write { id, document });
             }
         }
-        artifacts.check_unused(&deleted(&request.writes))?;
+        artifacts.check_unused(&deleted(&requested))?;
+        let gateways = requested.iter().filter(|write| write.kind == Kind::Gateway);
+        let findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), &artifacts);
+        if !findings.is_empty() {
+            return Err(ChangeError::Findings(findings));
+        }
         let planned = derive(&artifacts, &current.snapshot.ports, settings, current.former());
         let planned = planned.map_err(ChangeError::Findings)?;
         let (revision, digest) = next_revision(&current.snapshot.position, &planned);
@@ -127,6 +132,38 @@ impl Draft {
         let current =
             Current { snapshot: Arc::new(self.snapshot), artifacts: self.artifacts, planned: Ok(self.planned) };
         (current, self.answer)
+    }
+}
+
+/// The writes of a request, with those that follow from what is to happen to deployments.
+fn expand<'r>(current: &Current, request: &'r ChangeRequest) -> Result<Cow<'r, [WriteRequest]>, ChangeError> {
+    if request.deploys.is_empty() {
+        return Ok(Cow::Borrowed(&request.writes));
+    }
+    let mut artifacts = current.artifacts.clone();
+    let mut writes = request.writes.clone();
+    for write in &writes {
+        apply(&mut artifacts, write);
+    }
+    for deploy in &request.deploys {
+        let follows = deploy::writes(deploy, &artifacts).map_err(|refusal| match refusal {
+            deploy::Refusal::Missing(what) => ChangeError::NoSuchPart(what),
+            deploy::Refusal::Findings(findings) => ChangeError::Findings(findings),
+        })?;
+        for write in follows {
+            apply(&mut artifacts, &write);
+            // Of two that concern the same deployment the later one knows of the earlier.
+            writes.retain(|known| (known.kind, &known.name) != (write.kind, &write.name));
+            writes.push(write);
+        }
+    }
+    Ok(Cow::Owned(writes))
+}
+
+fn apply(artifacts: &mut Artifacts, write: &WriteRequest) {
+    match &write.artifact {
+        Some(artifact) => artifacts.insert(artifact.clone()),
+        None => artifacts.remove(write.kind, &write.name),
     }
 }
 

@@ -18,11 +18,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use vamp_model::Kind;
+use vamp_model::{Artifact, Blueprint, Deployment, Kind};
 use vamp_routing::wire::Generation;
 use vamp_routing::{Draws, Entry, Explanation, LevelRef, PlainHead};
 use vamp_store::SharedStore;
 
+use crate::deploy;
 use crate::events;
 use crate::persist::{
     Aggregator, ArtifactId, Audit, Cause, EventQuery, Head, NewEvent, Past, PersistError, Persistence, Position,
@@ -155,7 +156,19 @@ impl Core {
     pub(crate) async fn restore(&self, request: RestoreRequest) -> Result<Changed, ChangeError> {
         let artifact = change::old_version(&self.shared, &request).await?;
         let writes = vec![WriteRequest::replace(artifact, request.expected)];
-        self.change(ChangeRequest { writes, validate_only: request.validate_only, cause: request.cause }).await
+        let RestoreRequest { validate_only, cause, .. } = request;
+        self.change(ChangeRequest { writes, deploys: Vec::new(), validate_only, cause }).await
+    }
+
+    /// One artifact as it is now, if it is.
+    pub(crate) async fn artifact(&self, kind: Kind, name: &str) -> Result<Option<Artifact>, PersistError> {
+        Ok(self.shared.refresh().await?.artifact(kind, name).cloned())
+    }
+
+    /// A blueprint from which the same can be deployed, with what its gateways say now.
+    pub(crate) async fn export(&self, deployment: &Deployment) -> Result<Blueprint, PersistError> {
+        let current = self.shared.refresh().await?;
+        Ok(deploy::export(deployment, &current.artifacts))
     }
 
     /// Everything that is stored, at this moment.

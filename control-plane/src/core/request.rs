@@ -3,6 +3,7 @@
 use vamp_model::{Artifact, Kind, Violation};
 use vamp_routing::wire::Generation;
 
+use crate::deploy::DeployRequest;
 use crate::persist::{Cause, PersistError};
 use crate::plan::{Finding, Warning};
 
@@ -58,6 +59,8 @@ impl WriteRequest {
 pub(crate) struct ChangeRequest {
     /// What is written, in order; an artifact occurs once.
     pub writes: Vec<WriteRequest>,
+    /// What is to happen to deployments after that, in order.
+    pub deploys: Vec<DeployRequest>,
     /// Everything is checked, nothing is kept.
     pub validate_only: bool,
     /// What happened, by whom and why.
@@ -155,6 +158,9 @@ pub(crate) enum ChangeError {
         /// Its name.
         name: String,
     },
+    /// A deployment has no such part.
+    #[error("{0}")]
+    NoSuchPart(String),
     /// The version that was to be restored is not there, or is a deletion.
     #[error("{kind} `{name}` has no content of version {version}: choose one from its history")]
     NoSuchVersion {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::{Mutex, Notify, watch};
-use vamp_model::Kind;
+use vamp_model::{Artifact, Kind};
 use vamp_routing::wire::Generation;
 use vamp_store::SharedStore;
 
@@ -39,6 +39,11 @@ impl Current {
     /// It as what comes after it takes over from it.
     pub(super) fn former(&self) -> Option<Former<'_>> {
         self.planned.as_ref().ok().map(|planned| Former { artifacts: &self.artifacts, planned })
+    }
+
+    /// An artifact as it was read.
+    pub(crate) fn artifact(&self, kind: Kind, name: &str) -> Option<&Artifact> {
+        self.artifacts.get(kind, name).map(Arc::as_ref)
     }
 
     /// An artifact as it is stored.

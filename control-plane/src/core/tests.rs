@@ -87,7 +87,7 @@ pub(crate) async fn put(core: &Core, text: &str) -> Result<Changed, ChangeError>
 }
 
 pub(crate) async fn make(core: &Core, writes: Vec<WriteRequest>) -> Result<Changed, ChangeError> {
-    core.change(ChangeRequest { writes, validate_only: false, cause: Cause::own("test") }).await
+    core.change(ChangeRequest { writes, deploys: Vec::new(), validate_only: false, cause: Cause::own("test") }).await
 }
 
 pub(crate) const SHOP: &str = "
@@ -269,6 +269,7 @@ async fn a_change_that_is_only_validated_keeps_nothing() {
     let world = World::new().await;
     let request = |text| ChangeRequest {
         writes: artifacts(text).into_iter().map(|artifact| WriteRequest::replace(artifact, None)).collect(),
+        deploys: Vec::new(),
         validate_only: true,
         cause: Cause::own("test"),
     };

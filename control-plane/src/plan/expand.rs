@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use vamp_model::{ConditionUse, Gateway, GatewayRoute, RouteBody, RoutePath, RouteUse, lookup, percent, step, weights};
+use vamp_model::{
+    ConditionUse, Gateway, GatewayRoute, Instance, RouteBody, RoutePath, RouteUse, lookup, percent, step, weights,
+};
 use vamp_routing::wire::{self, Share};
 
 use super::{Finding, Picture, Warning};
@@ -11,6 +13,7 @@ use super::{Finding, Picture, Warning};
 pub(super) struct Stored<'p> {
     routes: BTreeMap<&'p str, &'p RouteBody>,
     conditions: BTreeMap<&'p str, &'p str>,
+    instances: BTreeMap<&'p str, &'p [Instance]>,
 }
 
 impl<'p> Stored<'p> {
@@ -18,7 +21,25 @@ impl<'p> Stored<'p> {
         Self {
             routes: picture.routes.iter().map(|route| (route.name.as_str(), &route.body)).collect(),
             conditions: picture.conditions.iter().map(|found| (found.name.as_str(), found.text.as_str())).collect(),
+            instances: picture.instances.iter().map(|found| (found.name.as_str(), &*found.instances)).collect(),
         }
+    }
+}
+
+impl Stored<'_> {
+    /// The instances of a service that have the port; none while none runs.
+    fn endpoints(&self, path: &RoutePath) -> Vec<wire::Endpoint> {
+        let Some((service, port)) = path.service() else { return Vec::new() };
+        let instances = self.instances.get(service).copied().unwrap_or_default().iter();
+        let having = instances.filter_map(|instance| {
+            let (_, address) = instance.ports.iter().find(|(name, _)| name == port)?;
+            Some(wire::Endpoint {
+                name: instance.name.clone(),
+                lookup: lookup::instance(&instance.name),
+                address: address.clone(),
+            })
+        });
+        having.collect()
     }
 }
 
@@ -129,6 +150,7 @@ fn expand(
             lookup: lookup::external(address),
             address: address.clone(),
         }]),
+        RoutePath::Instances(_) => wire::Target::Endpoints(stored.endpoints(&route.path)),
     };
     let rewrites = body.rewrites.iter();
     wire::Route {

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
-use vamp_model::{Condition, Gateway, Route};
+use vamp_model::{Condition, Gateway, Instances, Route};
 use vamp_routing::{CompiledGateway, wire};
 
 pub(crate) use finding::{Finding, Warning};
@@ -65,6 +65,8 @@ pub(crate) struct Picture<'p> {
     pub routes: Vec<&'p Route>,
     /// The stored conditions.
     pub conditions: Vec<&'p Condition>,
+    /// Where the instances of deployed services are.
+    pub instances: Vec<&'p Instances>,
     /// The port that each gateway had in the former plan.
     pub assigned_ports: BTreeMap<String, u16>,
     /// Gateways that a former plan gives as they would be now, because they, all that they refer to and their ports are

@@ -23,6 +23,7 @@ impl Stored {
                 Artifact::Gateway(gateway) => stored.gateways.push(gateway),
                 Artifact::Route(route) => stored.routes.push(route),
                 Artifact::Condition(condition) => stored.conditions.push(condition),
+                other => panic!("{other:?} is not planned"),
             }
         }
         stored
@@ -33,6 +34,7 @@ impl Stored {
             gateways: self.gateways.iter().collect(),
             routes: self.routes.iter().collect(),
             conditions: self.conditions.iter().collect(),
+            instances: Vec::new(),
             assigned_ports: ports.clone(),
             kept: HashMap::new(),
             settings: settings.clone(),

@@ -37,7 +37,8 @@ const MATRIX: &[Bad] = &[
     // Names and kinds.
     bad("gateways/x", "name: y\nroutes: {}", "/name", 1, "the address names `x`"),
     bad("gateways/x", "kind: routes", "/kind", 1, "/api/v1/routes"),
-    bad("gateways/x", "kind: breeds", "/kind", 1, "gateways, routes or conditions"),
+    bad("gateways/x", "kind: breeds", "/kind", 1, "/api/v1/breeds"),
+    bad("gateways/x", "kind: breads", "/kind", 1, "gateways, routes, conditions"),
     bad("gateways/a/b/c/d/e", "routes: {}", "", 1, "5 segments"),
     bad("gateways/a%20b", "routes: {}", "", 1, "white space"),
     bad("routes/a%2Fb", "weight: 1%", "", 1, "only names of gateways"),

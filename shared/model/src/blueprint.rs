@@ -527,23 +527,19 @@ fn decode_cluster<'t>(decoder: &mut Decoder<'t>, key: &Key, item: &Field<'t>, ow
     let gateways = fields.take("gateways").map(|field| decode_inner_gateways(decoder, &field, &what));
     let sla = fields.take("sla").and_then(|field| SlaUse::decode(decoder, &field, &format!("the SLA of {what}")));
     let mut cluster = Cluster { name, sla, ..Cluster::default() };
-    match fields.take("services") {
-        Some(field) => {
-            cluster.services = decode_services(decoder, &field, &what);
-            cluster.metadata = crate::metadata(decoder, &mut fields);
-            cluster.health_checks = decode_checks(decoder, &mut fields, &what, |_| true);
-            cluster.network = decode_network(decoder, &mut fields);
-            cluster.dialects = decode_dialects(decoder, &mut fields);
-            decoder
-                .finish(&fields, &["services", "gateways", "health_checks", "network", "sla", "dialects", "metadata"]);
-        }
+    if let Some(field) = fields.take("services") {
+        cluster.services = decode_services(decoder, &field, &what);
+        cluster.metadata = crate::metadata(decoder, &mut fields);
+        cluster.health_checks = decode_checks(decoder, &mut fields, &what, |_| true);
+        cluster.network = decode_network(decoder, &mut fields);
+        cluster.dialects = decode_dialects(decoder, &mut fields);
+        decoder.finish(&fields, &["services", "gateways", "health_checks", "network", "sla", "dialects", "metadata"]);
+    } else {
         // Without a list of services the cluster is its only service.
-        None => {
-            if fields.has("breed") || !fields.has("name") {
-                cluster.metadata = crate::metadata(decoder, &mut fields);
-            }
-            cluster.services = Service::decode(decoder, &mut fields, &what).into_iter().collect();
+        if fields.has("breed") || !fields.has("name") {
+            cluster.metadata = crate::metadata(decoder, &mut fields);
         }
+        cluster.services = Service::decode(decoder, &mut fields, &what).into_iter().collect();
     }
     cluster.gateways = gateways.map(|given| cluster.name_ports(decoder, item, given)).unwrap_or_default();
     Some(cluster)

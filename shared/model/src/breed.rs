@@ -199,18 +199,13 @@ impl Breed {
         metadata: Map<String, Value>,
     ) -> Option<Self> {
         let owner = fields.owner.clone();
-        let deployable = match fields.take("deployable") {
-            Some(field) => decode_deployable(decoder, &field, &owner),
-            None => {
-                decoder.refuse_at(
-                    fields.place,
-                    &fields.pointer,
-                    format!("{owner} has no deployable"),
-                    "add `deployable: IMAGE`, or `deployable: {type: command, definition: COMMAND}`",
-                );
-                None
-            }
-        };
+        let deployable = fields.take("deployable");
+        if deployable.is_none() {
+            let message = format!("{owner} has no deployable");
+            let hint = "add `deployable: IMAGE`, or `deployable: {type: command, definition: COMMAND}`";
+            decoder.refuse_at(fields.place, &fields.pointer, message, hint);
+        }
+        let deployable = deployable.and_then(|field| decode_deployable(decoder, &field, &owner));
         let ports = fields.take("ports").map(|field| decode_ports(decoder, &field, &owner)).unwrap_or_default();
         let environment = decode_environment(decoder, fields, &owner);
         let constants =

@@ -12,8 +12,8 @@ use crate::decode::{Decoder, Field, Fields};
 use crate::gateway::Gateway;
 use crate::instances::Instances;
 use crate::route::{Route, RouteBody};
-use crate::scale::{Scale, Size};
-use crate::sla::{Escalation, EscalationBody, Sla, SlaBody};
+use crate::scale::{Scale, ScaleUse, Size};
+use crate::sla::{Escalation, EscalationBody, Sla, SlaBody, SlaUse};
 use crate::tree::{Content, Node, Place, SyntaxFault, TEXT_BYTES_MAX, to_object};
 use crate::violation::{Violation, step};
 use crate::{json, name, yaml};
@@ -72,19 +72,95 @@ pub fn read_as(text: &str, format: Format, kind: Kind, name: Option<&str>) -> Re
     read_expecting(text, format, Some(kind), name)
 }
 
+/// What a text asks to be deployed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DeployBody {
+    /// The stored blueprint of this name.
+    Stored(String),
+    /// A blueprint, or a deployment as it is shown, written out.
+    Written(Box<Document>),
+}
+
+/// Reads what is to be deployed: a blueprint, a deployment, or the name of a blueprint. `name` is that of a blueprint
+/// that says none.
+pub fn read_deploy_body(text: &str, format: Format, name: Option<&str>) -> Result<DeployBody, Vec<Violation>> {
+    let node = only(text, format)?;
+    let mut decoder = Decoder::new(text);
+    let field = Field { pointer: String::new(), node: &node };
+    let mut kind = Kind::Blueprint;
+    if let Content::Map(entries) = &node.content {
+        if let [(key, value)] = entries.as_slice()
+            && ["reference", "ref", "name"].contains(&key.text.as_str())
+        {
+            let named = Field { pointer: step("", &key.text), node: value };
+            return stored_blueprint(decoder, &named);
+        }
+        let said = entries.iter().find(|(key, _)| key.text == "kind").map(|(_, value)| &value.content);
+        if let Some(Content::Text(said)) = said
+            && said.parse() == Ok(Kind::Deployment)
+        {
+            kind = Kind::Deployment;
+        }
+        let is_named = entries.iter().any(|(key, _)| key.text == "name");
+        let document = decode(&mut decoder, &node, String::new(), Some(kind), name.filter(|_| !is_named));
+        return match document {
+            Some(document) if decoder.is_clean() => Ok(DeployBody::Written(Box::new(document))),
+            _ => Err(decoder.into_violations()),
+        };
+    }
+    stored_blueprint(decoder, &field)
+}
+
+fn stored_blueprint(mut decoder: Decoder<'_>, field: &Field<'_>) -> Result<DeployBody, Vec<Violation>> {
+    match decoder.text(field, "what is to be deployed") {
+        Some(name) => Ok(DeployBody::Stored(name.to_owned())),
+        None => Err(decoder.into_violations()),
+    }
+}
+
+/// Reads the scale of a service: the scale itself, or the name of a stored one.
+pub fn read_scale(text: &str, format: Format) -> Result<ScaleUse, Vec<Violation>> {
+    read_part(text, format, |decoder, field| ScaleUse::decode(decoder, field, "the scale"))
+}
+
+/// Reads the promise of a cluster: the SLA itself, or the name of a stored one.
+pub fn read_sla(text: &str, format: Format) -> Result<SlaUse, Vec<Violation>> {
+    read_part(text, format, |decoder, field| SlaUse::decode(decoder, field, "the SLA"))
+}
+
+fn read_part<T>(
+    text: &str,
+    format: Format,
+    decode: impl for<'n> FnOnce(&mut Decoder<'n>, &Field<'n>) -> Option<T>,
+) -> Result<T, Vec<Violation>> {
+    let node = only(text, format)?;
+    let mut decoder = Decoder::new(text);
+    let part = decode(&mut decoder, &Field { pointer: String::new(), node: &node });
+    match part {
+        Some(part) if decoder.is_clean() => Ok(part),
+        _ => Err(decoder.into_violations()),
+    }
+}
+
+/// The one document of a text.
+fn only(text: &str, format: Format) -> Result<Node, Vec<Violation>> {
+    let mut nodes = parse(text, format).map_err(|fault| vec![fault.into_violation()])?;
+    match (nodes.pop(), nodes.len()) {
+        (Some(node), 0) => Ok(node),
+        (_, others) => {
+            let message = if others == 0 { "the text has no document" } else { "the text has several documents" };
+            Err(vec![Violation { line: Some(1), column: Some(1), ..Violation::new("", message, "send one document") }])
+        }
+    }
+}
+
 fn read_expecting(
     text: &str,
     format: Format,
     kind: Option<Kind>,
     name: Option<&str>,
 ) -> Result<Vec<Document>, Vec<Violation>> {
-    let nodes = parse(text, format).map_err(|fault| {
-        vec![Violation {
-            line: Some(fault.place.line),
-            column: Some(fault.place.column),
-            ..Violation::new("", fault.message, fault.hint)
-        }]
-    })?;
+    let nodes = parse(text, format).map_err(|fault| vec![fault.into_violation()])?;
     let mut items = Vec::new();
     for node in nodes {
         match node.content {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::decode::{Decoder, Fields, entries, one_or_many};
+use crate::decode::{Decoder, Field, Fields, entries, one_or_many};
 use crate::host;
 
 /// Where the instances of one service are that take requests.
@@ -27,24 +27,8 @@ impl Instances {
     pub(crate) const FIELDS: &'static [&'static str] = &["name", "kind", "metadata", "instances"];
 
     pub(crate) fn decode(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, name: String) -> Self {
-        let mut instances = Vec::new();
         let items = fields.take("instances").map(|field| one_or_many(&field)).unwrap_or_default();
-        for item in items {
-            let Some(mut fields) = decoder.fields(&item, "an instance") else { continue };
-            let name = fields.take("name").and_then(|field| decoder.text(&field, "the name of an instance"));
-            let mut ports = Vec::new();
-            if let Some(field) = fields.take("ports") {
-                for (key, port) in entries(decoder, &field, "the ports of an instance") {
-                    let Some(address) = decoder.text(&port, "an address of an instance") else { continue };
-                    if let Err((message, hint)) = host::parse_address(address) {
-                        decoder.refuse(&port, message, hint);
-                    }
-                    ports.push((key.text.clone(), address.to_owned()));
-                }
-            }
-            decoder.finish(&fields, &["name", "ports"]);
-            instances.extend(name.map(|name| Instance { name: name.to_owned(), ports }));
-        }
+        let instances = items.iter().filter_map(|item| Instance::decode(decoder, item)).collect();
         Self { name, instances }
     }
 
@@ -55,6 +39,22 @@ impl Instances {
 }
 
 impl Instance {
+    fn decode(decoder: &mut Decoder<'_>, item: &Field<'_>) -> Option<Self> {
+        let mut fields = decoder.fields(item, "an instance")?;
+        let name = fields.take("name").and_then(|field| decoder.text(&field, "the name of an instance"));
+        let given = fields.take("ports").map(|field| entries(decoder, &field, "the ports of an instance"));
+        let mut ports = Vec::new();
+        for (key, port) in given.unwrap_or_default() {
+            let Some(address) = decoder.text(&port, "an address of an instance") else { continue };
+            if let Err((message, hint)) = host::parse_address(address) {
+                decoder.refuse(&port, message, hint);
+            }
+            ports.push((key.text.clone(), address.to_owned()));
+        }
+        decoder.finish(&fields, &["name", "ports"]);
+        Some(Self { name: name?.to_owned(), ports })
+    }
+
     fn to_json(&self) -> Value {
         let ports: Map<String, Value> =
             self.ports.iter().map(|(port, address)| (port.clone(), json!(address))).collect();

@@ -251,7 +251,8 @@ impl SlaUse {
         SlaBody::decode(decoder, &mut fields).map(Self::Inline)
     }
 
-    pub(crate) fn to_json(&self) -> Value {
+    /// As documents show it.
+    pub fn to_json(&self) -> Value {
         match self {
             Self::Stored { reference, escalations } => {
                 json!({
@@ -385,11 +386,12 @@ fn decode_group<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str) -
 }
 
 fn decode_list<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str) -> Vec<EscalationUse> {
-    let items = one_or_many(field).into_iter().enumerate();
-    let decoded = items.filter_map(|(index, item)| {
-        EscalationUse::decode(decoder, &item, &format!("escalation {} of {owner}", index.saturating_add(1)))
-    });
-    decoded.collect()
+    let mut escalations = Vec::new();
+    for (index, item) in one_or_many(field).iter().enumerate() {
+        let what = format!("escalation {} of {owner}", index.saturating_add(1));
+        escalations.extend(EscalationUse::decode(decoder, item, &what));
+    }
+    escalations
 }
 
 fn decode_window<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, figure: Figure) -> Option<SlaRule> {

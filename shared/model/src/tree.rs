@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::violation::Violation;
+
 /// LIMIT: bytes of one text. 100,000 routes of about 100 bytes are 10 MB; no person writes more in one request.
 pub(crate) const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// LIMIT: nesting. The deepest document of the product has 6 levels; metadata may nest further. It also bounds the
@@ -37,6 +39,14 @@ pub(crate) struct SyntaxFault {
 impl SyntaxFault {
     pub(crate) fn new(place: Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { place, message: message.into(), hint: hint.into() }
+    }
+
+    pub(crate) fn into_violation(self) -> Violation {
+        Violation {
+            line: Some(self.place.line),
+            column: Some(self.place.column),
+            ..Violation::new("", self.message, self.hint)
+        }
     }
 
     pub(crate) fn too_deep(place: Place) -> Self {

@@ -71,15 +71,12 @@ pub fn parse(text: &str) -> Result<Vec<Part>, ValueError> {
             rest.next();
             continue;
         }
-        let (name, consumed) = match after.strip_prefix('{') {
-            Some(braced) => {
-                let (inner, _) = braced.split_once('}').ok_or_else(|| fault("`${` has no `}`".to_owned()))?;
-                (inner.trim(), inner.chars().count().saturating_add(2))
-            }
-            None => {
-                let name = bare(after);
-                (name, name.chars().count())
-            }
+        let (name, consumed) = if let Some(braced) = after.strip_prefix('{') {
+            let (inner, _) = braced.split_once('}').ok_or_else(|| fault("`${` has no `}`".to_owned()))?;
+            (inner.trim(), inner.chars().count().saturating_add(2))
+        } else {
+            let name = bare(after);
+            (name, name.chars().count())
         };
         let reference = reference(name).map_err(fault)?;
         if !literal.is_empty() {

@@ -7,9 +7,9 @@ use super::{Code, list_of, reference};
 
 pub(super) fn all() -> Value {
     let mut all = Map::new();
-    for part in
-        [artifacts(), parts_of_artifacts(), problems(), rollout(), split(), explain(), history(), events(), about()]
-    {
+    let parts =
+        [artifacts(), parts_of_artifacts(), problems(), rollout(), split(), explain(), history(), events(), about()];
+    for part in parts.into_iter().chain(super::deployables::all()) {
         if let Value::Object(part) = part {
             all.extend(part);
         }
@@ -18,7 +18,7 @@ pub(super) fn all() -> Value {
 }
 
 /// A map with these members, of which none has to be sent.
-fn members(description: &str, properties: Value) -> Value {
+pub(super) fn members(description: &str, properties: Value) -> Value {
     let member = |name: &str, value: Value| (name.to_owned(), value);
     Value::Object(Map::from_iter([
         member("type", "object".into()),
@@ -28,24 +28,24 @@ fn members(description: &str, properties: Value) -> Value {
     ]))
 }
 
-fn text(description: &str) -> Value {
+pub(super) fn text(description: &str) -> Value {
     json!({"type": "string", "description": description})
 }
 
-fn nullable_text(description: &str) -> Value {
+pub(super) fn nullable_text(description: &str) -> Value {
     json!({"type": ["string", "null"], "description": description})
 }
 
-fn number(description: &str) -> Value {
+pub(super) fn number(description: &str) -> Value {
     json!({"type": "integer", "minimum": 0, "description": description})
 }
 
-fn metadata() -> Value {
+pub(super) fn metadata() -> Value {
     json!({"type": "object", "description": "Anything; kept as written.", "additionalProperties": true})
 }
 
 /// What every artifact has, and what an answer to a write adds.
-fn with_common(kind: Kind, mut properties: Value) -> Value {
+pub(super) fn with_common(kind: Kind, mut properties: Value) -> Value {
     let common = json!({
         "kind": {"enum": [kind.plural(), kind.singular()], "description": "May be left out where the address says it."},
         "metadata": metadata(),

@@ -1,0 +1,150 @@
+//! What is asked of deployments, and what is told of them.
+
+use axum::http::StatusCode;
+use serde_json::Value;
+use vamp_model::{
+    Artifact, Blueprint, DeployBody, Deployment, Document, Kind, Topology, read_deploy_body, read_scale, read_sla,
+    to_json,
+};
+
+use super::ask::Ask;
+use super::endpoints::Answer;
+use super::problem::Problem;
+use super::query::Parameter;
+use super::read;
+use super::write::{Failure, Shape, answer_of, change};
+use crate::deploy::{Action, DeployRequest};
+
+/// `POST /api/v1/deployments`
+pub(super) async fn deploy(mut ask: Ask) -> Answer {
+    let (blueprint, documents) = blueprint(&mut ask, None).await?;
+    let deployment = blueprint.name.clone();
+    make(&ask, DeployRequest { deployment, action: Action::Merge(Box::new(blueprint)) }, &documents).await
+}
+
+/// `PUT /api/v1/deployments/{name}`
+pub(super) async fn merge(mut ask: Ask) -> Answer {
+    let deployment = ask.name().to_owned();
+    let (blueprint, documents) = blueprint(&mut ask, Some(&deployment)).await?;
+    let action = if ask.query.switch(Parameter::Delete)? {
+        Action::RemoveServices(services(&blueprint.body))
+    } else {
+        Action::Merge(Box::new(blueprint))
+    };
+    make(&ask, DeployRequest { deployment, action }, &documents).await
+}
+
+/// `GET /api/v1/deployments/{name}`
+pub(super) async fn get(ask: Ask) -> Answer {
+    if !ask.query.switch(Parameter::AsBlueprint)? {
+        return read::get(ask, Kind::Deployment).await;
+    }
+    let deployment = stored(&ask).await?;
+    let blueprint = ask.api.core.export(&deployment).await;
+    let blueprint = blueprint.map_err(|error| Problem::internal("reading the database", &error))?;
+    Ok(ask.written.answer(StatusCode::OK, &to_json(&Artifact::Blueprint(blueprint))))
+}
+
+/// `DELETE /api/v1/deployments/{name}`
+pub(super) async fn undeploy(ask: Ask) -> Answer {
+    let deployment = ask.name().to_owned();
+    make(&ask, DeployRequest { deployment, action: Action::Remove }, &[]).await
+}
+
+/// `DELETE …/clusters/{cluster}/services/{service}`
+pub(super) async fn undeploy_service(ask: Ask) -> Answer {
+    let service = (ask.parameters.cluster.clone(), ask.parameters.service.clone());
+    let deployment = ask.name().to_owned();
+    make(&ask, DeployRequest { deployment, action: Action::RemoveServices(vec![service]) }, &[]).await
+}
+
+/// `GET …/clusters/{cluster}/services/{service}/scale`
+pub(super) async fn scale(ask: Ask) -> Answer {
+    let deployment = stored(&ask).await?;
+    let (cluster, service) = (&ask.parameters.cluster, &ask.parameters.service);
+    let found = deployment.cluster(cluster).and_then(|found| found.service(service));
+    let Some(found) = found else {
+        let what = format!("deployment `{}` has no service `{service}` in a cluster `{cluster}`", deployment.name);
+        return Err(Problem::no_part(what));
+    };
+    let size = crate::deploy::size_of(found);
+    Ok(ask.written.answer(StatusCode::OK, &Value::Object(size.to_fields())))
+}
+
+/// `PUT …/clusters/{cluster}/services/{service}/scale`
+pub(super) async fn set_scale(mut ask: Ask) -> Answer {
+    let scale = ask.part(read_scale)?;
+    let (cluster, service) = (ask.parameters.cluster.clone(), ask.parameters.service.clone());
+    let action = Action::Scale { cluster, service, scale };
+    make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
+}
+
+/// `GET …/clusters/{cluster}/sla`
+pub(super) async fn sla(ask: Ask) -> Answer {
+    let deployment = stored(&ask).await?;
+    let cluster = &ask.parameters.cluster;
+    let missing = |what: &str| Problem::no_part(format!("deployment `{}` has no {what}", deployment.name));
+    let found = deployment.cluster(cluster).ok_or_else(|| missing(&format!("cluster `{cluster}`")))?;
+    let sla = found.sla.as_ref().ok_or_else(|| missing(&format!("SLA in cluster `{cluster}`")))?;
+    Ok(ask.written.answer(StatusCode::OK, &sla.to_json()))
+}
+
+/// `PUT …/clusters/{cluster}/sla`
+pub(super) async fn set_sla(mut ask: Ask) -> Answer {
+    let sla = ask.part(read_sla)?;
+    let action = Action::Sla { cluster: ask.parameters.cluster.clone(), sla: Some(sla) };
+    make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
+}
+
+/// `DELETE …/clusters/{cluster}/sla`
+pub(super) async fn remove_sla(ask: Ask) -> Answer {
+    let action = Action::Sla { cluster: ask.parameters.cluster.clone(), sla: None };
+    make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
+}
+
+/// Asks for a change of a deployment, and answers with the deployment; its gateways are read at their own addresses.
+async fn make(ask: &Ask, request: DeployRequest, documents: &[Document]) -> Answer {
+    let made = change(ask, Vec::new(), vec![request]).await;
+    let made = made.map_err(|failure: Failure| failure.into_problem(documents))?;
+    answer_of(ask, made, Kind::Deployment, Shape::One)
+}
+
+/// The blueprint that a body holds, or that it names.
+async fn blueprint(ask: &mut Ask, name: Option<&str>) -> Result<(Blueprint, Vec<Document>), Problem> {
+    let name = name.map(str::to_owned);
+    let body = ask.part(|text, format| read_deploy_body(text, format, name.as_deref()))?;
+    let document = match body {
+        DeployBody::Written(document) => *document,
+        DeployBody::Stored(reference) => {
+            return match ask.api.core.artifact(Kind::Blueprint, &reference).await {
+                Ok(Some(Artifact::Blueprint(blueprint))) => Ok((blueprint, Vec::new())),
+                Ok(_) => Err(read::missing_named(ask, Kind::Blueprint, &reference).await),
+                Err(error) => Err(Problem::internal("reading the database", &error)),
+            };
+        }
+    };
+    match document.artifact.clone() {
+        Artifact::Blueprint(blueprint) => Ok((blueprint, vec![document])),
+        // What was shown as a deployment is deployed again.
+        Artifact::Deployment(Deployment { name, metadata, body }) => {
+            Ok((Blueprint { name, metadata, body }, vec![document]))
+        }
+        _ => Err(Problem::bad_request("the body is no blueprint", "send a blueprint, or the name of one")),
+    }
+}
+
+fn services(body: &Topology) -> Vec<(String, String)> {
+    let clusters = body.clusters.iter();
+    let named = clusters.flat_map(|cluster| {
+        cluster.services.iter().map(|service| (cluster.name.clone(), service.breed.name().to_owned()))
+    });
+    named.collect()
+}
+
+async fn stored(ask: &Ask) -> Result<Deployment, Problem> {
+    match ask.api.core.artifact(Kind::Deployment, ask.name()).await {
+        Ok(Some(Artifact::Deployment(deployment))) => Ok(deployment),
+        Ok(_) => Err(read::missing(ask, Kind::Deployment).await),
+        Err(error) => Err(Problem::internal("reading the database", &error)),
+    }
+}

@@ -1,0 +1,320 @@
+//! The gateways of a deployment: one before each port of each cluster, and those by which clients come in.
+
+use std::collections::BTreeSet;
+
+use vamp_model::{
+    Artifact, Blueprint, Cluster, Deployment, Gateway, GatewayRoute, InnerGateway, Kind, OuterGateway, Protocol, RouteBody,
+    RoutePath, RouteUse, Topology, percent, step, weights,
+};
+use vamp_routing::wire::{Share, Sticky, Tcp};
+
+use super::{Known, breed, gateway, inner_gateway};
+use crate::core::WriteRequest;
+use crate::plan::Finding;
+
+/// Where, what, and the mend.
+type Fault = (String, String, String);
+
+/// The gateways as they are after a merge: those of which something changed.
+pub(super) fn after_merge(
+    merged: &Deployment,
+    stable: Option<&Deployment>,
+    attached: &Topology,
+    known: &dyn Known,
+) -> Result<Vec<WriteRequest>, Vec<Fault>> {
+    let mut writes = Vec::new();
+    let mut faults = Vec::new();
+    for cluster in &merged.body.clusters {
+        let given = attached.cluster(&cluster.name);
+        for port in ports(cluster) {
+            let name = inner_gateway(&merged.name, &cluster.name, &port);
+            if let Some(foreign) = foreign(&name, stable, known) {
+                faults.push((step("/clusters", &cluster.name), foreign.0, foreign.1));
+                continue;
+            }
+            let said = given.and_then(|given| given.gateways.iter().find(|(name, _)| *name == port));
+            let said = said.map(|(_, gateway)| gateway);
+            let pointer = step("/clusters", &cluster.name);
+            match inner(&merged.name, cluster, &port, said, known) {
+                Ok(gateway) => writes.extend(changed(gateway, known)),
+                Err((message, hint)) => faults.push((pointer, message, hint)),
+            }
+        }
+    }
+    for outer_gateway in &attached.gateways {
+        let pointer = step("/gateways", &outer_gateway.key);
+        match outer(&merged.name, outer_gateway, known) {
+            Ok(gateway) => match foreign(&gateway.name, stable, known) {
+                Some((message, hint)) => faults.push((pointer, message, hint)),
+                None => writes.extend(changed(gateway, known)),
+            },
+            Err((message, hint)) => faults.push((pointer, message, hint)),
+        }
+    }
+    if faults.is_empty() { Ok(writes) } else { Err(faults) }
+}
+
+/// What stands in the way of a gateway of the deployment: one of that name that is somebody else's.
+fn foreign(name: &str, stable: Option<&Deployment>, known: &dyn Known) -> Option<(String, String)> {
+    if gateway(name, known).is_none() || stable.is_some_and(|stable| owns(stable, name)) {
+        return None;
+    }
+    let message = format!("gateway `{name}` exists already, and does not belong to the deployment");
+    Some((message, "delete it, or rename the deployment".to_owned()))
+}
+
+/// The gateways as they are after some services went: changed ones, and those that go with their ports.
+pub(super) fn after_removal(
+    before: &Deployment,
+    after: &Deployment,
+    known: &dyn Known,
+) -> Result<Vec<WriteRequest>, Vec<Fault>> {
+    let mut writes = Vec::new();
+    let mut faults = Vec::new();
+    for cluster in &before.body.clusters {
+        let left = after.cluster(&cluster.name);
+        let left_ports: Vec<String> = left.map(ports).unwrap_or_default();
+        for port in ports(cluster) {
+            let name = inner_gateway(&before.name, &cluster.name, &port);
+            let Some(stored) = gateway(&name, known) else { continue };
+            let Some(left) = left.filter(|_| left_ports.contains(&port)) else {
+                writes.push(WriteRequest::delete(Kind::Gateway, &name, None));
+                continue;
+            };
+            let mut next = stored.clone();
+            next.routes.retain(|route| leads_to(route, &before.name, left, &port));
+            let gone = stored.routes.iter().filter(|route| !leads_to(route, &before.name, left, &port));
+            let shares = gone.map(|route| (route.path.to_string(), weight(route)));
+            let busy: Vec<_> = shares.filter(|(_, share)| *share != Share::NONE).collect();
+            if busy.is_empty() {
+                writes.push(WriteRequest::replace(Artifact::Gateway(next), None));
+                continue;
+            }
+            for (route, share) in busy {
+                let message = format!("route `{route}` of gateway `{name}` still gets {}", percent::format(share));
+                faults.push((
+                    step("/clusters", &cluster.name),
+                    message,
+                    format!("give its share to the others first: `vamp gateway set-weights {name} …`"),
+                ));
+            }
+        }
+    }
+    for gateway in &before.body.gateways {
+        if !after.body.gateways.iter().any(|left| left.key == gateway.key) {
+            let name = format!("{}/{}", before.name, gateway.key);
+            if known.artifact(Kind::Gateway, &name).is_some() {
+                writes.push(WriteRequest::delete(Kind::Gateway, &name, None));
+            }
+        }
+    }
+    if faults.is_empty() { Ok(writes) } else { Err(faults) }
+}
+
+/// The names of the ports of a cluster's services, in order.
+fn ports(cluster: &Cluster) -> Vec<String> {
+    let mut ports: Vec<String> = Vec::new();
+    for breed in cluster.services.iter().filter_map(breed) {
+        for port in &breed.ports {
+            if !ports.contains(&port.name) {
+                ports.push(port.name.clone());
+            }
+        }
+    }
+    ports
+}
+
+/// Connections as they come, without PROXY headers.
+const PLAIN_TCP: Tcp = Tcp { accept_proxy: false, send_proxy: None };
+
+/// Whether a port of a cluster carries connections rather than HTTP, by the first breed that has it.
+fn carries_tcp(cluster: &Cluster, port: &str) -> bool {
+    let mut ports = cluster.services.iter().filter_map(breed).flat_map(|breed| &breed.ports);
+    ports.find(|found| found.name == port).is_some_and(|found| found.protocol == Protocol::Tcp)
+}
+
+/// The services of a cluster that have a port.
+fn services_with<'c>(cluster: &'c Cluster, port: &'c str) -> impl Iterator<Item = &'c str> {
+    let having = cluster.services.iter().filter_map(breed);
+    having.filter(move |breed| breed.ports.iter().any(|found| found.name == port)).map(|breed| breed.name.as_str())
+}
+
+fn path(deployment: &str, cluster: &str, service: &str, port: &str) -> String {
+    format!("{deployment}/{cluster}/{service}/{port}")
+}
+
+fn leads_to(route: &GatewayRoute, deployment: &str, cluster: &Cluster, port: &str) -> bool {
+    let to = route.path.to_string();
+    services_with(cluster, port).any(|service| to == path(deployment, &cluster.name, service, port))
+}
+
+fn weight(route: &GatewayRoute) -> Share {
+    match &route.content {
+        RouteUse::Inline(body) => body.weight.unwrap_or(Share::NONE),
+        RouteUse::Stored { weight, .. } => weight.unwrap_or(Share::NONE),
+    }
+}
+
+/// The gateway of a port of a cluster: what it was, with what the blueprint says of it, and a route for each service.
+/// A route that is new beside others gets nothing yet, so that no traffic moves by itself.
+fn inner(
+    deployment: &str,
+    cluster: &Cluster,
+    port: &str,
+    said: Option<&InnerGateway>,
+    known: &dyn Known,
+) -> Result<Gateway, (String, String)> {
+    let name = inner_gateway(deployment, &cluster.name, port);
+    let stored = gateway(&name, known);
+    let mut routes = Vec::new();
+    for service in services_with(cluster, port) {
+        let to = path(deployment, &cluster.name, service, port);
+        let given = said.and_then(|said| said.routes.iter().find(|route| route.path.to_string() == service));
+        let former = stored.and_then(|stored| stored.routes.iter().find(|route| route.path.to_string() == to));
+        let mut content = match (given, former) {
+            (Some(given), _) => given.content.clone(),
+            (None, Some(former)) => former.content.clone(),
+            (None, None) => RouteUse::Inline(RouteBody::default()),
+        };
+        if let RouteUse::Inline(body) = &mut content
+            && body.weight.is_none()
+        {
+            body.weight = match former {
+                Some(former) => Some(weight(former)),
+                None if stored.is_some_and(|stored| !stored.routes.is_empty()) => Some(Share::NONE),
+                None => None,
+            };
+        }
+        routes.push(GatewayRoute { path: RoutePath::Instances(to), content });
+    }
+    settle(&name, &mut routes)?;
+    let sticky = said.and_then(|said| said.sticky).or(stored.map(|stored| stored.sticky)).unwrap_or(Sticky::None);
+    let hosts = said.map(|said| said.virtual_hosts.clone()).filter(|hosts| !hosts.is_empty());
+    Ok(Gateway {
+        metadata: stored.map(|stored| stored.metadata.clone()).unwrap_or_default(),
+        port: stored.and_then(|stored| stored.port),
+        tcp: carries_tcp(cluster, port).then(|| stored.and_then(|stored| stored.tcp).unwrap_or(PLAIN_TCP)),
+        sticky,
+        virtual_hosts: hosts.or(stored.map(|stored| stored.virtual_hosts.clone())).unwrap_or_default(),
+        routes,
+        name,
+    })
+}
+
+/// A gateway by which clients come in.
+fn outer(deployment: &str, given: &OuterGateway, known: &dyn Known) -> Result<Gateway, (String, String)> {
+    let name = format!("{deployment}/{}", given.key);
+    let stored = gateway(&name, known);
+    let mut routes: Vec<GatewayRoute> = given
+        .body
+        .routes
+        .iter()
+        .map(|route| GatewayRoute {
+            path: RoutePath::Gateway(format!("{deployment}/{}", route.path)),
+            content: route.content.clone(),
+        })
+        .collect();
+    settle(&name, &mut routes)?;
+    Ok(Gateway {
+        metadata: stored.map(|stored| stored.metadata.clone()).unwrap_or_default(),
+        port: given.port,
+        tcp: (given.protocol == Protocol::Tcp).then(|| stored.and_then(|stored| stored.tcp).unwrap_or(PLAIN_TCP)),
+        sticky: given.body.sticky.unwrap_or(Sticky::None),
+        virtual_hosts: given.body.virtual_hosts.clone(),
+        routes,
+        name,
+    })
+}
+
+/// Settles the weights, as a gateway does that is written by itself.
+fn settle(name: &str, routes: &mut [GatewayRoute]) -> Result<(), (String, String)> {
+    let inline = |route: &GatewayRoute| match &route.content {
+        RouteUse::Inline(body) => Some(body.weight),
+        RouteUse::Stored { .. } => None,
+    };
+    let Some(given) = routes.iter().map(inline).collect::<Option<Vec<_>>>() else { return Ok(()) };
+    let shares = weights::share_out(&given).map_err(|wrong| {
+        let message = format!("the weights of gateway `{name}` add up to {}", percent::format_sum(wrong.sum));
+        (message, "say in the blueprint what each of its services gets, 100% in sum".to_owned())
+    })?;
+    for (route, share) in routes.iter_mut().zip(shares) {
+        if let RouteUse::Inline(body) = &mut route.content {
+            body.weight = Some(share);
+        }
+    }
+    Ok(())
+}
+
+/// A blueprint from which the same can be deployed, with what the gateways say now.
+pub(crate) fn export(deployment: &Deployment, known: &dyn Known) -> Blueprint {
+    let Deployment { name, metadata, mut body } = deployment.clone();
+    for cluster in &mut body.clusters {
+        let own = ports(cluster).into_iter().filter_map(|port| {
+            let stored = gateway(&inner_gateway(&name, &cluster.name, &port), known)?;
+            Some((port, exported(stored, |path| path.split('/').nth(2).map(str::to_owned))))
+        });
+        cluster.gateways = own.collect();
+    }
+    for outer in &mut body.gateways {
+        if let Some(stored) = gateway(&format!("{name}/{}", outer.key), known) {
+            outer.port = stored.port;
+            let prefix = format!("{name}/");
+            outer.body = exported(stored, |path| path.strip_prefix(&prefix).map(str::to_owned));
+        }
+    }
+    Blueprint { name, metadata, body }
+}
+
+fn exported(stored: &Gateway, path: impl Fn(&str) -> Option<String>) -> InnerGateway {
+    let routes = stored.routes.iter().filter_map(|route| {
+        let path = RoutePath::Gateway(path(&route.path.to_string())?);
+        Some(GatewayRoute { path, content: route.content.clone() })
+    });
+    InnerGateway { sticky: Some(stored.sticky), virtual_hosts: stored.virtual_hosts.clone(), routes: routes.collect() }
+}
+
+fn changed(next: Gateway, known: &dyn Known) -> Option<WriteRequest> {
+    let same = gateway(&next.name, known) == Some(&next);
+    (!same).then(|| WriteRequest::replace(Artifact::Gateway(next), None))
+}
+
+/// Whether a deployment stands behind a gateway of this name.
+fn owns(deployment: &Deployment, name: &str) -> bool {
+    let segments: Vec<&str> = name.split('/').collect();
+    match segments.as_slice() {
+        [first, key] => *first == deployment.name && deployment.body.gateways.iter().any(|found| found.key == *key),
+        [first, cluster, port] => {
+            *first == deployment.name
+                && deployment.cluster(cluster).is_some_and(|cluster| ports(cluster).iter().any(|found| found == port))
+        }
+        _ => false,
+    }
+}
+
+/// Holds the gateways that were written or deleted to what their deployments are: a gateway of a cluster has one route
+/// for each service, and goes with the last one.
+pub(crate) fn check(touched: &BTreeSet<&str>, known: &dyn Known) -> Vec<Finding> {
+    let faults = touched.iter().filter_map(|name| {
+        let (first, _) = name.split_once('/')?;
+        let fault = |message: String, hint: &str| Finding::new(Kind::Gateway, name, "/routes", message, hint);
+        let Some(Artifact::Deployment(deployment)) = known.artifact(Kind::Deployment, first) else { return None };
+        if !owns(deployment, name) {
+            return None;
+        }
+        let mend = "merge a blueprint into the deployment, or remove services from it";
+        let Some(stored) = gateway(name, known) else {
+            return Some(fault(format!("gateway `{name}` belongs to deployment `{first}`"), mend));
+        };
+        let [_, cluster, port] = name.split('/').collect::<Vec<_>>()[..] else { return None };
+        let cluster = deployment.cluster(cluster)?;
+        let expected: BTreeSet<String> =
+            services_with(cluster, port).map(|service| path(first, &cluster.name, service, port)).collect();
+        let found: BTreeSet<String> = stored.routes.iter().map(|route| route.path.to_string()).collect();
+        (expected != found).then(|| {
+            let message =
+                format!("gateway `{name}` must have one route for each service of its cluster, and no others");
+            fault(message, mend)
+        })
+    });
+    faults.collect()
+}

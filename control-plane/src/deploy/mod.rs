@@ -1,0 +1,168 @@
+//! From what users ask of a deployment to the artifacts that follow: the deployment itself with everything written out,
+//! and the gateways before its services.
+//!
+//! Pure: what is stored goes in, writes come out, and the core keeps them in one change. A merge adds to what is there
+//! and never takes a share of the traffic from it: a new version of a service that is there comes in at 0 %.
+
+mod gateways;
+mod merge;
+mod remove;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use vamp_model::{
+    Artifact, Blueprint, Breed, Cluster, Deployment, Gateway, Kind, ScaleUse, Service, Size, SlaUse, unit,
+};
+
+use crate::core::WriteRequest;
+use crate::plan::Finding;
+
+pub(crate) use gateways::{check as check_gateways, export};
+#[cfg(test)]
+pub(crate) use resolve::{Unresolved, Values, environment};
+
+/// What a service gets whose author names no scale.
+pub(crate) const DEFAULT_SIZE: Size = Size { cpu: unit::Cpu(1_000), memory: unit::Memory(1_000_000_000), instances: 1 };
+
+/// What is asked of one deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct DeployRequest {
+    /// Its name.
+    pub deployment: String,
+    /// What is to happen to it.
+    pub action: Action,
+}
+
+/// What is to happen to a deployment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    /// The services of a blueprint are added, or replaced where they are there.
+    Merge(Box<Blueprint>),
+    /// It goes, with all its services and gateways.
+    Remove,
+    /// These services go: cluster and breed.
+    RemoveServices(Vec<(String, String)>),
+    /// Another scale for one service.
+    Scale {
+        /// The cluster.
+        cluster: String,
+        /// The breed.
+        service: String,
+        /// The scale.
+        scale: ScaleUse,
+    },
+    /// Another promise of one cluster, or none.
+    Sla {
+        /// The cluster.
+        cluster: String,
+        /// The promise.
+        sla: Option<SlaUse>,
+    },
+}
+
+/// What is stored.
+pub(crate) trait Known {
+    /// One artifact.
+    fn artifact(&self, kind: Kind, name: &str) -> Option<&Artifact>;
+    /// The names of all gateways.
+    fn gateway_names(&self) -> Vec<&str>;
+}
+
+/// Why nothing follows.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Refusal {
+    /// There is no such deployment, cluster or service; in words.
+    Missing(String),
+    /// What was asked does not fit.
+    Findings(Vec<Finding>),
+}
+
+/// The writes that follow from what is asked.
+pub(crate) fn writes(request: &DeployRequest, known: &dyn Known) -> Result<Vec<WriteRequest>, Refusal> {
+    let name = &request.deployment;
+    match &request.action {
+        Action::Merge(blueprint) => merge::merge(name, blueprint, known),
+        Action::Remove => remove::all(name, known),
+        Action::RemoveServices(services) => remove::services(name, services, known),
+        Action::Scale { cluster, service, scale } => {
+            let size = size(scale, known, name)?;
+            let mut deployment = deployment(name, known)?.clone();
+            service_mut(&mut deployment, cluster, service)?.scale = Some(ScaleUse::Inline(size));
+            Ok(vec![WriteRequest::replace(Artifact::Deployment(deployment), None)])
+        }
+        Action::Sla { cluster, sla } => {
+            let mut deployment = deployment(name, known)?.clone();
+            cluster_mut(&mut deployment, cluster)?.sla.clone_from(sla);
+            Ok(vec![WriteRequest::replace(Artifact::Deployment(deployment), None)])
+        }
+    }
+}
+
+fn size(scale: &ScaleUse, known: &dyn Known, deployment: &str) -> Result<Size, Refusal> {
+    match scale {
+        ScaleUse::Inline(size) => Ok(*size),
+        ScaleUse::Stored(name) => match known.artifact(Kind::Scale, name) {
+            Some(Artifact::Scale(scale)) => Ok(scale.size),
+            _ => Err(Refusal::Findings(vec![Finding::new(
+                Kind::Deployment,
+                deployment,
+                "/scale",
+                format!("there is no scale `{name}`"),
+                "create it first, or write it out",
+            )])),
+        },
+    }
+}
+
+fn deployment<'k>(name: &str, known: &'k dyn Known) -> Result<&'k Deployment, Refusal> {
+    match known.artifact(Kind::Deployment, name) {
+        Some(Artifact::Deployment(deployment)) => Ok(deployment),
+        _ => Err(Refusal::Missing(format!("there is no deployment `{name}`"))),
+    }
+}
+
+fn cluster_mut<'d>(deployment: &'d mut Deployment, cluster: &str) -> Result<&'d mut Cluster, Refusal> {
+    let missing = || Refusal::Missing(format!("deployment `{}` has no cluster `{cluster}`", deployment.name));
+    let at = deployment.body.clusters.iter().position(|found| found.name == cluster).ok_or_else(missing)?;
+    deployment.body.clusters.get_mut(at).ok_or_else(|| Refusal::Missing(cluster.to_owned()))
+}
+
+fn service_mut<'d>(deployment: &'d mut Deployment, cluster: &str, service: &str) -> Result<&'d mut Service, Refusal> {
+    let missing = format!("cluster `{cluster}` of deployment `{}` has no service `{service}`", deployment.name);
+    let found = cluster_mut(deployment, cluster)?.services.iter_mut().find(|found| found.breed.name() == service);
+    found.ok_or(Refusal::Missing(missing))
+}
+
+/// The gateway of a port of a cluster.
+pub(crate) fn inner_gateway(deployment: &str, cluster: &str, port: &str) -> String {
+    format!("{deployment}/{cluster}/{port}")
+}
+
+fn gateway<'k>(name: &str, known: &'k dyn Known) -> Option<&'k Gateway> {
+    match known.artifact(Kind::Gateway, name)? {
+        Artifact::Gateway(gateway) => Some(gateway),
+        _ => None,
+    }
+}
+
+/// The breed of a service of a deployment, which is always written out.
+pub(crate) fn breed(service: &Service) -> Option<&Breed> {
+    service.breed.inline()
+}
+
+/// What a service's size is.
+pub(crate) fn size_of(service: &Service) -> Size {
+    match &service.scale {
+        Some(ScaleUse::Inline(size)) => *size,
+        _ => DEFAULT_SIZE,
+    }
+}
+
+/// Whether a dependency on this name is met by a breed: a `*` at its end stands for anything.
+pub(crate) fn meets(wanted: &str, breed: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(prefix) => breed.starts_with(prefix),
+        None => wanted == breed,
+    }
+}

@@ -1,0 +1,102 @@
+//! Takes services out of a deployment, or the whole of it.
+
+use std::collections::BTreeSet;
+
+use vamp_model::{Artifact, Deployment, Kind, RoutePath, step};
+
+use super::{Known, Refusal, breed, deployment, gateways, meets};
+use crate::core::WriteRequest;
+use crate::plan::Finding;
+
+/// The deployment with all its gateways.
+pub(super) fn all(name: &str, known: &dyn Known) -> Result<Vec<WriteRequest>, Refusal> {
+    let found = deployment(name, known)?;
+    let mut writes = vec![WriteRequest::delete(Kind::Deployment, name, None)];
+    let outer: BTreeSet<String> = found.body.gateways.iter().map(|gateway| format!("{name}/{}", gateway.key)).collect();
+    for gateway in known.gateway_names() {
+        let is_inner = gateway.split('/').count() == 3 && gateway.split('/').next() == Some(name);
+        if is_inner || outer.contains(gateway) {
+            writes.push(WriteRequest::delete(Kind::Gateway, gateway, None));
+        }
+    }
+    writes.extend(forgotten(found, None, known));
+    Ok(writes)
+}
+
+/// Some services; who is the last of a cluster takes it along.
+pub(super) fn services(
+    name: &str,
+    services: &[(String, String)],
+    known: &dyn Known,
+) -> Result<Vec<WriteRequest>, Refusal> {
+    let before = deployment(name, known)?;
+    for (cluster, service) in services {
+        let found = before.cluster(cluster);
+        if found.is_none_or(|found| found.service(service).is_none()) {
+            let message = format!("deployment `{name}` has no service `{service}` in a cluster `{cluster}`");
+            return Err(Refusal::Missing(message));
+        }
+    }
+    let mut after = before.clone();
+    for cluster in &mut after.body.clusters {
+        let goes = |service: &str| services.iter().any(|(at, gone)| *at == cluster.name && gone == service);
+        cluster.services.retain(|service| !goes(service.breed.name()));
+    }
+    after.body.clusters.retain(|cluster| !cluster.services.is_empty());
+    if after.body.clusters.is_empty() {
+        return all(name, known);
+    }
+    let left: BTreeSet<String> = after.body.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+    after.body.environment.retain(|variable| left.contains(&variable.cluster));
+    // A gateway that leads nowhere any more goes with what it led to.
+    for gateway in &mut after.body.gateways {
+        gateway.body.routes.retain(|route| match &route.path {
+            RoutePath::Gateway(to) => to.split_once('/').is_none_or(|(cluster, _)| left.contains(cluster)),
+            _ => true,
+        });
+    }
+    after.body.gateways.retain(|gateway| !gateway.body.routes.is_empty());
+    let mut findings = unmet(&after);
+    let mut writes = vec![WriteRequest::replace(Artifact::Deployment(after.clone()), None)];
+    match gateways::after_removal(before, &after, known) {
+        Ok(gateways) => writes.extend(gateways),
+        Err(faults) => findings.extend(
+            faults.into_iter().map(|(at, message, hint)| Finding::new(Kind::Deployment, name, at, message, hint)),
+        ),
+    }
+    writes.extend(forgotten(before, Some(&after), known));
+    if findings.is_empty() { Ok(writes) } else { Err(Refusal::Findings(findings)) }
+}
+
+/// What is known of the instances of services that went.
+fn forgotten(before: &Deployment, after: Option<&Deployment>, known: &dyn Known) -> Vec<WriteRequest> {
+    let mut writes = Vec::new();
+    for cluster in &before.body.clusters {
+        let left = after.and_then(|after| after.cluster(&cluster.name));
+        for service in &cluster.services {
+            let name = format!("{}/{}/{}", before.name, cluster.name, service.breed.name());
+            let stays = left.is_some_and(|left| left.service(service.breed.name()).is_some());
+            if !stays && known.artifact(Kind::Instances, &name).is_some() {
+                writes.push(WriteRequest::delete(Kind::Instances, &name, None));
+            }
+        }
+    }
+    writes
+}
+
+/// What the services that stay need and would no longer have.
+fn unmet(after: &Deployment) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let breeds: Vec<_> = after.body.clusters.iter().flat_map(|cluster| &cluster.services).filter_map(breed).collect();
+    for found in &breeds {
+        for (alias, dependency) in &found.dependencies {
+            if !breeds.iter().any(|other| meets(dependency.name(), &other.name)) {
+                let message =
+                    format!("breed `{}` depends on `{}` (as `{alias}`), which would go", found.name, dependency.name());
+                let hint = "remove both, or keep both";
+                findings.push(Finding::new(Kind::Deployment, &after.name, step("/clusters", ""), message, hint));
+            }
+        }
+    }
+    findings
+}

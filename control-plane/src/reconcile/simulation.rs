@@ -1,0 +1,284 @@
+//! Services that come, change and go on platforms that fail, delay, lie and recover, under a control plane that is killed
+//! between any two steps: what must hold at each moment, and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::machine::{Action, Machine, Picture, Seen, ServiceName, Wanted};
+
+/// What really runs.
+#[derive(Debug, Clone)]
+struct Real {
+    service: ServiceName,
+    template: String,
+    number: u32,
+    /// Steps until it is ready.
+    warming: u32,
+    broken: bool,
+}
+
+/// What happens between two steps.
+#[derive(Debug, Clone)]
+enum Event {
+    Nothing,
+    /// Another count.
+    Scale(usize, u32),
+    /// Another order.
+    Change(usize),
+    /// The service goes, or comes back.
+    Toggle(usize),
+    /// The platform does not answer for some steps.
+    Silence(u32),
+    /// Starts fail for some steps.
+    FailStarts(u32),
+    /// An instance stops to be well for some steps.
+    Sicken(usize, u32),
+    /// An instance ends and is gone.
+    Crash(usize),
+    /// The control plane forgets everything that it keeps in memory.
+    Kill,
+    /// Gateways do not acknowledge for some steps.
+    Lag(u32),
+    /// Only the first of the actions is carried out, as when the control plane is killed in between.
+    Interrupt(usize),
+}
+
+struct World {
+    wanted: Vec<(Wanted, bool)>,
+    real: BTreeMap<String, Real>,
+    sick: BTreeMap<String, u32>,
+    routed: BTreeMap<ServiceName, Vec<String>>,
+    machine: Machine,
+    now: Duration,
+    silent: u32,
+    failing: u32,
+    lagging: u32,
+    limit: usize,
+    started: BTreeMap<String, u32>,
+}
+
+fn name(index: usize) -> ServiceName {
+    ServiceName { deployment: "d".to_owned(), cluster: format!("c{}", index / 2), service: format!("s{index}") }
+}
+
+impl World {
+    fn new(counts: &[u32]) -> Self {
+        let wanted = counts.iter().enumerate().map(|(index, count)| {
+            let needs = if index >= 2 { vec!["c0".to_owned()] } else { Vec::new() };
+            (Wanted { name: name(index), template: "t0".to_owned(), count: *count, needs }, true)
+        });
+        Self {
+            wanted: wanted.collect(),
+            real: BTreeMap::new(),
+            sick: BTreeMap::new(),
+            routed: BTreeMap::new(),
+            machine: Machine::default(),
+            now: Duration::ZERO,
+            silent: 0,
+            failing: 0,
+            lagging: 0,
+            limit: usize::MAX,
+            started: BTreeMap::new(),
+        }
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        self.wanted.iter().filter(|(_, is_wanted)| *is_wanted).map(|(wanted, _)| wanted.clone()).collect()
+    }
+
+    fn is_ready(&self, id: &str) -> bool {
+        self.real.get(id).is_some_and(|real| real.warming == 0 && !real.broken) && !self.sick.contains_key(id)
+    }
+
+    fn happen(&mut self, event: &Event) {
+        let services = self.wanted.len();
+        match event {
+            Event::Nothing => {}
+            Event::Scale(index, count) => self.wanted[index % services].0.count = *count,
+            Event::Change(index) => {
+                let wanted = &mut self.wanted[index % services].0;
+                wanted.template = format!("{}x", wanted.template);
+            }
+            Event::Toggle(index) => {
+                let (wanted, is_wanted) = &mut self.wanted[index % services];
+                *is_wanted = !*is_wanted;
+                // Who removes a service takes its routes away in the same change.
+                if !*is_wanted {
+                    self.routed.remove(&wanted.name);
+                }
+            }
+            Event::Silence(steps) => self.silent = *steps,
+            Event::FailStarts(steps) => self.failing = *steps,
+            Event::Sicken(index, steps) => {
+                if let Some(id) = self.real.keys().nth(index % self.real.len().max(1)).cloned() {
+                    self.sick.insert(id, *steps);
+                }
+            }
+            Event::Crash(index) => {
+                if let Some(id) = self.real.keys().nth(index % self.real.len().max(1)).cloned() {
+                    self.real.remove(&id);
+                    self.started.remove(&id);
+                }
+            }
+            Event::Kill => self.machine = Machine::default(),
+            Event::Lag(steps) => self.lagging = *steps,
+            Event::Interrupt(limit) => self.limit = *limit,
+        }
+    }
+
+    fn picture(&self) -> Picture {
+        let seen = self.real.iter().map(|(id, real)| Seen {
+            id: id.clone(),
+            service: real.service.clone(),
+            template: real.template.clone(),
+            number: real.number,
+            ready: self.is_ready(id),
+            running: true,
+        });
+        let all = (0..self.wanted.len()).map(name);
+        Picture {
+            seen: if self.silent > 0 { Vec::new() } else { seen.collect() },
+            unknown: if self.silent > 0 { all.collect() } else { BTreeSet::new() },
+            routed: self.routed.clone(),
+            acknowledged: self.lagging == 0,
+        }
+    }
+
+    /// The services that answer now.
+    fn served(&self) -> BTreeSet<ServiceName> {
+        let alive = self.routed.iter().filter(|(_, ids)| ids.iter().any(|id| self.is_ready(id)));
+        alive.map(|(service, _)| service.clone()).collect()
+    }
+
+    fn step(&mut self) {
+        self.now += Duration::from_secs(1);
+        let wanted = self.wanted();
+        let actions = self.machine.step(self.now, &wanted, &self.picture());
+        if self.silent > 0 {
+            assert_eq!(actions, [], "nothing is done about what can't be seen");
+        }
+        let limit = std::mem::replace(&mut self.limit, usize::MAX);
+        for action in actions.into_iter().take(limit) {
+            let before = self.served();
+            self.act(action);
+            let lost: Vec<_> = before
+                .difference(&self.served())
+                .filter(|service| wanted.iter().any(|wanted| wanted.name == **service && wanted.count > 0))
+                .cloned()
+                .collect();
+            assert!(lost.is_empty(), "no service that answered loses its last target: {lost:?}");
+        }
+        for counter in [&mut self.silent, &mut self.failing, &mut self.lagging] {
+            *counter = counter.saturating_sub(1);
+        }
+        self.real.values_mut().for_each(|real| real.warming = real.warming.saturating_sub(1));
+        self.sick.values_mut().for_each(|steps| *steps = steps.saturating_sub(1));
+        self.sick.retain(|_, steps| *steps > 0);
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start(service, number) => {
+                let wanted = self.wanted().into_iter().find(|wanted| wanted.name == service).expect("it is wanted");
+                assert!(number < wanted.count);
+                if self.failing > 0 {
+                    return self.machine.failed(&service, self.now);
+                }
+                self.machine.succeeded(&service);
+                let id = format!("{}-{}-{number}", service, wanted.template);
+                let times = self.started.entry(id.clone()).or_default();
+                *times += 1;
+                assert_eq!(*times, 1, "{id} was started twice");
+                let real = Real { service, template: wanted.template, number, warming: 2, broken: false };
+                self.real.insert(id, real);
+            }
+            Action::Route(service, targets) => {
+                for id in &targets {
+                    assert!(self.real.contains_key(id), "requests are sent to {id}, which is gone");
+                }
+                self.routed.insert(service, targets);
+            }
+            Action::Remove(id) => {
+                let is_routed = self.routed.values().flatten().any(|routed| *routed == id);
+                assert!(!is_routed, "{id} was removed and gets requests");
+                self.real.remove(&id);
+                self.sick.remove(&id);
+                self.started.remove(&id);
+            }
+        }
+    }
+
+    /// Everything is as it is wanted, and nothing else is there.
+    fn is_settled(&self) -> bool {
+        let mut expected = BTreeSet::new();
+        for wanted in self.wanted() {
+            let ids: Vec<String> =
+                (0..wanted.count).map(|number| format!("{}-{}-{number}", wanted.name, wanted.template)).collect();
+            let mut routed = self.routed.get(&wanted.name).cloned().unwrap_or_default();
+            routed.sort();
+            let mut sorted = ids.clone();
+            sorted.sort();
+            if routed != sorted {
+                return false;
+            }
+            expected.extend(ids);
+        }
+        self.real.keys().cloned().collect::<BTreeSet<_>>() == expected
+    }
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => Just(Event::Nothing),
+        2 => (0..4_usize, 0..4_u32).prop_map(|(index, count)| Event::Scale(index, count)),
+        2 => (0..4_usize).prop_map(Event::Change),
+        1 => (0..4_usize).prop_map(Event::Toggle),
+        1 => (1..5_u32).prop_map(Event::Silence),
+        1 => (1..5_u32).prop_map(Event::FailStarts),
+        2 => (0..16_usize, 1..6_u32).prop_map(|(index, steps)| Event::Sicken(index, steps)),
+        1 => (0..16_usize).prop_map(Event::Crash),
+        1 => Just(Event::Kill),
+        1 => (1..40_u32).prop_map(Event::Lag),
+        2 => (0..3_usize).prop_map(Event::Interrupt),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_wanted_is_reached_and_no_working_target_is_lost_on_the_way(
+        counts in prop::collection::vec(0..4_u32, 4),
+        events in prop::collection::vec(event(), 0..120),
+    ) {
+        let mut world = World::new(&counts);
+        for event in &events {
+            world.happen(event);
+            world.step();
+        }
+        // The last faults pass; a need for a cluster that nobody wants any more is never met.
+        for (wanted, is_wanted) in &mut world.wanted {
+            *is_wanted = true;
+            wanted.count = wanted.count.max(1);
+        }
+        for _ in 0..300 {
+            world.step();
+        }
+        prop_assert!(world.is_settled(), "{:?} {:?}", world.real.keys(), world.routed);
+        prop_assert_eq!(world.machine.step(world.now, &world.wanted(), &world.picture()), []);
+    }
+
+    #[test]
+    fn what_is_not_wanted_goes(counts in prop::collection::vec(0..4_u32, 4), lag in 0..60_u32) {
+        let mut world = World::new(&counts);
+        for _ in 0..60 {
+            world.step();
+        }
+        (0..4).for_each(|index| world.happen(&Event::Toggle(index)));
+        world.happen(&Event::Lag(lag));
+        for _ in 0..120 {
+            world.step();
+        }
+        prop_assert!(world.real.is_empty(), "{:?}", world.real);
+    }
+}
