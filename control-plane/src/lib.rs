@@ -13,7 +13,6 @@ mod persist;
 mod plan;
 pub mod platform;
 mod publish;
-#[cfg(test)]
 mod reconcile;
 mod rollout;
 pub mod settings;

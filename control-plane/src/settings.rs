@@ -28,6 +28,9 @@ pub struct Settings {
     /// Planning
     #[command(flatten)]
     pub plan: TableSettings,
+    /// Platforms
+    #[command(flatten)]
+    pub platforms: PlatformSettings,
     /// Access
     #[command(flatten)]
     pub access: AccessSettings,
@@ -57,6 +60,20 @@ pub struct TableSettings {
     /// Ports that no gateway gets, separated by commas: those of other listeners on the gateways' hosts, 1988 (their admin listener) among them
     #[arg(long, env = "VAMP_RESERVED_PORTS", value_name = "PORT", value_delimiter = ',', default_value = "1988", value_parser = clap::value_parser!(u16).range(1..))]
     pub reserved_ports: Vec<u16>,
+}
+
+/// Where deployed services run.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PlatformSettings {
+    /// Directory for services of the type `command`, which run as programs of this host; made if missing. Without it nobody can have programs run here
+    #[arg(long, env = "VAMP_PROCESS_DIR", value_name = "DIR")]
+    pub process_dir: Option<PathBuf>,
+    /// Ports for instances of these, first and last, 1 to 65535; best outside the ephemeral ports of this host
+    #[arg(long, env = "VAMP_INSTANCE_PORTS", value_name = "FIRST-LAST", default_value = "30000-31999", value_parser = port_range)]
+    pub instance_ports: PortRange,
+    /// Host at which services reach the gateways before each other: what `$cluster.host` stands for
+    #[arg(long, env = "VAMP_GATEWAY_HOST", value_name = "HOST", default_value = "127.0.0.1")]
+    pub gateway_host: String,
 }
 
 /// Who may use the REST API.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,8 +16,14 @@ use crate::api::{self, About, Api};
 use crate::core::{Core, CoreError, CoreSettings, Tasks};
 use crate::persist::{Database, PersistError, Persistence, Retention};
 use crate::plan::PlanSettings;
-use crate::settings::{AccessSettings, GatewaySettings, Settings};
+use crate::platform::PlatformError;
+use crate::platform::process::{ProcessPlatform, ProcessSettings};
+use crate::reconcile::{self, Platforms, States};
+use crate::settings::{AccessSettings, GatewaySettings, PlatformSettings, Settings};
 use crate::split::AskSettings;
+
+/// What instances get to end by themselves when everything ends.
+const INSTANCES_GRACE: Duration = Duration::from_secs(5);
 
 /// Why the control plane does not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +62,12 @@ pub enum StartError {
     /// The core does not start.
     #[error("the control plane does not start")]
     Core(#[source] CoreError),
+    /// A platform can't be used.
+    #[error("services can't be run in --process-dir")]
+    Platform(#[from] PlatformError),
+    /// Instances can't be checked.
+    #[error("the health of instances can't be asked for")]
+    Health(#[source] reqwest::Error),
 }
 
 /// A control plane that answers.
@@ -63,6 +76,8 @@ pub struct Running {
     /// Where its API listens.
     pub address: SocketAddr,
     serving: JoinHandle<()>,
+    reconciling: JoinHandle<()>,
+    platforms: Platforms,
     tasks: Tasks,
     stopping: watch::Sender<bool>,
     persistence: Arc<dyn Persistence>,
@@ -88,23 +103,50 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let core = Core::start(persistence.clone(), store, core_settings).await;
     let (core, tasks) = core.map_err(StartError::Core)?;
     let (stopping, stopped) = watch::channel(false);
+    let platforms = platforms(&settings.platforms)?;
+    let (states, told) = watch::channel(States::new());
+    let reconciling = reconcile::run(core.clone(), platforms.clone(), states, stopped.clone());
+    let reconciling = tokio::spawn(reconciling);
     let about = About { namespace: settings.namespace, started };
-    let api = Arc::new(Api::new(core, access, about, stopped.clone()));
+    let api = Arc::new(Api::new(core, told, access, about, stopped.clone()));
     let serving = tokio::spawn(listener.serve(api::router(api), stopped));
     tracing::info!(%address, "the API listens");
-    Ok(Running { address, serving, tasks, stopping, persistence })
+    Ok(Running { address, serving, reconciling, platforms, tasks, stopping, persistence })
 }
 
 impl Running {
+    /// The same, and asks every instance that runs to end, for who does not want to leave anything behind.
+    pub async fn stop_with_instances(self) {
+        let platforms = self.platforms.clone();
+        self.stop().await;
+        platforms.stop_all(INSTANCES_GRACE).await;
+    }
+
     /// Takes no more requests, lets those under way end, and closes the database.
     pub async fn stop(self) {
         self.stopping.send_replace(true);
         if let Err(error) = self.serving.await {
             tracing::error!("the listener of the API did not end in good order: {error}");
         }
+        if let Err(error) = self.reconciling.await {
+            tracing::error!("the work on deployments did not end in good order: {error}");
+        }
         self.tasks.stop().await;
         self.persistence.close().await;
     }
+}
+
+fn platforms(settings: &PlatformSettings) -> Result<Platforms, StartError> {
+    let mut platforms = Platforms::new(settings.gateway_host.clone());
+    if let Some(folder) = &settings.process_dir {
+        // Supervisors have a working directory of their own.
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+        let mut process = ProcessSettings::new(folder);
+        process.port_range = settings.instance_ports.0.clone();
+        let platform = ProcessPlatform::open(process)?;
+        platforms.add("command", Arc::new(platform)).map_err(StartError::Health)?;
+    }
+    Ok(platforms)
 }
 
 fn access(address: SocketAddr, settings: &AccessSettings) -> Result<Access, StartError> {

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -202,6 +203,14 @@ pub fn find<'rollout>(rollout: &'rollout Value, id: &str) -> Option<&'rollout Va
     rollout["gateways"].as_array()?.iter().find(|gateway| gateway["id"] == id)
 }
 
+/// Ports for the instances of one control plane: others that run at the same time have other ones, most likely.
+fn instance_ports() -> String {
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let part = std::process::id().wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % 40;
+    let first = 30_000 + part * 50;
+    format!("{first}-{}", first + 49)
+}
+
 fn launch_control_plane(etcd: &Etcd, folder: &Path, port: u16, namespace: &str, database: &str) -> Process {
     let arguments = [
         "control-plane".to_owned(),
@@ -213,6 +222,10 @@ fn launch_control_plane(etcd: &Etcd, folder: &Path, port: u16, namespace: &str, 
         database.to_owned(),
         "--namespace".to_owned(),
         namespace.to_owned(),
+        "--process-dir".to_owned(),
+        folder.join("instances").display().to_string(),
+        "--instance-ports".to_owned(),
+        instance_ports(),
     ];
     Process::spawn(&own_binary("vamp"), arguments, NO_ENVIRONMENT, &folder.join("control-plane.log"))
 }

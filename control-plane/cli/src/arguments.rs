@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use vamp_gateway::logging::LogSettings;
 use vamp_gateway::settings_file::ConfigFile;
+use vamp_model::Kind;
 
 /// Canary releases: move traffic between versions by weight and condition, exactly and at once.
 #[derive(Debug, Parser)]
@@ -40,6 +41,20 @@ pub(crate) enum Verb {
     ///
     /// Example: vamp explain shop -H 'User-Agent: Firefox'
     Explain(ExplainArguments),
+    /// Deploys a blueprint: its services are started, with gateways before them
+    ///
+    /// Example: vamp deploy -f shop.yaml --wait
+    Deploy(DeployArguments),
+    /// Merges a blueprint into a deployment: new versions come in at 0 %
+    ///
+    /// Example: vamp merge shop -f canary.yaml --wait
+    Merge(MergeArguments),
+    /// Removes a deployment, or some of its services: `vamp undeploy shop`, `vamp undeploy shop web/web:1`
+    Undeploy(UndeployArguments),
+    /// Gives a service more or fewer instances, processors or memory: `vamp scale shop web/web:2 --instances 3`
+    Scale(ScaleArguments),
+    /// Changes a gateway: `vamp gateway set-weights shop/web/http web:1=90 web:2=10`
+    Gateway(GatewayArguments),
     /// Shows which gateway processes serve the newest routing table
     Rollout(RolloutArguments),
     /// Shows who changed what and why, and whether the history is what was written
@@ -145,7 +160,7 @@ pub(crate) struct ApplyArguments {
 pub(crate) struct GetArguments {
     #[command(flatten)]
     pub(crate) server: Server,
-    /// gateways, routes or conditions
+    /// gateways, routes, conditions, breeds, blueprints, deployments …
     #[arg(value_parser = kind)]
     pub(crate) kind: &'static str,
     /// Name of one artifact; without it: all
@@ -217,6 +232,120 @@ pub(crate) struct ExplainArguments {
     pub(crate) source: Option<std::net::IpAddr>,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+}
+
+/// What is deployed.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct BlueprintArguments {
+    /// Name of a stored blueprint
+    #[arg(value_name = "BLUEPRINT")]
+    pub(crate) blueprint: Option<String>,
+    /// YAML or JSON file with a blueprint; `-` reads standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub(crate) filename: Option<PathBuf>,
+}
+
+/// Waiting for services.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitingForServices {
+    /// Returns when all services are as they are wanted; exit code 6 if they are not in time
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long --wait waits, up to 1h
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = long_wait_time)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) blueprint: BlueprintArguments,
+    /// Name of the deployment, in place of that of the blueprint
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) waiting: WaitingForServices,
+    /// Checks everything and deploys nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MergeArguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Name of the deployment
+    pub(crate) deployment: String,
+    #[command(flatten)]
+    pub(crate) blueprint: BlueprintArguments,
+    #[command(flatten)]
+    pub(crate) waiting: WaitingForServices,
+    /// Checks everything and deploys nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UndeployArguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Name of the deployment
+    pub(crate) deployment: String,
+    /// Services to remove, as CLUSTER/BREED; without them: all
+    #[arg(value_name = "CLUSTER/BREED", value_parser = cluster_and_breed)]
+    pub(crate) services: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) waiting: WaitingForServices,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ScaleArguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Name of the deployment
+    pub(crate) deployment: String,
+    /// The service, as CLUSTER/BREED
+    #[arg(value_name = "CLUSTER/BREED", value_parser = cluster_and_breed)]
+    pub(crate) service: (String, String),
+    /// Instances, 0 to 1,000
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    pub(crate) instances: Option<u32>,
+    /// Processors of each, as in `0.25` or `250m`
+    #[arg(long)]
+    pub(crate) cpu: Option<String>,
+    /// Memory of each with its unit, as in `64MB` or `1Gi`
+    #[arg(long)]
+    pub(crate) memory: Option<String>,
+    #[command(flatten)]
+    pub(crate) waiting: WaitingForServices,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GatewayArguments {
+    #[command(subcommand)]
+    pub(crate) verb: GatewayVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GatewayVerb {
+    /// Gives routes of a gateway new weights; routes that are not named keep theirs
+    SetWeights(SetWeightsArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetWeightsArguments {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// Name of the gateway
+    pub(crate) gateway: String,
+    /// Weights in percent, as ROUTE=WEIGHT; ROUTE is a route's path, or the breed of the service that it leads to
+    #[arg(required = true, value_name = "ROUTE=WEIGHT", value_parser = route_weight)]
+    pub(crate) weights: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
 }
 
 #[derive(Debug, Args)]
@@ -291,12 +420,10 @@ fn two_ports(text: &str) -> Result<[u16; 2], String> {
 }
 
 fn kind(text: &str) -> Result<&'static str, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "gateway" | "gateways" | "gw" => Ok("gateways"),
-        "route" | "routes" => Ok("routes"),
-        "condition" | "conditions" => Ok("conditions"),
-        _ => Err("kinds are gateways, routes and conditions".to_owned()),
+    if text.eq_ignore_ascii_case("gw") {
+        return Ok("gateways");
     }
+    text.parse::<Kind>().map(Kind::plural).map_err(|error| error.to_string())
 }
 
 fn weights(text: &str) -> Result<Weights, String> {
@@ -314,6 +441,30 @@ fn header(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
         _ => Err("write a header field as `Name: value`".to_owned()),
     }
+}
+
+fn cluster_and_breed(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((cluster, breed)) if !cluster.is_empty() && !breed.is_empty() => {
+            Ok((cluster.to_owned(), breed.to_owned()))
+        }
+        _ => Err("write CLUSTER/BREED, as in `web/web:1`".to_owned()),
+    }
+}
+
+fn route_weight(text: &str) -> Result<(String, String), String> {
+    let refused = || "write ROUTE=WEIGHT, as in `web:1=90`".to_owned();
+    let (route, weight) = text.rsplit_once('=').ok_or_else(refused)?;
+    let weight = weight.trim().trim_end_matches('%');
+    let is_weight = !weight.is_empty() && weight.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if route.is_empty() || !is_weight { Err(refused()) } else { Ok((route.to_owned(), format!("{weight}%"))) }
+}
+
+fn long_wait_time(text: &str) -> Result<Duration, String> {
+    let refused = || "write a time with its unit, as in `90s` or `5m`, up to 1h".to_owned();
+    let time: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
+    let time = Duration::try_from(time).map_err(|_| refused())?;
+    if time.is_zero() || time > Duration::from_hours(1) { Err(refused()) } else { Ok(time) }
 }
 
 fn wait_time(text: &str) -> Result<Duration, String> {
@@ -352,6 +503,7 @@ mod tests {
     fn kinds_have_their_short_names() {
         assert_eq!(kind("gw"), Ok("gateways"));
         assert_eq!(kind("Condition"), Ok("conditions"));
-        assert!(kind("breed").is_err());
+        assert_eq!(kind("breed"), Ok("breeds"));
+        assert!(kind("bread").is_err());
     }
 }

@@ -49,7 +49,7 @@ pub(crate) async fn dev(arguments: DevArguments) -> Result<(), Failure> {
     }
     .await;
     gateway.stop().await;
-    control_plane.stop().await;
+    control_plane.stop_with_instances().await;
     outcome
 }
 
@@ -72,6 +72,7 @@ fn control_plane_settings(arguments: &DevArguments) -> Result<vamp_control_plane
         ("database", format!("sqlite:{}", below(&arguments.data_dir, "vamp.db"))),
         ("virtual-hosts-port", arguments.virtual_hosts_port.to_string()),
         ("reserved-ports", reserved),
+        ("process-dir", below(&arguments.data_dir, "instances")),
     ])
 }
 

@@ -18,7 +18,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use vamp_gateway::logging::with_causes;
 use vamp_gateway::settings_file::with_file;
 
-use arguments::{AuditVerb, Program, RolloutVerb, Verb};
+use arguments::{AuditVerb, GatewayVerb, Program, RolloutVerb, Verb};
 use failure::Failure;
 use output::remark;
 
@@ -64,6 +64,13 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Delete(arguments) => verbs::delete(arguments).await,
         Verb::Split(arguments) => verbs::split(arguments).await,
         Verb::Explain(arguments) => verbs::explain(arguments).await,
+        Verb::Deploy(arguments) => verbs::deploy(arguments).await,
+        Verb::Merge(arguments) => verbs::merge(arguments).await,
+        Verb::Undeploy(arguments) => verbs::undeploy(arguments).await,
+        Verb::Scale(arguments) => verbs::scale(arguments).await,
+        Verb::Gateway(arguments) => match arguments.verb {
+            GatewayVerb::SetWeights(arguments) => verbs::set_weights(arguments).await,
+        },
         Verb::Rollout(arguments) => match arguments.verb {
             RolloutVerb::Status(arguments) => verbs::rollout_status(arguments).await,
         },

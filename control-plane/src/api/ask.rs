@@ -14,6 +14,7 @@ use super::query::Query;
 use super::written::{self, Written};
 use crate::core::Core;
 use crate::persist::Cause;
+use crate::reconcile::States;
 
 /// LIMIT: requests answered at once, and as many again may wait for a rollout at a time-out of a minute. One costs a few kilobytes beside its body.
 const REQUESTS_MAX: usize = 512;
@@ -33,6 +34,8 @@ const INLINE_BYTES_MAX: usize = 128 * 1024;
 /// What all requests share.
 pub(crate) struct Api {
     pub(super) core: Arc<Core>,
+    /// How far each service has come.
+    pub(super) states: watch::Receiver<States>,
     pub(super) access: Access,
     pub(super) about: About,
     pub(super) endpoints: Endpoints,
@@ -62,11 +65,18 @@ pub(crate) struct About {
 
 impl Api {
     /// An API over a core.
-    pub(crate) fn new(core: Arc<Core>, access: Access, about: About, stopping: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        states: watch::Receiver<States>,
+        access: Access,
+        about: About,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
         let endpoints = Endpoints::new();
         let openapi = super::openapi::text(&endpoints);
         Self {
             core,
+            states,
             access,
             about,
             endpoints,

@@ -1,7 +1,7 @@
 //! What is asked of deployments, and what is told of them.
 
 use axum::http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 use vamp_model::{
     Artifact, Blueprint, DeployBody, Deployment, Document, Kind, Topology, read_deploy_body, read_scale, read_sla,
     to_json,
@@ -14,6 +14,7 @@ use super::query::Parameter;
 use super::read;
 use super::write::{Failure, Shape, answer_of, change};
 use crate::deploy::{Action, DeployRequest};
+use crate::reconcile::Phase;
 
 /// `POST /api/v1/deployments`
 pub(super) async fn deploy(mut ask: Ask) -> Answer {
@@ -43,6 +44,27 @@ pub(super) async fn get(ask: Ask) -> Answer {
     let blueprint = ask.api.core.export(&deployment).await;
     let blueprint = blueprint.map_err(|error| Problem::internal("reading the database", &error))?;
     Ok(ask.written.answer(StatusCode::OK, &to_json(&Artifact::Blueprint(blueprint))))
+}
+
+/// `GET /api/v1/deployments/{name}/status`
+pub(super) async fn status(ask: Ask) -> Answer {
+    let stored = stored(&ask).await;
+    match status_of(&ask, ask.name(), stored.as_ref().ok()) {
+        Some(status) => Ok(ask.written.answer(StatusCode::OK, &status)),
+        None => Err(stored.err().unwrap_or_else(|| Problem::no_part("nothing is known of the deployment yet"))),
+    }
+}
+
+/// How far a deployment has come; `None`: nothing of it is wanted, and nothing is left.
+fn status_of(ask: &Ask, name: &str, stored: Option<&Deployment>) -> Option<Value> {
+    let states = ask.api.states.borrow();
+    let own: Vec<_> = states.iter().filter(|(service, _)| service.deployment == name).map(|(_, state)| state).collect();
+    if own.is_empty() && stored.is_none() {
+        return None;
+    }
+    let wanted = stored.map_or(0, |stored| stored.body.clusters.iter().map(|cluster| cluster.services.len()).sum());
+    let done = own.len() == wanted && own.iter().all(|state| state.phase == Phase::Done);
+    Some(json!({"done": done, "services": own}))
 }
 
 /// `DELETE /api/v1/deployments/{name}`

@@ -65,6 +65,7 @@ pub(super) enum Schema {
     Deploy,
     Scale,
     Sla,
+    DeploymentStatus,
 }
 
 /// Which preconditions an endpoint looks at.
@@ -609,6 +610,13 @@ fn parts_of_deployments() -> Vec<Endpoint> {
             "Removes one service from a deployment; it must get no traffic any more, or be the last of its cluster.",
             Schema::Nothing,
             |ask| Box::pin(deployments::undeploy_service(ask)),
+        ),
+        reads(
+            "/api/v1/deployments/{name}/status",
+            "getDeploymentStatus",
+            "How far the services of a deployment have come, also of one that is on its way out.",
+            Schema::DeploymentStatus,
+            |ask| Box::pin(deployments::status(ask)),
         ),
         reads(&scale, "getScaleOfService", "The scale of a service.", Schema::Scale, |ask| {
             Box::pin(deployments::scale(ask))

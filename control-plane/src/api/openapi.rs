@@ -265,6 +265,7 @@ fn schema(schema: Schema) -> Option<Value> {
             ]})
         }
         Schema::Scale => reference("ScaleInService"),
+        Schema::DeploymentStatus => reference("DeploymentStatus"),
         Schema::Sla => reference("SlaInCluster"),
         Schema::Document => json!({"type": "object"}),
     })

@@ -52,6 +52,11 @@ impl Artifacts {
         self.readable.get(&kind)?.get(name)
     }
 
+    /// All of a kind, by name.
+    pub(super) fn all(&self, kind: Kind) -> impl Iterator<Item = &Artifact> {
+        self.readable.get(&kind).into_iter().flatten().map(|(_, artifact)| artifact.as_ref())
+    }
+
     /// What is not the same as in a former moment.
     pub(super) fn changed_since(&self, former: &Self) -> Changed {
         let mut changed = Changed::default();
@@ -156,7 +161,7 @@ impl Known for Artifacts {
     }
 
     fn gateway_names(&self) -> Vec<&str> {
-        self.0.get(&Kind::Gateway).into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+        self.readable.get(&Kind::Gateway).into_iter().flatten().map(|(name, _)| name.as_str()).collect()
     }
 }
 

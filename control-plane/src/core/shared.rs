@@ -46,6 +46,11 @@ impl Current {
         self.artifacts.get(kind, name).map(Arc::as_ref)
     }
 
+    /// All artifacts of a kind, by name.
+    pub(crate) fn all(&self, kind: Kind) -> impl Iterator<Item = &Artifact> {
+        self.artifacts.all(kind)
+    }
+
     /// An artifact as it is stored.
     pub(crate) fn stored(&self, kind: Kind, name: &str) -> Option<&Stored> {
         self.snapshot.artifacts.get(kind.plural())?.get(name)
@@ -128,6 +133,11 @@ impl Shared {
     /// What is current as far as this process knows.
     pub(crate) fn current(&self) -> Arc<Current> {
         Arc::clone(&self.current.borrow())
+    }
+
+    /// Changes whenever something in the database does.
+    pub(crate) fn watch_current(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.subscribe()
     }
 
     /// What is current in the database, which another process may have changed.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use vamp_model::{
-    Artifact, Blueprint, Cluster, Deployment, Gateway, GatewayRoute, InnerGateway, Kind, OuterGateway, Protocol, RouteBody,
-    RoutePath, RouteUse, Topology, percent, step, weights,
+    Artifact, Blueprint, Cluster, Deployment, Gateway, GatewayRoute, InnerGateway, Kind, OuterGateway, Protocol,
+    RouteBody, RoutePath, RouteUse, Topology, percent, step, weights,
 };
 use vamp_routing::wire::{Share, Sticky, Tcp};
 

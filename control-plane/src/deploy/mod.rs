@@ -19,8 +19,7 @@ use crate::core::WriteRequest;
 use crate::plan::Finding;
 
 pub(crate) use gateways::{check as check_gateways, export};
-#[cfg(test)]
-pub(crate) use resolve::{Unresolved, Values, environment};
+pub(crate) use resolve::{Unresolved, Values, environment, health_checks};
 
 /// What a service gets whose author names no scale.
 pub(crate) const DEFAULT_SIZE: Size = Size { cpu: unit::Cpu(1_000), memory: unit::Memory(1_000_000_000), instances: 1 };

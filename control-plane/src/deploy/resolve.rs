@@ -1,6 +1,5 @@
 //! The variables that an instance gets: values with everything that they refer to put in its place.
 
-#[cfg(test)]
 use std::collections::BTreeMap;
 
 use vamp_model::value::{Part, ValueReference, parse, references};
@@ -24,7 +23,6 @@ pub(crate) struct Unresolved(pub(crate) String);
 const DEPTH_MAX: u32 = 16;
 
 /// The variables of an instance of a service, by the name under which it gets them.
-#[cfg(test)]
 pub(crate) fn environment(
     deployment: &Deployment,
     cluster: &Cluster,

@@ -190,7 +190,7 @@ fn what_does_not_fit_is_named_and_nothing_is_kept() {
 struct Ports;
 
 impl Values for Ports {
-    fn gateway_host(&self) -> &str {
+    fn gateway_host(&self) -> &'static str {
         "10.0.0.1"
     }
 

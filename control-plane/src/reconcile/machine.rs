@@ -9,12 +9,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+/// What requests under way get that were sent before the gateways let an instance go.
+const LEAVE_MIN: Duration = Duration::from_secs(3);
+
 /// LIMIT: how long an instance that is to go waits for gateways that do not acknowledge that they no longer use it.
 pub(super) const LEAVE_MAX: Duration = Duration::from_secs(30);
 
 /// After a start that failed, and at most after many.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_mins(1);
 
 /// LIMIT: instances of one service that are started at once while none of another version has to be replaced.
 const STARTS_MAX: usize = 8;
@@ -209,7 +212,9 @@ impl Machine {
         for id in leaving {
             let since = *self.leaving.entry((*id).to_owned()).or_insert(now);
             let is_used = routed.contains(id) || rerouted.contains(id);
-            if !is_used && (picture.acknowledged || now.saturating_sub(since) >= LEAVE_MAX) {
+            let left_for = now.saturating_sub(since);
+            let is_over = picture.acknowledged && left_for >= LEAVE_MIN || left_for >= LEAVE_MAX;
+            if !is_used && is_over {
                 removals.push(Action::Remove((*id).to_owned()));
             }
         }

@@ -1,5 +1,57 @@
 //! Brings what runs to what is wanted, again and again: the machine decides, the shell asks platforms and acts.
 
 mod machine;
+mod order;
+mod run;
 #[cfg(test)]
 mod simulation;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use run::run;
+pub(crate) use state::{Phase, States};
+
+use crate::causes::with_causes;
+use crate::platform::health::Monitor;
+use crate::platform::{Labels, SharedPlatform};
+
+/// What runs services, by the type of their deployables, and where they find the gateways.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Platforms(BTreeMap<String, Runner>, String);
+
+/// A platform, with who asks its instances how they are.
+#[derive(Debug, Clone)]
+pub(crate) struct Runner {
+    platform: SharedPlatform,
+    monitor: Arc<Monitor>,
+}
+
+impl Platforms {
+    /// None yet.
+    pub(crate) fn new(gateway_host: String) -> Self {
+        Self(BTreeMap::new(), gateway_host)
+    }
+
+    /// Runs deployables of a type on a platform.
+    pub(crate) fn add(&mut self, kind: &str, platform: SharedPlatform) -> Result<(), reqwest::Error> {
+        let monitor = Arc::new(Monitor::start(Arc::clone(&platform))?);
+        self.0.insert(kind.to_owned(), Runner { platform, monitor });
+        Ok(())
+    }
+
+    /// Asks every instance to end; the next start finds and starts them again.
+    pub(crate) async fn stop_all(&self, grace: Duration) {
+        for Runner { platform, .. } in self.0.values() {
+            let instances = platform.list(&Labels::new()).await.unwrap_or_default();
+            let stops = instances.iter().map(|instance| platform.stop(&instance.id, grace));
+            for stopped in futures_util::future::join_all(stops).await {
+                if let Err(error) = stopped {
+                    tracing::warn!(cause = %with_causes(&error), "an instance was not stopped");
+                }
+            }
+        }
+    }
+}

@@ -179,7 +179,6 @@ fn fill_weights(routes: &mut [GatewayRoute]) -> Result<(), weights::WrongSum> {
     Ok(())
 }
 
-
 /// `N`, `N/http` or `N/tcp`; 0 leaves the number open.
 fn decode_port(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Option<(Option<u16>, Protocol)> {
     const HINT: &str =

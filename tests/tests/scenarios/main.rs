@@ -15,6 +15,7 @@ mod bad_input;
 mod command_line;
 mod conformance;
 mod cost;
+mod deployments;
 mod durability;
 mod fleet_split;
 mod gateway_faults;

@@ -43,6 +43,11 @@ struct Source {
     text: String,
 }
 
+/// The text of one file.
+pub(super) fn read_file(path: &Path) -> Result<String, Failure> {
+    read(path).map(|source| source.text)
+}
+
 fn read(path: &Path) -> Result<Source, Failure> {
     let failed = |cause| Failure::File { path: path.to_owned(), cause };
     if path == Path::new("-") {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod deploy;
 mod explain;
 mod read;
 mod rollout;
@@ -12,10 +13,11 @@ use serde_json::Value;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::{audit_list, audit_verify};
+pub(crate) use deploy::{deploy, merge, scale, undeploy};
 pub(crate) use explain::explain;
 pub(crate) use read::{describe, get};
 pub(crate) use rollout::rollout_status;
-pub(crate) use split::split;
+pub(crate) use split::{set_weights, split};
 
 use crate::arguments::{DeleteArguments, Output, Waiting};
 use crate::client::{Answer, Client, Request};

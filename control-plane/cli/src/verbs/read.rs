@@ -57,7 +57,10 @@ fn rows(kind: &str, artifacts: &[Value]) -> String {
     let (headings, row): (&[&str], Row) = match kind {
         "gateways" => (&["NAME", "PORT", "STICKY", "ROUTES"], gateway_row),
         "routes" => (&["NAME", "WEIGHT", "CONDITION", "STRENGTH"], route_row),
-        _ => (&["NAME", "CONDITION"], condition_row),
+        "conditions" => (&["NAME", "CONDITION"], condition_row),
+        "breeds" => (&["NAME", "DEPLOYABLE", "PORTS"], breed_row),
+        "blueprints" | "deployments" => (&["NAME", "CLUSTERS", "GATEWAYS"], topology_row),
+        _ => (&["NAME"], |artifact| vec![member(artifact, "name")]),
     };
     table(headings, &artifacts.iter().map(row).collect::<Vec<_>>())
 }
@@ -91,6 +94,31 @@ fn condition_row(condition: &Value) -> Vec<String> {
     vec![member(condition, "name"), condition_text(condition)]
 }
 
+fn breed_row(breed: &Value) -> Vec<String> {
+    let deployable = breed.get("deployable").and_then(|deployable| deployable.get("definition"));
+    let ports = breed.get("ports").and_then(Value::as_object).into_iter().flatten();
+    let ports: Vec<_> = ports.map(|(name, port)| format!("{name} {}", cell(port))).collect();
+    vec![member(breed, "name"), deployable.map_or_else(|| "-".to_owned(), cell), ports.join(", ")]
+}
+
+/// Clusters with their services, and gateways.
+fn topology_row(topology: &Value) -> Vec<String> {
+    let of = |name: &str| topology.get(name).and_then(Value::as_object).into_iter().flatten();
+    let breed = |service: &Value| {
+        let breed = service.get("breed");
+        let name = breed.and_then(|breed| breed.get("name").or_else(|| breed.get("reference")));
+        name.map_or_else(|| "?".to_owned(), cell)
+    };
+    let clusters: Vec<_> = of("clusters")
+        .map(|(name, cluster)| {
+            let services: Vec<_> = super::items(cluster, "services").map(breed).collect();
+            format!("{name} ({})", services.join(", "))
+        })
+        .collect();
+    let gateways: Vec<_> = of("gateways").map(|(key, _)| key.clone()).collect();
+    vec![member(topology, "name"), clusters.join(", "), gateways.join(", ")]
+}
+
 /// Shows one artifact with what is known around it.
 pub(crate) async fn describe(arguments: DescribeArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
@@ -104,6 +132,10 @@ pub(crate) async fn describe(arguments: DescribeArguments) -> Result<(), Failure
         print(&format!("\nSplit\n{}", split::tables(&answer)))?;
         let answer = client.send(Request::get(&["rollout"])).await?.json();
         print(&format!("\nRollout\n{}", rollout::tables(&answer)))?;
+    }
+    if kind == "deployments" {
+        let answer = client.send(Request::get(&[kind, name, "status"])).await?.json();
+        print(&format!("\nStatus\n{}", super::deploy::states(&answer)))?;
     }
     let history = client.send(Request::get(&[kind, name, "history"])).await?.json();
     let versions: Vec<_> = history

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{after_write, items, print_as_is, text, wait_query};
-use crate::arguments::{Output, SplitArguments, Weights};
+use crate::arguments::{Output, SetWeightsArguments, SplitArguments, Weights};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
 use crate::output::{cell, print, table};
@@ -52,6 +52,38 @@ async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> 
     };
     let answer = client.send(request).await?;
     print(&format!("gateways/{} split {}", arguments.gateway, weights.0.join("/")))?;
+    after_write(&answer.json(), arguments.waiting)
+}
+
+/// Gives routes of a gateway new weights by their names, unless somebody else wrote the gateway meanwhile.
+pub(crate) async fn set_weights(arguments: SetWeightsArguments) -> Result<(), Failure> {
+    let client = Client::new(&arguments.server)?;
+    let path = ["gateways", &arguments.gateway];
+    let read = client.send(Request::get(&path)).await?;
+    let mut gateway = read.json();
+    let routes = gateway.get_mut("routes").and_then(Value::as_object_mut);
+    let Some(routes) = routes else { return Ok(()) };
+    let paths: Vec<String> = routes.keys().cloned().collect();
+    for (given, weight) in &arguments.weights {
+        let is_meant = |path: &&String| *path == given || path.split('/').nth(2) == Some(given);
+        let meant: Vec<&String> = paths.iter().filter(is_meant).collect();
+        let [path] = meant.as_slice() else {
+            let what = format!("gateway `{}` has no route `{given}`: it has {}", arguments.gateway, paths.join(", "));
+            return Err(Failure::Usage { what });
+        };
+        if let Some(route) = routes.get_mut(*path).and_then(Value::as_object_mut) {
+            route.insert("weight".to_owned(), weight.as_str().into());
+        }
+    }
+    let request = Request {
+        query: wait_query(arguments.waiting),
+        body: Some(("application/json", gateway.to_string())),
+        if_match: read.etag,
+        ..Request::new(Method::PUT, &path)
+    };
+    let answer = client.send(request).await?;
+    let weights: Vec<String> = arguments.weights.iter().map(|(route, weight)| format!("{route} {weight}")).collect();
+    print(&format!("gateways/{} weights {}", arguments.gateway, weights.join(", ")))?;
     after_write(&answer.json(), arguments.waiting)
 }
 

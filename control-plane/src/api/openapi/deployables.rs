@@ -224,10 +224,6 @@ fn promises() -> Value {
 }
 
 fn deployments() -> Value {
-    let mut deployment = topology();
-    if let Some(deployment) = deployment.as_object_mut() {
-        deployment.insert("status".to_owned(), json!({"allOf": [reference("DeploymentStatus")], "readOnly": true}));
-    }
     let instance = json!({
         "name": text("Its name."),
         "ports": map_of(&json!({"type": "string"}), "`host:port` by the breed's port."),
@@ -252,7 +248,7 @@ fn deployments() -> Value {
         "instances": list_of(&reference("InstanceStatus")),
     });
     json!({
-        "Deployment": named("Clusters of services that are deployed.", deployment, Kind::Deployment),
+        "Deployment": named("Clusters of services that are deployed.", topology(), Kind::Deployment),
         "DeploymentStatus": members("How far a deployment has come.", json!({
             "done": {"type": "boolean", "description": "Everything is as it is wanted."},
             "services": list_of(&reference("ServiceStatus")),

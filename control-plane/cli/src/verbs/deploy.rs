@@ -1,0 +1,195 @@
+//! `vamp deploy`, `merge`, `undeploy` and `scale`: what runs behind gateways.
+
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::apply::read_file;
+use super::{after_write, items, text};
+use crate::arguments::{
+    BlueprintArguments, DeployArguments, MergeArguments, ScaleArguments, UndeployArguments, Waiting, WaitingForServices,
+};
+use crate::client::{Client, Request};
+use crate::failure::Failure;
+use crate::output::{cell, print, remark, table};
+
+/// LIMIT: how often the state is asked for while waiting.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Writes do not wait for gateways: waiting for services includes that.
+const AT_ONCE: Waiting = Waiting { wait: false, timeout: Duration::ZERO };
+
+/// Deploys a blueprint.
+pub(crate) async fn deploy(arguments: DeployArguments) -> Result<(), Failure> {
+    let client = Client::new(&arguments.server)?;
+    let body = body(&arguments.blueprint)?;
+    let query = dry_run(arguments.dry_run);
+    let named = arguments.name.as_deref();
+    let path: Vec<&str> = ["deployments"].into_iter().chain(named).collect();
+    let method = if named.is_some() { Method::PUT } else { Method::POST };
+    let answer = client.send(Request { query, body: Some(body), ..Request::new(method, &path) }).await?.json();
+    finish(&client, &answer, arguments.waiting, arguments.dry_run, "deployed").await
+}
+
+/// Merges a blueprint into a deployment.
+pub(crate) async fn merge(arguments: MergeArguments) -> Result<(), Failure> {
+    let client = Client::new(&arguments.server)?;
+    let body = body(&arguments.blueprint)?;
+    let path = ["deployments", &arguments.deployment];
+    let query = dry_run(arguments.dry_run);
+    let answer = client.send(Request { query, body: Some(body), ..Request::new(Method::PUT, &path) }).await?.json();
+    finish(&client, &answer, arguments.waiting, arguments.dry_run, "merged").await
+}
+
+/// Removes a deployment, or some of its services.
+pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure> {
+    let client = Client::new(&arguments.server)?;
+    let name = arguments.deployment.as_str();
+    let path = ["deployments", name];
+    if arguments.services.is_empty() {
+        client.send(Request::new(Method::DELETE, &path)).await?;
+        print(&format!("deployments/{name} undeployed"))?;
+        return if arguments.waiting.wait {
+            until_gone(&client, name, arguments.waiting.timeout).await
+        } else {
+            Ok(())
+        };
+    }
+    // Together, so that services that need each other can go at once.
+    let mut clusters = serde_json::Map::new();
+    for (cluster, breed) in &arguments.services {
+        let services = clusters.entry(cluster.clone()).or_insert_with(|| json!([]));
+        if let Some(services) = services.as_array_mut() {
+            services.push(json!(breed));
+        }
+    }
+    let request = Request {
+        query: vec![("delete", "true".to_owned())],
+        body: Some(("application/json", json!({"name": name, "clusters": clusters}).to_string())),
+        ..Request::new(Method::PUT, &path)
+    };
+    let answer = client.send(request).await?.json();
+    for (cluster, breed) in &arguments.services {
+        print(&format!("deployments/{name} {cluster}/{breed} undeployed"))?;
+    }
+    after_write(&answer, AT_ONCE)?;
+    if arguments.waiting.wait { until_done(&client, name, arguments.waiting.timeout).await } else { Ok(()) }
+}
+
+/// Gives a service another scale.
+pub(crate) async fn scale(arguments: ScaleArguments) -> Result<(), Failure> {
+    let client = Client::new(&arguments.server)?;
+    let (cluster, breed) = &arguments.service;
+    let path = ["deployments", &arguments.deployment, "clusters", cluster, "services", breed, "scale"];
+    let mut scale = client.send(Request::get(&path)).await?.json();
+    let given = [
+        ("instances", arguments.instances.map(|instances| json!(instances))),
+        ("cpu", arguments.cpu.as_ref().map(|cpu| json!(cpu))),
+        ("memory", arguments.memory.as_ref().map(|memory| json!(memory))),
+    ];
+    if given.iter().all(|(_, value)| value.is_none()) {
+        let what = "nothing is given: use --instances, --cpu or --memory".to_owned();
+        return Err(Failure::Usage { what });
+    }
+    for (name, value) in given {
+        if let (Some(scale), Some(value)) = (scale.as_object_mut(), value) {
+            scale.insert(name.to_owned(), value);
+        }
+    }
+    let body = Some(("application/json", scale.to_string()));
+    let answer = client.send(Request { body, ..Request::new(Method::PUT, &path) }).await?.json();
+    finish(&client, &answer, arguments.waiting, false, "scaled").await
+}
+
+fn dry_run(dry_run: bool) -> Vec<(&'static str, String)> {
+    if dry_run { vec![("validate_only", "true".to_owned())] } else { Vec::new() }
+}
+
+/// A blueprint, or the name of one.
+fn body(arguments: &BlueprintArguments) -> Result<(&'static str, String), Failure> {
+    match (&arguments.blueprint, &arguments.filename) {
+        (Some(name), _) => Ok(("application/json", json!({"reference": name}).to_string())),
+        (None, Some(path)) => read_file(path).map(|text| ("application/yaml", text)),
+        (None, None) => Err(Failure::Usage { what: "name a blueprint, or a file with -f".to_owned() }),
+    }
+}
+
+async fn finish(
+    client: &Client,
+    answer: &Value,
+    waiting: WaitingForServices,
+    dry_run: bool,
+    done: &str,
+) -> Result<(), Failure> {
+    let name = text(answer, "name");
+    print(&format!("deployments/{name} {}{done}", if dry_run { "would be " } else { "" }))?;
+    after_write(answer, AT_ONCE)?;
+    if waiting.wait { until_done(client, name, waiting.timeout).await } else { Ok(()) }
+}
+
+/// Waits until every service is as it is wanted, and tells what changes meanwhile.
+async fn until_done(client: &Client, name: &str, timeout: Duration) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let mut told = String::new();
+    loop {
+        let status = client.send(Request::get(&["deployments", name, "status"])).await?.json();
+        let is_done = status.get("done").and_then(Value::as_bool) == Some(true);
+        let line = in_a_line(&status);
+        if line != told {
+            remark(&line);
+            told = line;
+        }
+        if is_done {
+            return print(&states(&status));
+        }
+        if begun.elapsed() >= timeout {
+            remark(&states(&status));
+            let what = format!("deployment `{name}` is not done yet; follow it with `vamp describe deployment {name}`");
+            return Err(Failure::NotInTime { what });
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn until_gone(client: &Client, name: &str, timeout: Duration) -> Result<(), Failure> {
+    let begun = Instant::now();
+    loop {
+        match client.send(Request::get(&["deployments", name, "status"])).await {
+            Err(Failure::Refused { status: 404, .. }) => return Ok(()),
+            Err(failure) => return Err(failure),
+            Ok(_) if begun.elapsed() < timeout => tokio::time::sleep(PAUSE).await,
+            Ok(answer) => {
+                remark(&states(&answer.json()));
+                let what = format!("some instances of deployment `{name}` are still there");
+                return Err(Failure::NotInTime { what });
+            }
+        }
+    }
+}
+
+fn in_a_line(status: &Value) -> String {
+    let services = items(status, "services").map(|service| {
+        let [ready, wanted] = ["ready", "wanted"].map(|name| service.get(name).map_or_else(|| "?".to_owned(), cell));
+        format!("{}/{} {ready}/{wanted}", text(service, "cluster"), text(service, "service"))
+    });
+    services.collect::<Vec<_>>().join("  ")
+}
+
+/// Services in rows.
+pub(super) fn states(status: &Value) -> String {
+    let rows: Vec<_> = items(status, "services")
+        .map(|service| {
+            let [ready, wanted] =
+                ["ready", "wanted"].map(|name| service.get(name).map_or_else(|| "?".to_owned(), cell));
+            vec![
+                text(service, "cluster").to_owned(),
+                text(service, "service").to_owned(),
+                text(service, "phase").to_owned(),
+                format!("{ready}/{wanted}"),
+                service.get("message").map_or_else(|| "-".to_owned(), cell),
+            ]
+        })
+        .collect();
+    table(&["CLUSTER", "SERVICE", "PHASE", "READY", "MESSAGE"], &rows)
+}

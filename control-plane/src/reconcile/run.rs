@@ -1,0 +1,512 @@
+//! The shell around the machine: looks at everything, asks it, and does what it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use vamp_model::{Artifact, Instance as Target, Instances, Kind};
+
+use super::Platforms;
+use super::machine::{Action, Machine, Picture, Seen, ServiceName};
+use super::order::{Order, known_by, orders};
+use super::state::{InstanceState, Intention, Phase, ServiceState, States};
+use crate::causes::with_causes;
+use crate::core::{ChangeRequest, Core, Current, WriteRequest};
+use crate::persist::Cause;
+use crate::platform::health::{Checked, Health};
+use crate::platform::{Instance, InstanceId, InstanceSpec, Labels, PlatformError, SharedPlatform, State};
+
+/// How often everything is looked at when nothing says that something changed.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// LIMIT: how often everything is looked at while much changes.
+const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
+
+/// What an instance gets to end by itself.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What became of work on a platform.
+struct Done {
+    id: String,
+    service: ServiceName,
+    outcome: Result<(), String>,
+    is_start: bool,
+}
+
+/// An instance with what is known of it beside what its platform says.
+struct Known<'p> {
+    seen: Seen,
+    instance: Instance,
+    health: Health,
+    platform: &'p str,
+}
+
+/// Everything at one moment.
+struct View<'p> {
+    current: Arc<Current>,
+    orders: Vec<Order>,
+    known: Vec<Known<'p>>,
+    picture: Picture,
+    /// What each platform that does not answer says.
+    silent: BTreeMap<&'p str, String>,
+}
+
+struct Reconciler {
+    core: Arc<Core>,
+    platforms: Platforms,
+    machine: Machine,
+    started: Instant,
+    working: JoinSet<Done>,
+    under_way: BTreeSet<String>,
+    /// Why the last start of a service failed.
+    failures: BTreeMap<ServiceName, String>,
+    /// Where services were when their platform answered last.
+    places: BTreeMap<ServiceName, String>,
+    states: watch::Sender<States>,
+}
+
+/// Works until it is told to stop; what was begun is not waited for: the next one finds it.
+pub(crate) async fn run(
+    core: Arc<Core>,
+    platforms: Platforms,
+    states: watch::Sender<States>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let mut reconciler = Reconciler {
+        core,
+        platforms,
+        machine: Machine::default(),
+        started: Instant::now(),
+        working: JoinSet::new(),
+        under_way: BTreeSet::new(),
+        failures: BTreeMap::new(),
+        places: BTreeMap::new(),
+        states,
+    };
+    let mut signals = reconciler.signals();
+    loop {
+        reconciler.look().await;
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            () = tokio::time::sleep(LOOK_EVERY_MIN) => {}
+        }
+        tokio::select! {
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            () = signals.any() => {}
+            Some(done) = reconciler.working.join_next() => reconciler.take(done.ok()),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        while let Some(done) = reconciler.working.try_join_next() {
+            reconciler.take(done.ok());
+        }
+    }
+    reconciler.working.shutdown().await;
+}
+
+/// What says that it is worth to look again. None of it carries data.
+struct Signals {
+    current: watch::Receiver<Arc<Current>>,
+    fleet: watch::Receiver<crate::rollout::Fleet>,
+    hints: Vec<watch::Receiver<u64>>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "what changed does not matter: everything is looked at again")]
+impl Signals {
+    async fn any(&mut self) {
+        let (current, fleet) = (self.current.changed(), self.fleet.changed());
+        let hints = self.hints.iter_mut().map(|hint| Box::pin(hint.changed()));
+        let hints: Vec<_> = hints.collect();
+        tokio::select! {
+            _ = current => {}
+            _ = fleet => {}
+            () = async {
+                if hints.is_empty() {
+                    std::future::pending::<()>().await;
+                }
+                drop(futures_util::future::select_all(hints).await);
+            } => {}
+        }
+    }
+}
+
+impl Reconciler {
+    fn signals(&self) -> Signals {
+        let mut hints = Vec::new();
+        for runner in self.platforms.0.values() {
+            hints.push(runner.platform.hints());
+            hints.push(runner.monitor.changes());
+        }
+        Signals { current: self.core.shared.watch_current(), fleet: self.core.shared.fleet.subscribe(), hints }
+    }
+
+    /// One look at everything, and what follows from it.
+    async fn look(&mut self) {
+        let current = match self.core.shared.refresh().await {
+            Ok(current) => current,
+            Err(error) => {
+                tracing::warn!(cause = %with_causes(&error), "deployments are left as they are: the database can't be read");
+                return;
+            }
+        };
+        let platforms = self.platforms.clone();
+        let view = self.view(current, &platforms).await;
+        let now = self.started.elapsed();
+        let wanted: Vec<_> = view.orders.iter().map(|order| order.wanted.clone()).collect();
+        let actions = self.machine.step(now, &wanted, &view.picture);
+        self.tell(&view);
+        self.route(&view, &actions).await;
+        for action in actions {
+            match action {
+                Action::Route(..) => {}
+                Action::Start(service, number) => self.start(&view, &service, number),
+                Action::Remove(id) => self.remove(&view, &id),
+            }
+        }
+    }
+
+    /// Asks every platform, and puts together what they say with what is wanted.
+    async fn view<'p>(&mut self, current: Arc<Current>, platforms: &'p Platforms) -> View<'p> {
+        let mut orders = orders(&current, &self.platforms_host());
+        for order in &mut orders {
+            if order.spec.is_ok() && !platforms.0.contains_key(&order.kind) {
+                order.spec = Err(format!(
+                    "nothing runs deployables of the type `{}` here: give the control plane {}",
+                    order.kind,
+                    match order.kind.as_str() {
+                        "command" => "`--process-dir`",
+                        "container/docker" => "`--docker-host`",
+                        _ => "another type",
+                    }
+                ));
+            }
+        }
+        let routed = routed(&current);
+        let mut picture = Picture { acknowledged: self.is_acknowledged(), routed, ..Picture::default() };
+        let (mut known, mut silent) = (Vec::new(), BTreeMap::new());
+        for (kind, runner) in &platforms.0 {
+            match runner.platform.list(&Labels::new()).await {
+                Ok(instances) => {
+                    let own: Vec<_> = instances.into_iter().filter(|instance| known_by(instance).is_some()).collect();
+                    runner.watch(&own, &orders);
+                    known.extend(own.into_iter().filter_map(|instance| {
+                        let health = runner.monitor.health(&instance.id);
+                        Known::new(instance, health, kind, &orders, &picture)
+                    }));
+                }
+                Err(error) => drop(silent.insert(kind.as_str(), with_causes(&error))),
+            }
+        }
+        for known in &known {
+            self.places.insert(known.seen.service.clone(), known.platform.to_owned());
+        }
+        let is_silent = |kind: Option<&str>| kind.is_some_and(|kind| silent.contains_key(kind));
+        for order in &orders {
+            let name = &order.wanted.name;
+            // What can't be said is left as it is, like what can't be seen.
+            if order.spec.is_err()
+                || is_silent(Some(&order.kind))
+                || is_silent(self.places.get(name).map(String::as_str))
+            {
+                picture.unknown.insert(name.clone());
+            }
+        }
+        picture.seen = known.iter().map(|known| known.seen.clone()).collect();
+        View { current, orders, known, picture, silent }
+    }
+
+    fn platforms_host(&self) -> String {
+        self.platforms.1.clone()
+    }
+
+    /// Whether no gateway that is alive still serves an older table.
+    fn is_acknowledged(&self) -> bool {
+        let rollout = self.core.rollout();
+        !rollout.unknown && rollout.is_complete()
+    }
+
+    /// Writes down where requests go: what the actions say, and new addresses of instances that stay.
+    async fn route(&mut self, view: &View<'_>, actions: &[Action]) {
+        let mut targets: BTreeMap<&ServiceName, &[String]> =
+            view.picture.routed.iter().map(|(service, ids)| (service, ids.as_slice())).collect();
+        for action in actions {
+            if let Action::Route(service, ids) = action {
+                targets.insert(service, ids);
+            }
+        }
+        let mut writes = Vec::new();
+        for (service, ids) in targets {
+            if view.picture.unknown.contains(service) || view.order(service).is_none() {
+                continue;
+            }
+            let instances: Vec<Target> = ids.iter().filter_map(|id| view.target(id)).collect();
+            let artifact = Artifact::Instances(Instances { name: service.to_string(), instances });
+            if view.current.artifact(Kind::Instances, &service.to_string()) != Some(&artifact) {
+                writes.push(WriteRequest::replace(artifact, None));
+            }
+        }
+        if writes.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = writes.iter().map(|write| write.name.as_str()).collect();
+        let cause = format!("other instances take requests: {}", names.join(", "));
+        let cause: String = cause.chars().take(256).collect();
+        let cause = Cause::own(&cause);
+        let request = ChangeRequest { writes, deploys: Vec::new(), validate_only: false, cause };
+        if let Err(error) = self.core.change(request).await {
+            tracing::warn!("requests go where they went: {error}");
+        }
+    }
+
+    fn start(&mut self, view: &View<'_>, service: &ServiceName, number: u32) {
+        let Some(order) = view.order(service) else { return };
+        let spec = match order.instance(number) {
+            Ok(spec) => spec,
+            Err(why) => return self.failed(service, why),
+        };
+        let Some(runner) = self.platforms.0.get(&order.kind) else { return };
+        let id = spec.id.to_string();
+        if !self.under_way.insert(id.clone()) {
+            return;
+        }
+        tracing::info!(instance = %id, service = %service, "an instance is started");
+        let platform = Arc::clone(&runner.platform);
+        self.working.spawn(ensure(platform, spec, service.clone()));
+    }
+
+    fn remove(&mut self, view: &View<'_>, id: &str) {
+        let Some(known) = view.known.iter().find(|known| known.seen.id == id) else { return };
+        let Some(runner) = self.platforms.0.get(known.platform) else { return };
+        if !self.under_way.insert(id.to_owned()) {
+            return;
+        }
+        tracing::info!(instance = %id, service = %known.seen.service, "an instance is removed");
+        let platform = Arc::clone(&runner.platform);
+        self.working.spawn(remove(platform, known.instance.id.clone(), known.seen.service.clone()));
+    }
+
+    /// Takes note of what became of work.
+    fn take(&mut self, done: Option<Done>) {
+        let Some(Done { id, service, outcome, is_start }) = done else { return };
+        self.under_way.remove(&id);
+        match outcome {
+            Ok(()) if is_start => {
+                self.machine.succeeded(&service);
+                self.failures.remove(&service);
+            }
+            Ok(()) => {}
+            Err(why) => {
+                tracing::warn!(instance = %id, service = %service, "{why}");
+                self.failed(&service, why);
+            }
+        }
+    }
+
+    fn failed(&mut self, service: &ServiceName, why: String) {
+        self.machine.failed(service, self.started.elapsed());
+        self.failures.insert(service.clone(), why);
+    }
+
+    /// Tells how far everything is.
+    fn tell(&mut self, view: &View<'_>) {
+        let names: BTreeSet<&ServiceName> = view
+            .orders
+            .iter()
+            .map(|order| &order.wanted.name)
+            .chain(view.known.iter().map(|known| &known.seen.service))
+            .collect();
+        self.failures.retain(|service, _| names.contains(service));
+        self.places.retain(|service, _| names.contains(service));
+        let former = self.states.borrow().clone();
+        let states: States = names
+            .into_iter()
+            .map(|name| {
+                let mut state = view.state(name, self.failures.get(name));
+                if let Some(former) = former.get(name)
+                    && (former.phase, former.intention) == (state.phase, state.intention)
+                {
+                    state.since.clone_from(&former.since);
+                }
+                (name.clone(), state)
+            })
+            .collect();
+        self.states.send_if_modified(|present| {
+            let is_other = *present != states;
+            if is_other {
+                *present = states;
+            }
+            is_other
+        });
+    }
+}
+
+async fn ensure(platform: SharedPlatform, spec: InstanceSpec, service: ServiceName) -> Done {
+    let id = spec.id.to_string();
+    let outcome = platform.ensure(&spec).await.map_err(|error| in_words(&error));
+    Done { id, service, outcome, is_start: true }
+}
+
+async fn remove(platform: SharedPlatform, id: InstanceId, service: ServiceName) -> Done {
+    let outcome = platform.remove(&id, GRACE).await.map_err(|error| in_words(&error));
+    Done { id: id.to_string(), service, outcome, is_start: false }
+}
+
+fn in_words(error: &PlatformError) -> String {
+    with_causes(error)
+}
+
+/// To which instances the wanted table sends requests.
+fn routed(current: &Current) -> BTreeMap<ServiceName, Vec<String>> {
+    let mut routed = BTreeMap::new();
+    for artifact in current.all(Kind::Instances) {
+        let Artifact::Instances(instances) = artifact else { continue };
+        let mut parts = instances.name.splitn(3, '/').map(str::to_owned);
+        if let (Some(deployment), Some(cluster), Some(service)) = (parts.next(), parts.next(), parts.next()) {
+            let ids = instances.instances.iter().map(|instance| instance.name.clone()).collect();
+            routed.insert(ServiceName { deployment, cluster, service }, ids);
+        }
+    }
+    routed
+}
+
+impl<'p> Known<'p> {
+    fn new(instance: Instance, health: Health, platform: &'p str, orders: &[Order], picture: &Picture) -> Option<Self> {
+        let (service, template, number) = known_by(&instance)?;
+        let order = orders.iter().find(|order| order.wanted.name == service);
+        let running = instance.state == State::Running;
+        let is_open = order.is_none_or(|order| order.ports.iter().all(|port| instance.ports.contains_key(port)));
+        let id = instance.id.to_string();
+        let has_checks = order.is_some_and(|order| !order.checks.is_empty());
+        let is_well = match health {
+            Health::Passing => true,
+            Health::Failing { .. } => false,
+            // After a restart of the control plane nothing is known of those that took requests before.
+            Health::Unknown => !has_checks || picture.routed.get(&service).is_some_and(|routed| routed.contains(&id)),
+        };
+        let seen = Seen { id, service, template, number, ready: running && is_open && is_well, running };
+        Some(Self { seen, instance, health, platform })
+    }
+
+    fn state_in_words(&self) -> String {
+        match (&self.instance.state, &self.health) {
+            (State::Preparing(what), _) => what.clone(),
+            (State::Starting, _) => "it is being started".to_owned(),
+            (State::Running, Health::Failing { reason }) => format!("it is not well: {reason}"),
+            (State::Running, _) if self.seen.ready => "it runs".to_owned(),
+            (State::Running, _) => "it runs, and is not ready yet".to_owned(),
+            (State::Restarting(exit), _) => format!("it ended ({}), and is started again", exit_in_words(exit)),
+            (State::Exited(exit), _) => format!("it ended ({})", exit_in_words(exit)),
+        }
+    }
+
+    /// Why it does not serve, if something is wrong.
+    fn fault(&self) -> Option<String> {
+        let is_wrong = matches!(self.instance.state, State::Restarting(_) | State::Exited(_))
+            || matches!(self.health, Health::Failing { .. });
+        is_wrong.then(|| format!("instance `{}`: {}", self.seen.id, self.state_in_words()))
+    }
+}
+
+fn exit_in_words(exit: &crate::platform::Exit) -> String {
+    match (exit.is_out_of_memory, exit.code, exit.signal) {
+        (true, _, _) => "it took more memory than its scale allows".to_owned(),
+        (_, Some(code), _) => format!("exit code {code}"),
+        (_, None, Some(signal)) => format!("signal {signal}"),
+        (_, None, None) => "nobody saw how".to_owned(),
+    }
+}
+
+impl View<'_> {
+    fn order(&self, service: &ServiceName) -> Option<&Order> {
+        self.orders.iter().find(|order| order.wanted.name == *service)
+    }
+
+    fn target(&self, id: &str) -> Option<Target> {
+        let known = self.known.iter().find(|known| known.seen.id == id)?;
+        let host = &known.instance.host;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let ports = known.instance.ports.iter().map(|(name, port)| (name.clone(), format!("{host}:{port}")));
+        Some(Target { name: id.to_owned(), ports: ports.collect() })
+    }
+
+    fn state(&self, name: &ServiceName, failure: Option<&String>) -> ServiceState {
+        let order = self.order(name);
+        let routed = self.picture.routed.get(name).map(Vec::as_slice).unwrap_or_default();
+        let mut own: Vec<&Known<'_>> = self.known.iter().filter(|known| known.seen.service == *name).collect();
+        own.sort_by(|left, right| left.seen.id.cmp(&right.seen.id));
+        let current = |known: &&&Known<'_>| {
+            order.is_some_and(|order| {
+                known.seen.template == order.wanted.template && known.seen.number < order.wanted.count
+            })
+        };
+        let ready = own.iter().filter(current).filter(|known| known.seen.ready).count();
+        let wanted = order.map_or(0, |order| order.wanted.count);
+        let is_reached = usize::try_from(wanted) == Ok(ready)
+            && own.len() == ready
+            && own.iter().all(|known| routed.contains(&known.seen.id));
+        let fault = own.iter().find_map(|known| known.fault());
+        let silence = order.and_then(|order| self.silent.get(order.kind.as_str()));
+        let (phase, message) = match order {
+            Some(Order { spec: Err(why), .. }) => (Phase::Failed, Some(why.clone())),
+            _ if self.picture.unknown.contains(name) => (Phase::Unknown, silence.cloned()),
+            Some(_) if is_reached => (Phase::Done, None),
+            Some(_) => match failure.cloned().or(fault) {
+                Some(why) => (Phase::Failed, Some(why)),
+                None if own.is_empty() => (Phase::Initiated, self.waits_for(order)),
+                None => (Phase::Updating, None),
+            },
+            None => (Phase::Updating, failure.cloned()),
+        };
+        ServiceState {
+            cluster: name.cluster.clone(),
+            service: name.service.clone(),
+            intention: if order.is_some() { Intention::Deployment } else { Intention::Undeployment },
+            phase,
+            message,
+            since: jiff::Timestamp::now().to_string(),
+            wanted,
+            ready: u32::try_from(ready).unwrap_or(u32::MAX),
+            instances: own
+                .iter()
+                .map(|known| InstanceState {
+                    name: known.seen.id.clone(),
+                    state: known.state_in_words(),
+                    ready: known.seen.ready,
+                    routed: routed.contains(&known.seen.id),
+                    ports: self
+                        .target(&known.seen.id)
+                        .map(|target| target.ports.into_iter().collect())
+                        .unwrap_or_default(),
+                    restarts: known.instance.restarts,
+                })
+                .collect(),
+        }
+    }
+
+    fn waits_for(&self, order: Option<&Order>) -> Option<String> {
+        let order = order?;
+        let deployment = &order.wanted.name.deployment;
+        let is_ready = |cluster: &&String| {
+            let mut seen = self.picture.seen.iter();
+            seen.any(|seen| seen.ready && seen.service.deployment == *deployment && seen.service.cluster == **cluster)
+        };
+        let missing: Vec<&str> =
+            order.wanted.needs.iter().filter(|cluster| !is_ready(cluster)).map(String::as_str).collect();
+        (!missing.is_empty()).then(|| format!("waits for an instance of {} that is ready", missing.join(", ")))
+    }
+}
+
+impl super::Runner {
+    /// Has the instances checked that somebody wants.
+    fn watch(&self, instances: &[Instance], orders: &[Order]) {
+        let checked = instances.iter().filter_map(|instance| {
+            let (service, ..) = known_by(instance)?;
+            let order = orders.iter().find(|order| order.wanted.name == service)?;
+            Some(Checked { instance: instance.clone(), checks: order.checks.clone() })
+        });
+        self.monitor.watch(checked);
+    }
+}

@@ -1,0 +1,75 @@
+//! How far each service has come, as the API tells it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::machine::ServiceName;
+
+/// All services, by name.
+pub(crate) type States = BTreeMap<ServiceName, ServiceState>;
+
+/// How far a service has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ServiceState {
+    /// Its cluster.
+    pub cluster: String,
+    /// Its breed.
+    pub service: String,
+    /// Whether it is to be there.
+    pub intention: Intention,
+    /// How far that is.
+    pub phase: Phase,
+    /// Why it is not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Instances that are wanted.
+    pub wanted: u32,
+    /// Instances of the wanted order that can take requests.
+    pub ready: u32,
+    /// All that are there, sorted by name.
+    pub instances: Vec<InstanceState>,
+}
+
+/// Whether a service is to be there, in the words of the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Intention {
+    /// It is.
+    Deployment,
+    /// It is on its way out.
+    Undeployment,
+}
+
+/// How far a service has come, in the words of the original.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) enum Phase {
+    /// Nothing of it is there yet.
+    Initiated,
+    /// Something of it is.
+    Updating,
+    /// All of it is as it is wanted.
+    Done,
+    /// Something does not work; it is tried again.
+    Failed,
+    /// Its platform does not answer.
+    Unknown,
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct InstanceState {
+    /// Its name.
+    pub name: String,
+    /// What it does, in words.
+    pub state: String,
+    /// It can take requests.
+    pub ready: bool,
+    /// Gateways send it requests.
+    pub routed: bool,
+    /// `host:port` by the breed's port.
+    pub ports: BTreeMap<String, String>,
+    /// How often it ended and was started again.
+    pub restarts: u32,
+}

@@ -1,0 +1,211 @@
+//! Blueprints become running services, and no request is lost while they are merged, scaled, replaced and removed.
+
+use serde_json::{Value, json};
+use vamp_tests::installation::{Gateway, Installation, PATIENCE};
+use vamp_tests::load::Load;
+use vamp_tests::process::own_binary;
+use vamp_tests::{eventually, free_port};
+
+use crate::load_on;
+
+const CHECK: &str = "{port: http, path: /, timeout: 5s, interval: 1s, failures: 3}";
+
+struct Scene {
+    installation: Installation,
+    _gateway: Gateway,
+    port: u16,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let installation = Installation::start().await;
+        let gateway = installation.gateway_with("g1", &["--threads", "2"]).await;
+        Self { installation, _gateway: gateway, port: free_port() }
+    }
+
+    /// A blueprint with one version of the service.
+    fn blueprint(&self, version: &str, instances: u32, check: &str, more: &str) -> String {
+        let program = own_binary("origin");
+        format!(
+            "
+name: shop
+gateways: {{{}: web/http}}
+clusters:
+  web:
+    services:
+    - breed:
+        name: web:{version}
+        deployable: {{type: command, definition: \"{}\"}}
+        ports: {{http: 8080/http}}
+        environment_variables: {{VERSION: \"{version}\", MORE: \"{more}\"}}
+        health_checks: {check}
+      scale: {{cpu: 1, memory: 256MB, instances: {instances}}}
+",
+            self.port,
+            program.display()
+        )
+    }
+
+    async fn merge(&self, blueprint: &str) {
+        self.installation.put("deployments/shop", blueprint).await.expect(&[200, 201]);
+    }
+
+    async fn status(&self) -> Value {
+        self.installation.get("deployments/shop/status").await.body
+    }
+
+    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        eventually(PATIENCE, what, async || {
+            let status = self.status().await;
+            holds(&status).then_some(status)
+        })
+        .await
+    }
+
+    async fn until_done(&self) -> Value {
+        self.until("everything is as it is wanted", |status| status["done"] == true).await
+    }
+
+    /// Gives the versions of the service their shares.
+    async fn weigh(&self, weights: &[(&str, u8)]) {
+        let mut gateway = self.installation.get("gateways/shop/web/http").await.expect(&[200]);
+        for (version, weight) in weights {
+            gateway["routes"][format!("shop/web/web:{version}/http")]["weight"] = json!(format!("{weight}%"));
+        }
+        self.installation.serve("shop/web/http", &gateway.to_string()).await;
+    }
+
+    async fn end(self) {
+        self.installation.delete("deployments/shop").await.expect(&[200]);
+        eventually(PATIENCE, "nothing is left of it", async || {
+            let left = self.installation.get("deployments/shop/status").await;
+            (left.status.as_u16() == 404).then_some(())
+        })
+        .await;
+        assert_eq!(self.installation.get("instances").await.body, json!([]));
+        assert_eq!(self.installation.get("gateways").await.body, json!([]));
+    }
+}
+
+fn instances<'s>(status: &'s Value, service: &str) -> Vec<&'s str> {
+    let services = status["services"].as_array().unwrap();
+    let found = services.iter().find(|found| found["service"] == service).unwrap();
+    found["instances"].as_array().unwrap().iter().map(|instance| instance["name"].as_str().unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_while_versions_come_change_and_go() {
+    let scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 2, CHECK, "")).await;
+    scene.until_done().await;
+    let load = Load::start(load_on(scene.port));
+    load.flow(300).await;
+
+    // A second version comes in and gets nothing.
+    scene.merge(&scene.blueprint("2", 1, CHECK, "")).await;
+    scene.until_done().await;
+    load.flow(300).await;
+    scene.weigh(&[("1", 50), ("2", 50)]).await;
+    load.flow(300).await;
+
+    // More of the one, and another order for the other: each instance is replaced by a new one.
+    let scale = json!({"cpu": 1, "memory": "256MB", "instances": 3}).to_string();
+    scene.installation.put("deployments/shop/clusters/web/services/web:2/scale", &scale).await.expect(&[200]);
+    let status = scene.until_done().await;
+    let before: Vec<String> = instances(&status, "web:1").into_iter().map(str::to_owned).collect();
+    scene.merge(&scene.blueprint("1", 2, CHECK, "other")).await;
+    let replaced = |status: &Value| {
+        status["done"] == true && instances(status, "web:1").iter().all(|name| !before.iter().any(|old| old == name))
+    };
+    let status = scene.until("the instances are new ones", replaced).await;
+    assert_eq!((instances(&status, "web:1").len(), instances(&status, "web:2").len()), (2, 3));
+    load.flow(300).await;
+
+    // What gets something can't go; what gets nothing can.
+    let service = "deployments/shop/clusters/web/services/web:1";
+    let refused = scene.installation.delete(service).await.expect(&[400]);
+    assert!(refused["message"].as_str().unwrap().contains("still gets 50%"), "{refused:#}");
+    scene.weigh(&[("1", 0), ("2", 100)]).await;
+    scene.installation.delete(service).await.expect(&[200]);
+    scene.until_done().await;
+    load.flow(300).await;
+
+    let report = load.finish().await;
+    report.assert_flawless();
+    assert!(report.of("1") > 600 && report.of("2") > 300, "{report:?}");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_was_killed_finds_its_instances_again() {
+    let mut scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 2, CHECK, "")).await;
+    let before = scene.until_done().await;
+    let load = Load::start(load_on(scene.port));
+    load.flow(200).await;
+    scene.installation.kill_control_plane().await;
+    load.flow(200).await;
+    scene.installation.restart_control_plane().await;
+    let after = scene.until_done().await;
+    assert_eq!(instances(&after, "web:1"), instances(&before, "web:1"));
+    load.flow(200).await;
+    // Killed right after a change was kept: the next one carries it out.
+    let scale = json!({"cpu": 1, "memory": "256MB", "instances": 4}).to_string();
+    scene.installation.put("deployments/shop/clusters/web/services/web:1/scale", &scale).await.expect(&[200]);
+    scene.installation.restart_control_plane().await;
+    let status = scene.until("all four are there", |status| status["services"][0]["ready"] == 4).await;
+    assert_eq!(instances(&status, "web:1").len(), 4, "none was started twice");
+    let report = load.finish().await;
+    report.assert_flawless();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_does_not_get_well_takes_no_requests_and_says_why() {
+    let scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 1, CHECK, "")).await;
+    scene.until_done().await;
+    let load = Load::start(load_on(scene.port));
+    load.flow(100).await;
+    let sick = "{command: 'echo out of luck; exit 7', timeout: 5s, interval: 1s, failures: 1}";
+    scene.merge(&scene.blueprint("2", 1, sick, "")).await;
+    let failed = |status: &Value| status["services"][1]["phase"] == "Failed";
+    let status = scene.until("the second version has failed", failed).await;
+    let message = status["services"][1]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("not well") && message.contains('7'), "{message}");
+    assert_eq!(status["services"][1]["instances"][0]["routed"], false);
+    // A running version that would be replaced by a sick one goes on.
+    scene.merge(&scene.blueprint("1", 1, sick, "sick")).await;
+    let both = |status: &Value| instances(status, "web:1").len() == 2;
+    scene.until("the new order is tried beside the old one", both).await;
+    load.flow(200).await;
+    scene.merge(&scene.blueprint("1", 1, CHECK, "well")).await;
+    scene.merge(&scene.blueprint("2", 1, CHECK, "well")).await;
+    scene.until_done().await;
+    load.flow(100).await;
+    let report = load.finish().await;
+    report.assert_flawless();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_by_itself_is_started_again() {
+    let scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 2, CHECK, "")).await;
+    let status = scene.until_done().await;
+    let address = status["services"][0]["instances"][0]["ports"]["http"].as_str().unwrap().to_owned();
+    let port = address.rsplit(':').next().unwrap();
+    let killed = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -9 $(ss -ltnpH 'sport = :{port}' | sed 's/.*pid=//;s/,.*//')")])
+        .status();
+    assert!(killed.is_ok_and(|status| status.success()), "ss (iproute2) finds who listens on {port}");
+    let again = |status: &Value| {
+        let instances = status["services"][0]["instances"].as_array().unwrap();
+        status["done"] == true && instances.iter().any(|instance| instance["restarts"].as_u64() > Some(0))
+    };
+    scene.until("it was started again", again).await;
+    let load = Load::start(load_on(scene.port));
+    load.flow(100).await;
+    load.finish().await.assert_flawless();
+    scene.end().await;
+}
