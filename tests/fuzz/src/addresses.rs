@@ -12,11 +12,12 @@ use crate::store_url::{Product, StoreUrl};
 /// What an input writes where a secret may stand.
 const SECRET: &str = "s3cret";
 
-/// Whether the secret stands in front of an `@`, where people write passwords. Then nothing that is printed has it.
+/// Whether the secret stands in front of an `@`, where people write passwords, and not in the scheme. Then nothing that is
+/// printed has it.
 fn holds_secret(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    let behind_scheme = text.split_once("://").map_or("", |(_, rest)| rest);
-    behind_scheme.rsplit_once('@').is_some_and(|(before, _)| before.contains(SECRET))
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    !scheme.contains(SECRET) && rest.rsplit_once('@').is_some_and(|(before, _)| before.contains(SECRET))
 }
 
 fn shows_secret(printed: &str) -> bool {
