@@ -23,6 +23,8 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage; 3 not found; 4 
 pub(crate) enum Verb {
     /// Runs the whole product in this process, with a demo: two versions of a service behind the gateway `shop`
     Dev(DevArguments),
+    /// Runs the demo service alone, as a blueprint may: it answers VERSION at PORT
+    DemoService(DemoServiceArguments),
     /// Runs the control plane: REST API, database, planning, publishing
     ControlPlane(ControlPlaneArguments),
     /// Writes the artifacts of files, all of them or none
@@ -86,6 +88,17 @@ pub(crate) struct DevArguments {
     /// Ports of the two versions of the demo service on 127.0.0.1, separated by a comma
     #[arg(long, env = "VAMP_DEMO_PORTS", value_name = "PORT,PORT", default_value = "8081,8082", value_parser = two_ports)]
     pub(crate) demo_ports: [u16; 2],
+}
+
+/// Settings of the demo service, which a platform gives to its instances.
+#[derive(Debug, Args)]
+pub(crate) struct DemoServiceArguments {
+    /// The version that it answers
+    #[arg(long, env = "VERSION", value_name = "TEXT", default_value = "1")]
+    pub(crate) service_version: String,
+    /// Port on 127.0.0.1, 1 to 65535
+    #[arg(long, env = "PORT", value_name = "PORT", value_parser = port())]
+    pub(crate) port: u16,
 }
 
 /// Settings of `vamp control-plane`.

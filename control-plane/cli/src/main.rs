@@ -54,6 +54,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             arguments.log.start();
             dev::dev(arguments).await
         }
+        Verb::DemoService(arguments) => demo_service::run(arguments).await,
         Verb::ControlPlane(arguments) => {
             arguments.log.start();
             control_plane::run(arguments.settings).await
