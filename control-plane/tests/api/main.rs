@@ -8,6 +8,7 @@ mod artifacts;
 mod audit;
 mod bad_input;
 mod changes;
+mod deployments;
 mod events;
 mod formats;
 mod frame;

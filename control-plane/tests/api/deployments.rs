@@ -1,0 +1,131 @@
+//! Deployments through the API, on a control plane that has nothing to run them on: what is kept, and what is refused.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::world::{PATIENCE, World, send};
+
+const SHOP: &str = "
+name: shop
+gateways: {9050: web/http}
+clusters:
+  web:
+    breed: {name: 'web:1', deployable: {type: command, definition: serve}, ports: {http: 8080/http}}
+    scale: {cpu: 0.5, memory: 64MB, instances: 2}
+";
+const CANARY: &str = "clusters: {web: {breed: {name: 'web:2', deployable: {type: command, definition: serve}, ports: {http: 8080/http}}}}";
+
+async fn weights(world: &World) -> Value {
+    let gateway = world.get("gateways/shop/web/http").await.expect(200);
+    let routes = gateway["routes"].as_object().unwrap();
+    routes.iter().map(|(path, route)| (path.clone(), route["weight"].clone())).collect()
+}
+
+#[tokio::test]
+async fn a_deployment_comes_grows_and_goes() {
+    let world = World::start().await;
+    let deployed = world.post("deployments", SHOP).await.expect(201);
+    assert_eq!((&deployed["name"], &deployed["kind"]), (&json!("shop"), &json!("deployments")));
+    assert_eq!(world.get("gateways/shop/9050").await.expect(200)["port"], "9050/http");
+    assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%"}));
+
+    world.put("deployments/shop", CANARY).await.expect(200);
+    assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%", "shop/web/web:2/http": "0%"}));
+
+    let scale = "deployments/shop/clusters/web/services/web:2/scale";
+    assert_eq!(world.get(scale).await.expect(200), json!({"cpu": 1, "memory": "1000.00MB", "instances": 1}));
+    world.put(scale, "{cpu: 100m, memory: 1Gi, instances: 3}").await.expect(200);
+    assert_eq!(world.get(scale).await.expect(200)["memory"], "1073.741824MB");
+
+    let sla = "deployments/shop/clusters/web/sla";
+    world.get(sla).await.problem(404, "not-found");
+    world
+        .put(
+            sla,
+            "{type: escalation_only, escalations: [{type: scale_instances, minimum: 1, maximum: 3, scale_by: 1}]}",
+        )
+        .await
+        .expect(200);
+    assert_eq!(world.get(sla).await.expect(200)["type"], "escalation_only");
+    send(world.ask(Method::DELETE, sla)).await.expect(200);
+    world.get(sla).await.problem(404, "not-found");
+
+    let refused = send(world.ask(Method::DELETE, "deployments/shop/clusters/web/services/web:1")).await;
+    let refused = refused.problem(400, "bad-document");
+    assert!(refused["message"].as_str().unwrap().contains("still gets 100%"), "{refused:#}");
+    send(world.ask(Method::DELETE, "deployments/shop/clusters/web/services/web:2")).await.expect(200);
+    assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%"}));
+
+    send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
+    assert_eq!(world.get("gateways").await.expect(200), json!([]));
+    world.get("deployments/shop").await.problem(404, "not-found");
+    send(world.ask(Method::DELETE, "deployments/shop")).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn what_is_exported_deploys_the_same_again() {
+    let world = World::start().await;
+    world.post("deployments", SHOP).await.expect(201);
+    world.put("deployments/shop", CANARY).await.expect(200);
+    let before = weights(&world).await;
+    let blueprint = world.get("deployments/shop?as_blueprint=true").await.expect(200);
+    assert_eq!(blueprint["kind"], "blueprints");
+    send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
+    world.put("blueprints/shop", &blueprint.to_string()).await.expect(201);
+    world.post("deployments", "reference: shop").await.expect(201);
+    assert_eq!(weights(&world).await, before);
+    // Also as one document among others, and without a word of its kind in the address.
+    let shown = world.get("deployments/shop").await.expect(200);
+    world.put("", &shown.to_string()).await.expect(200);
+    assert_eq!(weights(&world).await, before);
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_only_validated_leaves_nothing() {
+    let world = World::start().await;
+    world.post("deployments?validate_only=true", SHOP).await.expect(200);
+    assert_eq!(world.get("deployments").await.expect(200), json!([]));
+    assert_eq!(world.get("gateways").await.expect(200), json!([]));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_with_its_place() {
+    let world = World::start().await;
+    let refused =
+        world.post("deployments", "{name: shop, clusters: {web: 'web:9'}}").await.problem(400, "bad-document").clone();
+    assert!(refused["message"].as_str().unwrap().contains("there is no breed `web:9`"), "{refused:#}");
+    world.post("deployments", "reference: nothing").await.problem(404, "not-found");
+    world.post("deployments", "{name: shop, clusters: {}, colour: red}").await.problem(400, "bad-document");
+    world.post("deployments", SHOP).await.expect(201);
+    // A gateway of a cluster is the deployment's, but for what it does with its routes.
+    send(world.ask(Method::DELETE, "gateways/shop/web/http")).await.problem(400, "bad-document");
+    world.put("gateways/shop/web/http", "routes: {'[127.0.0.1:1]': {}}").await.problem(400, "bad-document");
+    let mut gateway = world.get("gateways/shop/web/http").await.expect(200);
+    gateway["sticky"] = json!("route");
+    world.put("gateways/shop/web/http", &gateway.to_string()).await.expect(200);
+    world.put("", "{kind: instances, name: shop/web/web:1}").await.problem(400, "bad-request");
+    for (path, part) in [
+        ("clusters/wbe/services/web:1/scale", "no service `web:1` in a cluster `wbe`"),
+        ("clusters/wbe/sla", "no cluster `wbe`"),
+    ] {
+        let missing = world.get(&format!("deployments/shop/{path}")).await.problem(404, "not-found").clone();
+        assert!(missing["message"].as_str().unwrap().contains(part), "{missing:#}");
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_run_says_what_is_missing() {
+    let world = World::start().await;
+    world.post("deployments", SHOP).await.expect(201);
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let failed = loop {
+        let status = world.get("deployments/shop/status").await.expect(200);
+        if status["services"][0]["phase"] == "Failed" {
+            break status;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{status:#}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert!(failed["services"][0]["message"].as_str().unwrap().contains("--process-dir"), "{failed:#}");
+    assert_eq!(failed["done"], false);
+}
