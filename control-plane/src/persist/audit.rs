@@ -2,8 +2,8 @@
 //! hash, each change against the one before, and what is current against what the history leads to.
 //!
 //! What it can't find: a history that was written anew as a whole, hashes and all, by somebody who may write into the
-//! database, as long as no hash of it was seen and kept elsewhere; and its end cut off, likewise. So the newest hash is
-//! kept in the store, and can be kept by people: `audit` takes what others have seen.
+//! database, as long as no hash of it was seen and kept elsewhere; and its end cut off, likewise. The newest hash can be
+//! kept by people: `audit` takes what others have seen.
 
 use std::collections::BTreeMap;
 
