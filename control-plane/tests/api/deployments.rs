@@ -98,7 +98,8 @@ async fn what_does_not_fit_is_refused_with_its_place() {
     world.post("deployments", "{name: shop, clusters: {}, colour: red}").await.problem(400, "bad-document");
     world.post("deployments", SHOP).await.expect(201);
     // A gateway of a cluster is the deployment's, but for what it does with its routes.
-    send(world.ask(Method::DELETE, "gateways/shop/web/http")).await.problem(400, "bad-document");
+    send(world.ask(Method::DELETE, "gateways/shop/9050")).await.problem(400, "bad-document");
+    send(world.ask(Method::DELETE, "gateways/shop/web/http")).await.problem(409, "in-use");
     world.put("gateways/shop/web/http", "routes: {'[127.0.0.1:1]': {}}").await.problem(400, "bad-document");
     let mut gateway = world.get("gateways/shop/web/http").await.expect(200);
     gateway["sticky"] = json!("route");
