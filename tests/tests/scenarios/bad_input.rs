@@ -29,7 +29,7 @@ async fn a_refused_document_changes_nothing() {
             ),
             "condition",
         ),
-        (&*format!("name: shop\nport: {port}/tcp\nroutes: {{\"[{address}]\": {{weight: 100%}}}}\n"), "http"),
+        (&*format!("name: shop\nport: {port}/udp\nroutes: {{\"[{address}]\": {{weight: 100%}}}}\n"), "http"),
     ];
     for (document, named) in documents {
         let answer = installation.put("gateways/shop", document).await;

@@ -155,7 +155,7 @@ async fn a_verb_that_fails_says_why_and_with_which_code() {
     dev.fails(&["apply", "-f", "bad.yaml"], 9, "bad.yaml:3:").await;
     dev.fails(&["apply", "-f", "nowhere.yaml"], 2, "nowhere.yaml").await;
     dev.fails(&["get", "gateway", "nothing"], 3, "nothing").await;
-    dev.fails(&["get", "breeds"], 2, "kinds are").await;
+    dev.fails(&["get", "breads"], 2, "there is no kind").await;
     dev.fails(&["split", "shop", "50/40/10"], 2, "2 routes").await;
     dev.fails(&["split", "shop", "50/40"], 9, "90").await;
     dev.fails(&["get", "gateways", "--host", "http://127.0.0.1:1"], 8, "VAMP_HOST").await;
