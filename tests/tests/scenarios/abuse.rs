@@ -97,7 +97,7 @@ fn patient(first: &str, more: &str) -> String {
 /// buffers of the process, or by a tenth, because what a stalled client leaves of a 64 KiB read is a matter of chance.
 const BOUNDS: [(Kind, u64); 4] =
     [(Kind::Idle, 2 * KIB), (Kind::SlowHead, 4 * KIB), (Kind::SlowBody, 8 * KIB), (Kind::Stalled, 40 * KIB)];
-const SLACK_BYTES: u64 = 512 * KIB;
+const SLACK_BYTES: u64 = 1_024 * KIB;
 
 /// Crowds of these sizes, in the order of [`BOUNDS`].
 async fn healthy_clients_beside(sizes: [usize; 4]) {

@@ -1,13 +1,15 @@
 //! The folder of one instance: its order, what became of it, and the pipes to its supervisor. It is all that a control
 //! plane needs to find its instances again.
 //!
-//!     plan.json     the order with its ports; holds values of variables, so the folder is its owner's alone
-//!     status.json   what the supervisor told last
-//!     lock          held by the supervisor as long as it lives
-//!     control       a pipe that the supervisor reads: orders
-//!     out, err      pipes that the instance writes, and the supervisor reads; they outlive both
-//!     log/          what came out of them
-//!     work/         where the instance runs
+//! ```text
+//! plan.json     the order with its ports; holds values of variables, so the folder is its owner's alone
+//! status.json   what the supervisor told last
+//! lock          held by the supervisor as long as it lives
+//! control       a pipe that the supervisor reads: orders
+//! out, err      pipes that the instance writes, and the supervisor reads; they outlive both
+//! log/          what came out of them
+//! work/         where the instance runs
+//! ```
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
