@@ -114,6 +114,8 @@ pub(super) struct Download {
     pub(super) keeps_upstream: bool,
     /// Whether only the end of the client's connection ends the answer.
     pub(super) close_delimited: bool,
+    /// Bytes of it that were read.
+    pub(super) passed_bytes: u64,
     /// Interim answers passed on.
     pub(super) interims: u8,
     /// Status of the final head, 0 before it.
@@ -261,6 +263,7 @@ impl Exchange {
                 keeps_client: false,
                 keeps_upstream: false,
                 close_delimited: false,
+                passed_bytes: 0,
                 interims: 0,
                 status: 0,
             },

@@ -140,10 +140,11 @@ impl<C: ClientStream> Connection<C> {
             if exchange.download.complete {
                 return Err(Ended::Answered);
             }
-            match poll_read(context, upstream, scratch.room()) {
+            match poll_read(context, upstream, scratch.room_behind(exchange.download.passed_bytes)) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(bytes @ 1..)) => {
                     *moved = true;
+                    exchange.download.passed_bytes += bytes as u64;
                     self.answer_came(context, scratch, exchange, Scratch::START + bytes)?;
                 }
                 Poll::Ready(end) => self.answer_ended(context, exchange, end.is_ok())?,

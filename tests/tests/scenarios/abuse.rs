@@ -94,7 +94,7 @@ fn patient(first: &str, more: &str) -> String {
 }
 
 /// What one client of each kind may cost in memory on average, and what the measurement may be off by in sum: by some
-/// buffers of the process, or by a tenth, because what a stalled client leaves of a 64 KiB read is a matter of chance.
+/// buffers of the process, or by a tenth. A stalled client leaves up to the whole of a 32 KiB read.
 const BOUNDS: [(Kind, u64); 4] =
     [(Kind::Idle, 2 * KIB), (Kind::SlowHead, 4 * KIB), (Kind::SlowBody, 8 * KIB), (Kind::Stalled, 40 * KIB)];
 const SLACK_BYTES: u64 = 1_024 * KIB;
