@@ -2,7 +2,7 @@
 //! come out, and every step looks at the full picture again, so that nothing needs to be remembered over a restart.
 //!
 //! - A new version of an instance is started before the old one goes, and takes requests before the old one stops to.
-//! - An instance is stopped when no gateway sends it anything any more, or the time for that is over.
+//! - An instance is removed when every gateway that is alive has let it go. While that can't be known, it stays.
 //! - What can't be seen is unknown, and left as it is.
 //! - What fails is tried again, later each time.
 
@@ -12,10 +12,7 @@ use std::time::Duration;
 /// What requests under way get that were sent before the gateways let an instance go.
 const LEAVE_MIN: Duration = Duration::from_secs(3);
 
-/// LIMIT: how long an instance that is to go waits for gateways that do not acknowledge that they no longer use it.
-pub(super) const LEAVE_MAX: Duration = Duration::from_secs(30);
-
-/// After a start that failed, and at most after many.
+/// After work that failed, and at most after many times.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
 
@@ -67,6 +64,8 @@ pub(super) struct Seen {
     pub ready: bool,
     /// Whether it runs, well or not.
     pub running: bool,
+    /// Whether it was ended, and stays so until it is started again.
+    pub stopped: bool,
 }
 
 /// What is there.
@@ -85,7 +84,7 @@ pub(super) struct Picture {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Action {
-    /// Starts one instance of a service.
+    /// Starts one instance of a service, or starts it again.
     Start(ServiceName, u32),
     /// Sends requests to these instances of a service, and to no others.
     Route(ServiceName, Vec<String>),
@@ -97,8 +96,17 @@ pub(super) enum Action {
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     failures: BTreeMap<ServiceName, Failure>,
-    /// Since when an instance is to go.
-    leaving: BTreeMap<String, Duration>,
+    /// The instances that are to go.
+    leaving: BTreeMap<String, Leaving>,
+}
+
+/// How far an instance is that is to go.
+#[derive(Debug, Clone, Copy, Default)]
+struct Leaving {
+    /// Since when no gateway sends it anything.
+    free_since: Option<Duration>,
+    /// Its removal failed.
+    failure: Option<Failure>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -107,11 +115,25 @@ struct Failure {
     not_before: Duration,
 }
 
+impl Failure {
+    fn after(former: Option<&Self>, now: Duration) -> Self {
+        let pause = former.map_or(RETRY_MIN, |failure| (failure.pause * 2).min(RETRY_MAX));
+        Self { pause, not_before: now + pause }
+    }
+}
+
 impl Machine {
     /// A start failed, at this time.
     pub(super) fn failed(&mut self, service: &ServiceName, now: Duration) {
-        let pause = self.failures.get(service).map_or(RETRY_MIN, |failure| (failure.pause * 2).min(RETRY_MAX));
-        self.failures.insert(service.clone(), Failure { pause, not_before: now + pause });
+        let failure = Failure::after(self.failures.get(service), now);
+        self.failures.insert(service.clone(), failure);
+    }
+
+    /// The removal of an instance failed, at this time.
+    pub(super) fn removal_failed(&mut self, id: &str, now: Duration) {
+        if let Some(leaving) = self.leaving.get_mut(id) {
+            leaving.failure = Some(Failure::after(leaving.failure.as_ref(), now));
+        }
     }
 
     /// A start was taken.
@@ -172,12 +194,14 @@ impl Machine {
         let (kept, gone) = others.split_at_checked(kept).unwrap_or((&others, &[]));
         leaving.extend(gone.iter().map(|seen| seen.id.as_str()));
 
-        let missing = (0..wanted.count).filter(|number| !current.iter().any(|seen| seen.number == *number));
-        let unready = current.len().saturating_sub(ready);
+        let is_there = |number: u32| current.iter().any(|seen| seen.number == number && !seen.stopped);
+        let missing = (0..wanted.count).filter(|number| !is_there(*number));
+        let unready = current.iter().filter(|seen| !seen.ready && !seen.stopped).count();
         // Beside instances that serve, one after the other: the host need not hold twice the service.
         let at_once = if others.iter().any(|seen| seen.running) { 1 } else { STARTS_MAX };
         let may_start = self.failures.get(&wanted.name).is_none_or(|failure| failure.not_before <= now);
-        if may_start && (needs || !seen.is_empty()) {
+        let was_begun = seen.iter().any(|seen| !seen.stopped);
+        if may_start && (needs || was_begun) {
             let starts = missing.take(at_once.saturating_sub(unready));
             actions.extend(starts.map(|number| Action::Start(wanted.name.clone(), number)));
         }
@@ -210,14 +234,99 @@ impl Machine {
             .collect();
         let mut removals = Vec::new();
         for id in leaving {
-            let since = *self.leaving.entry((*id).to_owned()).or_insert(now);
             let is_used = routed.contains(id) || rerouted.contains(id);
-            let left_for = now.saturating_sub(since);
-            let is_over = picture.acknowledged && left_for >= LEAVE_MIN || left_for >= LEAVE_MAX;
-            if !is_used && is_over {
-                removals.push(Action::Remove((*id).to_owned()));
+            let leaving = self.leaving.entry((*id).to_owned()).or_default();
+            if is_used {
+                leaving.free_since = None;
+            } else if picture.acknowledged {
+                // A later table that is not acknowledged yet does not send it anything either.
+                let since = *leaving.free_since.get_or_insert(now);
+                let may_try = leaving.failure.is_none_or(|failure| failure.not_before <= now);
+                if now.saturating_sub(since) >= LEAVE_MIN && may_try {
+                    removals.push(Action::Remove((*id).to_owned()));
+                }
             }
         }
         actions.extend(removals);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn service() -> ServiceName {
+        ServiceName { deployment: "d".to_owned(), cluster: "c".to_owned(), service: "s".to_owned() }
+    }
+
+    fn wanted(count: u32) -> Wanted {
+        Wanted { name: service(), template: "t".to_owned(), count, needs: vec!["other".to_owned()] }
+    }
+
+    fn seen(id: &str, number: u32) -> Seen {
+        let (service, template) = (service(), "t".to_owned());
+        Seen { id: id.to_owned(), service, template, number, ready: true, running: true, stopped: false }
+    }
+
+    fn remove(id: &str) -> Vec<Action> {
+        vec![Action::Remove(id.to_owned())]
+    }
+
+    #[test]
+    fn an_instance_stays_for_as_long_as_gateways_may_use_it() {
+        let mut machine = Machine::default();
+        let mut picture = Picture { seen: vec![seen("a", 0)], ..Picture::default() };
+        for seconds in 0..600 {
+            assert_eq!(machine.step(SECOND * seconds, &[], &picture), []);
+        }
+        picture.acknowledged = true;
+        assert_eq!(machine.step(SECOND * 600, &[], &picture), [], "requests under way get their time");
+        assert_eq!(machine.step(SECOND * 602, &[], &picture), []);
+        // Another table is on its way.
+        picture.acknowledged = false;
+        assert_eq!(machine.step(SECOND * 604, &[], &picture), []);
+        picture.acknowledged = true;
+        assert_eq!(machine.step(SECOND * 604, &[], &picture), remove("a"));
+    }
+
+    #[test]
+    fn an_instance_that_is_used_again_gets_its_time_anew() {
+        let mut machine = Machine::default();
+        let mut picture = Picture { seen: vec![seen("a", 0)], acknowledged: true, ..Picture::default() };
+        assert_eq!(machine.step(SECOND, &[], &picture), []);
+        picture.routed.insert(service(), vec!["a".to_owned()]);
+        assert_eq!(machine.step(SECOND * 9, &[], &picture), []);
+        picture.routed.clear();
+        assert_eq!(machine.step(SECOND * 10, &[], &picture), []);
+        assert_eq!(machine.step(SECOND * 13, &[], &picture), remove("a"));
+    }
+
+    #[test]
+    fn a_removal_that_fails_is_tried_again_later_each_time() {
+        let mut machine = Machine::default();
+        let picture = Picture { seen: vec![seen("a", 0)], acknowledged: true, ..Picture::default() };
+        let mut tries = Vec::new();
+        for seconds in 0..240 {
+            let now = SECOND * seconds;
+            if !machine.step(now, &[], &picture).is_empty() {
+                machine.removal_failed("a", now);
+                tries.push(seconds);
+            }
+        }
+        assert_eq!(tries, [3, 4, 6, 10, 18, 34, 66, 126, 186]);
+    }
+
+    #[test]
+    fn what_was_stopped_is_started_again_when_what_it_needs_is_there() {
+        let mut machine = Machine::default();
+        let stopped = |number: u32| Seen { ready: false, running: false, stopped: true, ..seen(&number.to_string(), number) };
+        let mut picture = Picture { seen: (0..9).map(stopped).collect(), ..Picture::default() };
+        let other = ServiceName { cluster: "other".to_owned(), ..service() };
+        assert_eq!(machine.step(SECOND, &[wanted(9)], &picture), [], "its need is not there");
+        picture.seen.push(Seen { service: other, ..seen("b", 0) });
+        let starts: Vec<_> = (0..8).map(|number| Action::Start(service(), number)).collect();
+        assert_eq!(machine.step(SECOND, &[wanted(9)], &picture), starts);
     }
 }

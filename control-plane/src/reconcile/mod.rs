@@ -20,7 +20,10 @@ use crate::platform::{Labels, SharedPlatform};
 
 /// What runs services, by the type of their deployables, and where they find the gateways.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Platforms(BTreeMap<String, Runner>, String);
+pub(crate) struct Platforms {
+    by_kind: BTreeMap<String, Runner>,
+    gateway_host: String,
+}
 
 /// A platform, with who asks its instances how they are.
 #[derive(Debug, Clone)]
@@ -32,19 +35,19 @@ pub(crate) struct Runner {
 impl Platforms {
     /// None yet.
     pub(crate) fn new(gateway_host: String) -> Self {
-        Self(BTreeMap::new(), gateway_host)
+        Self { by_kind: BTreeMap::new(), gateway_host }
     }
 
     /// Runs deployables of a type on a platform.
     pub(crate) fn add(&mut self, kind: &str, platform: SharedPlatform) -> Result<(), reqwest::Error> {
         let monitor = Arc::new(Monitor::start(Arc::clone(&platform))?);
-        self.0.insert(kind.to_owned(), Runner { platform, monitor });
+        self.by_kind.insert(kind.to_owned(), Runner { platform, monitor });
         Ok(())
     }
 
     /// Asks every instance to end; the next start finds and starts them again.
     pub(crate) async fn stop_all(&self, grace: Duration) {
-        for Runner { platform, .. } in self.0.values() {
+        for Runner { platform, .. } in self.by_kind.values() {
             let instances = platform.list(&Labels::new()).await.unwrap_or_default();
             let stops = instances.iter().map(|instance| platform.stop(&instance.id, grace));
             for stopped in futures_util::future::join_all(stops).await {

@@ -25,6 +25,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// LIMIT: how often everything is looked at while much changes.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
 
+/// LIMIT: how long a platform gets to say what runs there; then its instances are unknown.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// LIMIT: instances that are started and removed at the same time; the others wait for the next look.
+const WORK_MAX: usize = 32;
+
+/// Why an instance is still there that gets nothing in the newest table.
+const WAITS_FOR_GATEWAYS: &str =
+    "waits until every live gateway serves the newest table and has let instances go: `vamp rollout status` says which lag";
+
 /// What an instance gets to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -63,6 +73,8 @@ struct Reconciler {
     under_way: BTreeSet<String>,
     /// Why the last start of a service failed.
     failures: BTreeMap<ServiceName, String>,
+    /// Why the last removal of an instance of it failed.
+    removal_failures: BTreeMap<ServiceName, String>,
     /// Where services were when their platform answered last.
     places: BTreeMap<ServiceName, String>,
     states: watch::Sender<States>,
@@ -83,6 +95,7 @@ pub(crate) async fn run(
         working: JoinSet::new(),
         under_way: BTreeSet::new(),
         failures: BTreeMap::new(),
+        removal_failures: BTreeMap::new(),
         places: BTreeMap::new(),
         states,
     };
@@ -136,7 +149,7 @@ impl Signals {
 impl Reconciler {
     fn signals(&self) -> Signals {
         let mut hints = Vec::new();
-        for runner in self.platforms.0.values() {
+        for runner in self.platforms.by_kind.values() {
             hints.push(runner.platform.hints());
             hints.push(runner.monitor.changes());
         }
@@ -170,9 +183,9 @@ impl Reconciler {
 
     /// Asks every platform, and puts together what they say with what is wanted.
     async fn view<'p>(&mut self, current: Arc<Current>, platforms: &'p Platforms) -> View<'p> {
-        let mut orders = orders(&current, &self.platforms_host());
+        let mut orders = orders(&current, &platforms.gateway_host);
         for order in &mut orders {
-            if order.spec.is_ok() && !platforms.0.contains_key(&order.kind) {
+            if order.spec.is_ok() && !platforms.by_kind.contains_key(&order.kind) {
                 order.spec = Err(format!(
                     "nothing runs deployables of the type `{}` here: give the control plane {}",
                     order.kind,
@@ -187,8 +200,16 @@ impl Reconciler {
         let routed = routed(&current);
         let mut picture = Picture { acknowledged: self.is_acknowledged(), routed, ..Picture::default() };
         let (mut known, mut silent) = (Vec::new(), BTreeMap::new());
-        for (kind, runner) in &platforms.0 {
-            match runner.platform.list(&Labels::new()).await {
+        let answers = platforms.by_kind.iter().map(async |(kind, runner)| {
+            let answer = tokio::time::timeout(LIST_TIMEOUT, runner.platform.list(&Labels::new())).await;
+            let answer = match answer {
+                Ok(answer) => answer.map_err(|error| with_causes(&error)),
+                Err(_) => Err(format!("the platform did not say within {} s what runs there", LIST_TIMEOUT.as_secs())),
+            };
+            (kind, runner, answer)
+        });
+        for (kind, runner, answer) in futures_util::future::join_all(answers).await {
+            match answer {
                 Ok(instances) => {
                     let own: Vec<_> = instances.into_iter().filter(|instance| known_by(instance).is_some()).collect();
                     runner.watch(&own, &orders);
@@ -197,7 +218,7 @@ impl Reconciler {
                         Known::new(instance, health, kind, &orders, &picture)
                     }));
                 }
-                Err(error) => drop(silent.insert(kind.as_str(), with_causes(&error))),
+                Err(why) => drop(silent.insert(kind.as_str(), why)),
             }
         }
         for known in &known {
@@ -216,10 +237,6 @@ impl Reconciler {
         }
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();
         View { current, orders, known, picture, silent }
-    }
-
-    fn platforms_host(&self) -> String {
-        self.platforms.1.clone()
     }
 
     /// Whether no gateway that is alive still serves an older table.
@@ -267,40 +284,49 @@ impl Reconciler {
             Ok(spec) => spec,
             Err(why) => return self.failed(service, why),
         };
-        let Some(runner) = self.platforms.0.get(&order.kind) else { return };
+        let Some(runner) = self.platforms.by_kind.get(&order.kind) else { return };
+        let platform = Arc::clone(&runner.platform);
         let id = spec.id.to_string();
-        if !self.under_way.insert(id.clone()) {
+        if !self.begin(&id) {
             return;
         }
         tracing::info!(instance = %id, service = %service, "an instance is started");
-        let platform = Arc::clone(&runner.platform);
         self.working.spawn(ensure(platform, spec, service.clone()));
     }
 
     fn remove(&mut self, view: &View<'_>, id: &str) {
         let Some(known) = view.known.iter().find(|known| known.seen.id == id) else { return };
-        let Some(runner) = self.platforms.0.get(known.platform) else { return };
-        if !self.under_way.insert(id.to_owned()) {
+        let Some(runner) = self.platforms.by_kind.get(known.platform) else { return };
+        let platform = Arc::clone(&runner.platform);
+        if !self.begin(id) {
             return;
         }
         tracing::info!(instance = %id, service = %known.seen.service, "an instance is removed");
-        let platform = Arc::clone(&runner.platform);
         self.working.spawn(remove(platform, known.instance.id.clone(), known.seen.service.clone()));
+    }
+
+    /// Whether work on this instance may begin now.
+    fn begin(&mut self, id: &str) -> bool {
+        self.under_way.len() < WORK_MAX && self.under_way.insert(id.to_owned())
     }
 
     /// Takes note of what became of work.
     fn take(&mut self, done: Option<Done>) {
         let Some(Done { id, service, outcome, is_start }) = done else { return };
         self.under_way.remove(&id);
+        if let Err(why) = &outcome {
+            tracing::warn!(instance = %id, service = %service, "{why}");
+        }
         match outcome {
             Ok(()) if is_start => {
                 self.machine.succeeded(&service);
                 self.failures.remove(&service);
             }
-            Ok(()) => {}
+            Ok(()) => drop(self.removal_failures.remove(&service)),
+            Err(why) if is_start => self.failed(&service, why),
             Err(why) => {
-                tracing::warn!(instance = %id, service = %service, "{why}");
-                self.failed(&service, why);
+                self.machine.removal_failed(&id, self.started.elapsed());
+                self.removal_failures.insert(service, format!("instance `{id}` can't be removed: {why}"));
             }
         }
     }
@@ -319,12 +345,13 @@ impl Reconciler {
             .chain(view.known.iter().map(|known| &known.seen.service))
             .collect();
         self.failures.retain(|service, _| names.contains(service));
+        self.removal_failures.retain(|service, _| names.contains(service));
         self.places.retain(|service, _| names.contains(service));
         let former = self.states.borrow().clone();
         let states: States = names
             .into_iter()
             .map(|name| {
-                let mut state = view.state(name, self.failures.get(name));
+                let mut state = view.state(name, self.failures.get(name).or(self.removal_failures.get(name)));
                 if let Some(former) = former.get(name)
                     && (former.phase, former.intention) == (state.phase, state.intention)
                 {
@@ -386,7 +413,8 @@ impl<'p> Known<'p> {
             // After a restart of the control plane nothing is known of those that took requests before.
             Health::Unknown => !has_checks || picture.routed.get(&service).is_some_and(|routed| routed.contains(&id)),
         };
-        let seen = Seen { id, service, template, number, ready: running && is_open && is_well, running };
+        let stopped = matches!(instance.state, State::Exited(_));
+        let seen = Seen { id, service, template, number, ready: running && is_open && is_well, running, stopped };
         Some(Self { seen, instance, health, platform })
     }
 
@@ -443,6 +471,8 @@ impl View<'_> {
             })
         };
         let ready = own.iter().filter(current).filter(|known| known.seen.ready).count();
+        let has_left = own.iter().any(|known| !current(&known) && !routed.contains(&known.seen.id));
+        let waits = (has_left && !self.picture.acknowledged).then(|| WAITS_FOR_GATEWAYS.to_owned());
         let wanted = order.map_or(0, |order| order.wanted.count);
         let is_reached = usize::try_from(wanted) == Ok(ready)
             && own.len() == ready
@@ -456,9 +486,9 @@ impl View<'_> {
             Some(_) => match failure.cloned().or(fault) {
                 Some(why) => (Phase::Failed, Some(why)),
                 None if own.is_empty() => (Phase::Initiated, self.waits_for(order)),
-                None => (Phase::Updating, None),
+                None => (Phase::Updating, waits),
             },
-            None => (Phase::Updating, failure.cloned()),
+            None => (Phase::Updating, failure.cloned().or(waits)),
         };
         ServiceState {
             cluster: name.cluster.clone(),

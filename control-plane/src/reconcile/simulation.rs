@@ -16,7 +16,8 @@ struct Real {
     number: u32,
     /// Steps until it is ready.
     warming: u32,
-    broken: bool,
+    /// Ended until it is started again.
+    stopped: bool,
 }
 
 /// What happens between two steps.
@@ -33,6 +34,12 @@ enum Event {
     Silence(u32),
     /// Starts fail for some steps.
     FailStarts(u32),
+    /// Removals fail for some steps.
+    FailRemovals(u32),
+    /// Where requests go can't be changed for some steps.
+    FailRoutes(u32),
+    /// Somebody ends every instance.
+    Stop,
     /// An instance stops to be well for some steps.
     Sicken(usize, u32),
     /// An instance ends and is gone.
@@ -50,10 +57,14 @@ struct World {
     real: BTreeMap<String, Real>,
     sick: BTreeMap<String, u32>,
     routed: BTreeMap<ServiceName, Vec<String>>,
+    /// What the gateways have of it.
+    served: BTreeMap<ServiceName, Vec<String>>,
     machine: Machine,
     now: Duration,
     silent: u32,
     failing: u32,
+    holding: u32,
+    fixed: u32,
     lagging: u32,
     limit: usize,
     started: BTreeMap<String, u32>,
@@ -74,10 +85,13 @@ impl World {
             real: BTreeMap::new(),
             sick: BTreeMap::new(),
             routed: BTreeMap::new(),
+            served: BTreeMap::new(),
             machine: Machine::default(),
             now: Duration::ZERO,
             silent: 0,
             failing: 0,
+            holding: 0,
+            fixed: 0,
             lagging: 0,
             limit: usize::MAX,
             started: BTreeMap::new(),
@@ -89,7 +103,7 @@ impl World {
     }
 
     fn is_ready(&self, id: &str) -> bool {
-        self.real.get(id).is_some_and(|real| real.warming == 0 && !real.broken) && !self.sick.contains_key(id)
+        self.real.get(id).is_some_and(|real| real.warming == 0 && !real.stopped) && !self.sick.contains_key(id)
     }
 
     fn happen(&mut self, event: &Event) {
@@ -111,6 +125,9 @@ impl World {
             }
             Event::Silence(steps) => self.silent = *steps,
             Event::FailStarts(steps) => self.failing = *steps,
+            Event::FailRemovals(steps) => self.holding = *steps,
+            Event::FailRoutes(steps) => self.fixed = *steps,
+            Event::Stop => self.real.values_mut().for_each(|real| real.stopped = true),
             Event::Sicken(index, steps) => {
                 if let Some(id) = self.real.keys().nth(index % self.real.len().max(1)).cloned() {
                     self.sick.insert(id, *steps);
@@ -135,19 +152,20 @@ impl World {
             template: real.template.clone(),
             number: real.number,
             ready: self.is_ready(id),
-            running: true,
+            running: !real.stopped,
+            stopped: real.stopped,
         });
         let all = (0..self.wanted.len()).map(name);
         Picture {
             seen: if self.silent > 0 { Vec::new() } else { seen.collect() },
             unknown: if self.silent > 0 { all.collect() } else { BTreeSet::new() },
             routed: self.routed.clone(),
-            acknowledged: self.lagging == 0,
+            acknowledged: self.served == self.routed,
         }
     }
 
     /// The services that answer now.
-    fn served(&self) -> BTreeSet<ServiceName> {
+    fn answering(&self) -> BTreeSet<ServiceName> {
         let alive = self.routed.iter().filter(|(_, ids)| ids.iter().any(|id| self.is_ready(id)));
         alive.map(|(service, _)| service.clone()).collect()
     }
@@ -161,16 +179,21 @@ impl World {
         }
         let limit = std::mem::replace(&mut self.limit, usize::MAX);
         for action in actions.into_iter().take(limit) {
-            let before = self.served();
+            let before = self.answering();
             self.act(action);
             let lost: Vec<_> = before
-                .difference(&self.served())
+                .difference(&self.answering())
                 .filter(|service| wanted.iter().any(|wanted| wanted.name == **service && wanted.count > 0))
                 .cloned()
                 .collect();
             assert!(lost.is_empty(), "no service that answered loses its last target: {lost:?}");
         }
-        for counter in [&mut self.silent, &mut self.failing, &mut self.lagging] {
+        if self.lagging == 0 {
+            self.served.clone_from(&self.routed);
+        }
+        let counters =
+            [&mut self.silent, &mut self.failing, &mut self.holding, &mut self.fixed, &mut self.lagging];
+        for counter in counters {
             *counter = counter.saturating_sub(1);
         }
         self.real.values_mut().for_each(|real| real.warming = real.warming.saturating_sub(1));
@@ -188,12 +211,17 @@ impl World {
                 }
                 self.machine.succeeded(&service);
                 let id = format!("{}-{}-{number}", service, wanted.template);
+                if let Some(real) = self.real.get_mut(&id).filter(|real| real.stopped) {
+                    (real.stopped, real.warming) = (false, 2);
+                    return;
+                }
                 let times = self.started.entry(id.clone()).or_default();
                 *times += 1;
                 assert_eq!(*times, 1, "{id} was started twice");
-                let real = Real { service, template: wanted.template, number, warming: 2, broken: false };
+                let real = Real { service, template: wanted.template, number, warming: 2, stopped: false };
                 self.real.insert(id, real);
             }
+            Action::Route(..) if self.fixed > 0 => {}
             Action::Route(service, targets) => {
                 for id in &targets {
                     assert!(self.real.contains_key(id), "requests are sent to {id}, which is gone");
@@ -201,8 +229,11 @@ impl World {
                 self.routed.insert(service, targets);
             }
             Action::Remove(id) => {
-                let is_routed = self.routed.values().flatten().any(|routed| *routed == id);
-                assert!(!is_routed, "{id} was removed and gets requests");
+                let mut used = self.routed.values().chain(self.served.values()).flatten();
+                assert!(!used.any(|used| *used == id), "{id} was removed and gets requests");
+                if self.holding > 0 {
+                    return self.machine.removal_failed(&id, self.now);
+                }
                 self.real.remove(&id);
                 self.sick.remove(&id);
                 self.started.remove(&id);
@@ -237,6 +268,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..4_usize).prop_map(Event::Toggle),
         1 => (1..5_u32).prop_map(Event::Silence),
         1 => (1..5_u32).prop_map(Event::FailStarts),
+        1 => (1..9_u32).prop_map(Event::FailRemovals),
+        1 => (1..9_u32).prop_map(Event::FailRoutes),
+        1 => Just(Event::Stop),
         2 => (0..16_usize, 1..6_u32).prop_map(|(index, steps)| Event::Sicken(index, steps)),
         1 => (0..16_usize).prop_map(Event::Crash),
         1 => Just(Event::Kill),

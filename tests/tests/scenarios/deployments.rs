@@ -1,5 +1,7 @@
 //! Blueprints become running services, and no request is lost while they are merged, scaled, replaced and removed.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use vamp_tests::installation::{Gateway, Installation, PATIENCE};
 use vamp_tests::load::Load;
@@ -155,6 +157,37 @@ async fn a_control_plane_that_was_killed_finds_its_instances_again() {
     scene.installation.restart_control_plane().await;
     let status = scene.until("all four are there", |status| status["services"][0]["ready"] == 4).await;
     assert_eq!(instances(&status, "web:1").len(), 4, "none was started twice");
+    let report = load.finish().await;
+    report.assert_flawless();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_instance_goes_while_the_store_keeps_gateways_from_letting_it_go() {
+    let scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 3, CHECK, "")).await;
+    scene.until_done().await;
+    let load = Load::start(load_on(scene.port));
+    load.flow(200).await;
+    scene.installation.etcd.pause();
+    let scale = json!({"cpu": 1, "memory": "256MB", "instances": 1}).to_string();
+    scene.installation.put("deployments/shop/clusters/web/services/web:1/scale", &scale).await.expect(&[200]);
+    let waits = |status: &Value| {
+        let service = &status["services"][0];
+        let gets_nothing = |instance: &&Value| instance["routed"] == false;
+        let left = service["instances"].as_array().unwrap().iter().filter(gets_nothing).count();
+        left == 2 && service["message"].as_str().is_some_and(|message| message.contains("every live gateway"))
+    };
+    scene.until("two have to go, and wait for the gateway", waits).await;
+    // Twice what an instance stays behind the last request that it gets.
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let status = scene.status().await;
+    assert!(waits(&status), "{status:#}");
+    load.flow(200).await;
+    scene.installation.etcd.resume();
+    let status = scene.until_done().await;
+    assert_eq!(instances(&status, "web:1").len(), 1);
+    load.flow(200).await;
     let report = load.finish().await;
     report.assert_flawless();
     scene.end().await;
