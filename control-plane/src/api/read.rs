@@ -100,7 +100,7 @@ pub(super) async fn current(ask: &Ask, kind: Kind, name: &str) -> Result<Option<
 }
 
 fn find<'s>(snapshot: &'s Snapshot, kind: Kind, name: &str) -> Option<&'s Stored> {
-    snapshot.artifacts.get(kind.plural())?.get(name)
+    snapshot.artifacts.get(kind.plural())?.get(name).map(Arc::as_ref)
 }
 
 /// The refusal of a name that nothing has, with a near one that something has.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use vamp_model::{Artifact, Format, Kind, read_as, references};
 
 use super::{ChangeError, InUse};
@@ -10,10 +12,13 @@ use crate::deploy::Known;
 use crate::persist::Snapshot;
 use crate::plan::{Finding, Picture, PlanSettings};
 
-/// The artifacts of one moment by kind and name.
+/// The artifacts of one kind by name.
+type Shelf = OrdMap<String, Arc<Artifact>>;
+
+/// The artifacts of one moment by kind and name; those of the next moment share with them all that is the same.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Artifacts {
-    readable: BTreeMap<Kind, BTreeMap<String, Arc<Artifact>>>,
+    readable: BTreeMap<Kind, Shelf>,
     /// What is stored and can't be read, and why not: it hides nothing else, and no table follows while it is there.
     unreadable: BTreeMap<(Kind, String), String>,
 }
@@ -60,16 +65,15 @@ impl Artifacts {
     /// What is not the same as in a former moment.
     pub(super) fn changed_since(&self, former: &Self) -> Changed {
         let mut changed = Changed::default();
+        let none = Shelf::new();
         for kind in Kind::ALL {
             let (now, before) = (self.readable.get(&kind), former.readable.get(&kind));
-            let same = |name: &String, artifact: &Arc<Artifact>, other: Option<&BTreeMap<String, Arc<Artifact>>>| {
-                other.and_then(|other| other.get(name)).is_some_and(|other| Arc::ptr_eq(artifact, other))
-            };
-            let new = now.into_iter().flatten().filter(|(name, artifact)| !same(name, artifact, before));
-            let gone = before.into_iter().flatten().filter(|(name, artifact)| !same(name, artifact, now));
-            for (name, _) in new.chain(gone) {
-                let is_there = [now, before].map(|artifacts| artifacts.is_some_and(|found| found.contains_key(name)));
-                changed.has_users |= kind != Kind::Gateway || is_there != [true; 2];
+            for difference in before.unwrap_or(&none).diff(now.unwrap_or(&none)) {
+                let (name, was_there_and_is) = match difference {
+                    DiffItem::Update { new: (name, _), .. } => (name, true),
+                    DiffItem::Add(name, _) | DiffItem::Remove(name, _) => (name, false),
+                };
+                changed.has_users |= kind != Kind::Gateway || !was_there_and_is;
                 changed.names.insert((kind, name.clone()));
             }
         }
@@ -92,19 +96,15 @@ impl Artifacts {
     /// What the planner looks at.
     pub(super) fn picture(&self, ports: &BTreeMap<String, u16>, settings: &PlanSettings) -> Picture<'_> {
         let mut picture = Picture { assigned_ports: ports.clone(), settings: settings.clone(), ..Picture::default() };
-        for artifact in self.readable.values().flat_map(BTreeMap::values) {
-            match artifact.as_ref() {
+        // Nothing of a table follows from the other kinds: their gateways stand by themselves.
+        let kinds = [Kind::Gateway, Kind::Route, Kind::Condition, Kind::Instances];
+        for artifact in kinds.into_iter().flat_map(|kind| self.all(kind)) {
+            match artifact {
                 Artifact::Gateway(gateway) => picture.gateways.push(gateway),
                 Artifact::Route(route) => picture.routes.push(route),
                 Artifact::Condition(condition) => picture.conditions.push(condition),
                 Artifact::Instances(instances) => picture.instances.push(instances),
-                // Nothing of a table follows from these: their gateways stand by themselves.
-                Artifact::Breed(_)
-                | Artifact::Scale(_)
-                | Artifact::Sla(_)
-                | Artifact::Escalation(_)
-                | Artifact::Blueprint(_)
-                | Artifact::Deployment(_) => {}
+                _ => {}
             }
         }
         picture
@@ -116,7 +116,7 @@ impl Artifacts {
             return Ok(());
         }
         let mut used: BTreeMap<(Kind, String), Vec<(Kind, String)>> = BTreeMap::new();
-        for artifact in self.readable.values().flat_map(BTreeMap::values) {
+        for artifact in self.readable.values().flat_map(Shelf::values) {
             for reference in references(artifact) {
                 let needed = (reference.kind, reference.name);
                 if !deleted.contains(&needed) {
@@ -175,6 +175,25 @@ pub(super) struct Changed {
 }
 
 impl Changed {
+    /// Whether another table may follow, or none.
+    pub(super) fn concerns_table(&self, artifacts: &Artifacts) -> bool {
+        let mut conditions = HashSet::new();
+        for (kind, name) in &self.names {
+            match kind {
+                Kind::Gateway | Kind::Route | Kind::Instances => return true,
+                Kind::Condition => drop(conditions.insert(name.as_str())),
+                // What runs follows from these, and gateways of their own stand for it in the table.
+                Kind::Breed | Kind::Scale | Kind::Sla | Kind::Escalation | Kind::Blueprint | Kind::Deployment => {}
+            }
+        }
+        let refers = |artifact: &Artifact| {
+            let mut references = references(artifact).into_iter();
+            references.any(|found| found.kind == Kind::Condition && conditions.contains(found.name.as_str()))
+        };
+        let users = || artifacts.all(Kind::Gateway).chain(artifacts.all(Kind::Route));
+        !artifacts.unreadable.is_empty() || !conditions.is_empty() && users().any(refers)
+    }
+
     /// Whether a gateway, or anything that it refers to, is among them.
     pub(super) fn touches(&self, artifacts: &Artifacts, gateway: &str) -> bool {
         if self.has_users { self.holds(artifacts, Kind::Gateway, gateway) } else { self.has(Kind::Gateway, gateway) }

@@ -1,12 +1,15 @@
 //! The one way for every change.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use vamp_model::{Artifact, Format, read_as};
 
 use super::draft::Draft;
-use super::{ChangeError, ChangeRequest, Changed, RestoreRequest, Shared, now_unix_ms};
+use super::{ChangeError, ChangeRequest, Changed, Current, RestoreRequest, Shared, now_unix_ms};
 use crate::backoff::Backoff;
 use crate::persist::{ArtifactId, PersistError};
 
@@ -16,33 +19,133 @@ const TRIES_MAX: u32 = 20;
 const TRY_AGAIN: Duration = Duration::from_millis(2);
 const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
 
-/// Makes a change: all of it, or nothing.
-pub(super) async fn change(shared: &Arc<Shared>, request: ChangeRequest) -> Result<Changed, ChangeError> {
-    let request = Arc::new(request);
-    let _turn = shared.turn.lock().await;
-    let mut backoff = Backoff::new(TRY_AGAIN, TRY_AGAIN_MAX);
-    for _ in 0..TRIES_MAX {
-        let draft = draft(shared, &request).await?;
-        if request.validate_only || draft.is_empty() {
-            return Ok(draft.into_answer());
-        }
-        match shared.persistence.commit(&draft.change).await {
-            Ok(committed) => {
-                let (current, changed) = draft.keep(committed);
-                shared.install(current);
-                return Ok(changed);
-            }
-            Err(PersistError::Moved { .. }) => backoff.wait().await,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Err(ChangeError::Busy { tries: TRIES_MAX })
+/// LIMIT: changes of one transaction, and how long it is added to: others wait for the lock, and a server ends a
+/// transaction in which nothing happens for some seconds.
+const TOGETHER_MAX: usize = 64;
+const TOGETHER_TIME: Duration = Duration::from_millis(100);
+
+/// A change that waits for its turn, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    request: Arc<ChangeRequest>,
+    answer: oneshot::Sender<Answer>,
 }
 
-/// On what is in the database now; planning may take long, so it happens off the threads that serve requests.
-async fn draft(shared: &Arc<Shared>, request: &Arc<ChangeRequest>) -> Result<Draft, ChangeError> {
-    let current = shared.refresh_in_turn().await?;
-    let (request, settings) = (Arc::clone(request), Arc::clone(&shared.settings));
+type Answer = Result<Changed, ChangeError>;
+
+/// Makes a change: all of it, or nothing. Changes that wait at the same time are kept in one transaction, because what
+/// takes time is the disk; each is planned on top of the one before, and refused alone.
+pub(super) async fn change(shared: &Arc<Shared>, request: ChangeRequest) -> Answer {
+    let (answer, mut answered) = oneshot::channel();
+    let waiting = Waiting { request: Arc::new(request), answer };
+    shared.waiting.send(waiting).map_err(|_| ChangeError::Stopped)?;
+    let mut turn = tokio::select! {
+        biased;
+        answer = &mut answered => return answer.unwrap_or(Err(ChangeError::Stopped)),
+        turn = shared.turn.lock() => turn,
+    };
+    loop {
+        match answered.try_recv() {
+            Ok(answer) => return answer,
+            Err(TryRecvError::Closed) => return Err(ChangeError::Stopped),
+            Err(TryRecvError::Empty) => {}
+        }
+        // Whose turn it is does the work of all who wait, up to its own at least.
+        let mut next = VecDeque::new();
+        while next.len() < TOGETHER_MAX
+            && let Ok(waiting) = turn.try_recv()
+        {
+            next.push_back(waiting);
+        }
+        make(shared, next).await;
+    }
+}
+
+/// What stands in the way of changes that were to be made together.
+enum Trouble {
+    /// A writer of another process was faster.
+    Moved,
+    /// One of them, by its index, is none that the database takes.
+    One(usize, PersistError),
+    /// None of them can be kept.
+    All(PersistError),
+}
+
+/// Makes changes and answers each.
+async fn make(shared: &Arc<Shared>, mut waiting: VecDeque<Waiting>) {
+    let mut backoff = Backoff::new(TRY_AGAIN, TRY_AGAIN_MAX);
+    let mut tries = 0;
+    while !waiting.is_empty() && tries < TRIES_MAX {
+        match together(shared, &waiting).await {
+            Ok(answers) => {
+                let made = waiting.drain(..answers.len().min(waiting.len()));
+                // Who does not wait any more finds it in the history.
+                made.zip(answers).for_each(|(waiting, answer)| drop(waiting.answer.send(answer)));
+            }
+            Err(Trouble::Moved) => {
+                tries += 1;
+                backoff.wait().await;
+            }
+            Err(Trouble::One(index, error)) => {
+                let refused = waiting.remove(index);
+                if let Some(waiting) = refused {
+                    drop(waiting.answer.send(Err(error.into())));
+                }
+            }
+            Err(Trouble::All(error)) => {
+                let error = Arc::new(error);
+                let all = waiting.drain(..);
+                all.for_each(|waiting| drop(waiting.answer.send(Err(ChangeError::Persist(Arc::clone(&error))))));
+            }
+        }
+    }
+    waiting.into_iter().for_each(|waiting| drop(waiting.answer.send(Err(ChangeError::Busy { tries: TRIES_MAX }))));
+}
+
+/// Plans and keeps changes in one transaction; answers those that came into it, from the first on.
+async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<Vec<Answer>, Trouble> {
+    let mut current = shared.refresh_in_turn().await.map_err(Trouble::All)?;
+    let mut answers = Vec::with_capacity(waiting.len());
+    let mut begun = None;
+    let began = Instant::now();
+    for (index, Waiting { request, .. }) in waiting.iter().enumerate() {
+        if began.elapsed() > TOGETHER_TIME {
+            break;
+        }
+        let draft = match draft(shared, &current, request).await {
+            Ok(draft) if !request.validate_only && !draft.is_empty() => draft,
+            answer => {
+                answers.push(answer.map(Draft::into_answer));
+                continue;
+            }
+        };
+        let writing = match &mut begun {
+            Some(writing) => writing,
+            None => begun.insert(shared.persistence.begin().await.map_err(Trouble::All)?),
+        };
+        let committed = writing.change(&draft.change).await.map_err(|error| match error {
+            PersistError::Moved { .. } => Trouble::Moved,
+            error @ PersistError::Failed { .. } => Trouble::One(index, error),
+            error => Trouble::All(error),
+        })?;
+        let (next, changed) = draft.keep(committed);
+        current = Arc::new(next);
+        answers.push(Ok(changed));
+    }
+    if let Some(writing) = begun {
+        writing.keep().await.map_err(Trouble::All)?;
+        shared.install(current);
+    }
+    Ok(answers)
+}
+
+/// Planning may take long, so it happens off the threads that serve requests.
+async fn draft(
+    shared: &Arc<Shared>,
+    current: &Arc<Current>,
+    request: &Arc<ChangeRequest>,
+) -> Result<Draft, ChangeError> {
+    let (current, request, settings) = (Arc::clone(current), Arc::clone(request), Arc::clone(&shared.settings));
     let work = move || Draft::make(&current, &request, &settings.plan, now_unix_ms());
     tokio::task::spawn_blocking(work).await.map_err(|_| ChangeError::Stopped)?
 }
@@ -62,4 +165,87 @@ pub(super) async fn old_version(shared: &Shared, request: &RestoreRequest) -> Re
     let documents = read_as(&document, Format::Json, kind, Some(name)).map_err(unreadable)?;
     let artifact = documents.into_iter().next().map(|document| document.artifact);
     artifact.ok_or_else(|| ChangeError::NoSuchVersion { kind, name: name.clone(), version })
+}
+
+#[cfg(test)]
+mod tests {
+    use vamp_model::Kind;
+
+    use super::super::tests::{SHOP, World, artifacts, make, put};
+    use super::super::{Core, WriteRequest};
+    use super::*;
+
+    const COUNT: usize = 40;
+
+    fn condition(number: usize) -> String {
+        format!("{{kind: conditions, name: c{number}, condition: path is /{number}}}")
+    }
+
+    /// Lets these wait until all of them do, then lets them go.
+    async fn at_once(core: &Arc<Core>, requests: Vec<Vec<WriteRequest>>) -> Vec<Answer> {
+        let turn = core.shared.turn.lock().await;
+        let count = requests.len();
+        let made = requests.into_iter().map(|writes| {
+            let core = Arc::clone(core);
+            tokio::spawn(async move { make(&core, writes).await })
+        });
+        let made: Vec<_> = made.collect();
+        while turn.len() < count {
+            tokio::task::yield_now().await;
+        }
+        drop(turn);
+        futures_util::future::join_all(made).await.into_iter().map(Result::unwrap).collect()
+    }
+
+    #[tokio::test]
+    async fn changes_that_wait_together_are_each_kept_or_refused_alone() {
+        let world = World::new().await;
+        put(&world.core, SHOP).await.unwrap();
+        let create = |text: &str| artifacts(text).into_iter().map(WriteRequest::create).collect::<Vec<_>>();
+        let mut requests: Vec<_> = (0..COUNT).map(|number| create(&condition(number))).collect();
+        let missing = "{kind: gateways, name: bad, routes: {'[127.0.0.1:81]': {condition: {reference: nowhere}}}}";
+        requests.insert(7, create(missing));
+        requests.insert(9, create(&condition(3)));
+        let answers = at_once(&world.core, requests).await;
+        assert!(matches!(answers[7], Err(ChangeError::Findings(_))), "{:?}", answers[7]);
+        assert!(matches!(answers[9], Err(ChangeError::Exists { version: 1, .. })), "{:?}", answers[9]);
+        assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), COUNT);
+        let snapshot = world.core.snapshot().await.unwrap();
+        assert_eq!(snapshot.artifacts["conditions"].len(), COUNT);
+        let sequences: Vec<u64> = snapshot.artifacts["conditions"].values().map(|stored| stored.sequence).collect();
+        assert_eq!(sequences.iter().collect::<std::collections::BTreeSet<_>>().len(), COUNT, "each is a change");
+        // What this process knows is what the database has.
+        assert_eq!(*snapshot, world.core.shared.persistence.snapshot().await.unwrap());
+        assert!(world.core.audit(&[]).await.unwrap().fault.is_none());
+    }
+
+    #[tokio::test]
+    async fn each_sees_what_the_ones_before_it_in_the_same_transaction_did() {
+        let world = World::new().await;
+        let replace = |text: &str| artifacts(text).into_iter().map(|artifact| WriteRequest::replace(artifact, None));
+        let both = |first: &str, second: &str| vec![replace(first).collect(), replace(second).collect()];
+        let uses = "{kind: gateways, name: uses, routes: {'[127.0.0.1:81]': {condition: {reference: c1}}}}";
+        let answers = at_once(&world.core, both(&condition(1), uses)).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        let delete = vec![WriteRequest::delete(Kind::Condition, "c1", None)];
+        let answers = at_once(&world.core, vec![vec![WriteRequest::delete(Kind::Gateway, "uses", None)], delete]).await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+        assert!(world.core.snapshot().await.unwrap().artifacts.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_writer_of_another_process_in_between_spoils_none_of_them() {
+        let world = World::new().await;
+        let (other, _tasks) = world.second("vamp.db").await;
+        put(&other, SHOP).await.unwrap();
+        let writes = |from: usize| (from..from + COUNT).map(|number| artifacts(&condition(number)));
+        let requests = |from: usize| {
+            let artifacts = writes(from);
+            let write = |artifact| WriteRequest::replace(artifact, None);
+            artifacts.map(|artifacts| artifacts.into_iter().map(write).collect()).collect()
+        };
+        let (one, two) = tokio::join!(at_once(&world.core, requests(0)), at_once(&other, requests(COUNT)));
+        assert!(one.iter().chain(&two).all(Result::is_ok), "{one:?} {two:?}");
+        assert_eq!(world.core.snapshot().await.unwrap().artifacts["conditions"].len(), 2 * COUNT);
+    }
 }

@@ -124,6 +124,7 @@ impl Draft {
             }
             let artifacts = self.snapshot.artifacts.get_mut(write.id.kind);
             if let Some(stored) = artifacts.and_then(|artifacts| artifacts.get_mut(&write.id.name)) {
+                let stored = Arc::make_mut(stored);
                 stored.version = *version;
                 stored.sequence = committed.position.sequence;
             }
@@ -243,7 +244,7 @@ fn after(before: &Snapshot, change: &Change, ports: &BTreeMap<String, u16>) -> S
                     sequence: 0,
                     damage: None,
                 };
-                artifacts.insert(write.id.name.clone(), stored);
+                artifacts.insert(write.id.name.clone(), Arc::new(stored));
             }
         }
     }

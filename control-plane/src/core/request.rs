@@ -1,5 +1,7 @@
 //! What is asked of the core, and what it answers.
 
+use std::sync::Arc;
+
 use vamp_model::{Artifact, Kind, Violation};
 use vamp_routing::wire::Generation;
 
@@ -209,10 +211,16 @@ pub(crate) enum ChangeError {
     },
     /// The database did not do it.
     #[error(transparent)]
-    Persist(#[from] PersistError),
+    Persist(Arc<PersistError>),
     /// The control plane is going down, or a fault of its own stopped the work.
     #[error("the change was not finished: the control plane is stopping")]
     Stopped,
+}
+
+impl From<PersistError> for ChangeError {
+    fn from(error: PersistError) -> Self {
+        Self::Persist(Arc::new(error))
+    }
 }
 
 fn found_version(found: Option<u64>) -> String {

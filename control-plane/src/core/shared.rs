@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use tokio::sync::{Mutex, Notify, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use vamp_model::{Artifact, Kind};
 use vamp_routing::wire::Generation;
 use vamp_store::SharedStore;
 
 use super::artifacts::Artifacts;
+use super::change::Waiting;
 use super::draft::Draft;
 use super::table::{Former, Planned, derive};
 use super::{CoreError, CoreSettings};
@@ -53,7 +54,7 @@ impl Current {
 
     /// An artifact as it is stored.
     pub(crate) fn stored(&self, kind: Kind, name: &str) -> Option<&Stored> {
-        self.snapshot.artifacts.get(kind.plural())?.get(name)
+        self.snapshot.artifacts.get(kind.plural())?.get(name).map(Arc::as_ref)
     }
 
     /// When what decides the shares of a gateway was last written: itself, or a stored route of it.
@@ -71,8 +72,10 @@ pub(crate) struct Shared {
     pub(crate) persistence: Arc<dyn Persistence>,
     pub(crate) store: SharedStore,
     pub(crate) settings: Arc<CoreSettings>,
-    /// Held by who replaces what is current: writers take turns.
-    pub(super) turn: Mutex<()>,
+    /// Held by who replaces what is current, with the changes that are to be made next.
+    pub(super) turn: Mutex<mpsc::UnboundedReceiver<Waiting>>,
+    /// Where changes wait for their turn.
+    pub(super) waiting: mpsc::UnboundedSender<Waiting>,
     current: watch::Sender<Arc<Current>>,
     /// Rings when something changed in the database.
     pub(crate) changed: Notify,
@@ -112,12 +115,14 @@ impl Shared {
             tracing::warn!("{}", warning.message);
         }
         let counts = Counts::load(persistence.counts().await?);
+        let (waiting, turn) = mpsc::unbounded_channel();
         let store_status = watch::Sender::new(StoreStatus::starting(store.address()));
         Ok(Self {
             persistence,
             store,
             settings,
-            turn: Mutex::new(()),
+            turn: Mutex::new(turn),
+            waiting,
             current: watch::Sender::new(Arc::new(current)),
             changed: Notify::new(),
             suspect: Notify::new(),
@@ -163,16 +168,16 @@ impl Shared {
                            start both with the same ones";
             read.planned = Err(vec![problem.to_owned()]);
         }
-        Ok(self.install(read))
+        let current = Arc::new(read);
+        self.install(Arc::clone(&current));
+        Ok(current)
     }
 
     /// Replaces what is current, for who has the turn.
-    pub(super) fn install(&self, current: Current) -> Arc<Current> {
-        let current = Arc::new(current);
-        self.current.send_replace(Arc::clone(&current));
+    pub(super) fn install(&self, current: Arc<Current>) {
+        self.current.send_replace(current);
         self.changed.notify_one();
         self.event_kept.notify_one();
-        current
     }
 }
 

@@ -7,7 +7,7 @@ use vamp_routing::wire::{self, Digest, Encoded, ManifestEntry};
 use vamp_routing::{CompiledGateway, CompiledTable, Part};
 use vamp_store::tables::Publishable;
 
-use super::artifacts::Artifacts;
+use super::artifacts::{Artifacts, Changed};
 use crate::plan::{Finding, PlanSettings, Warning, lint, plan};
 
 /// A table, ready to publish.
@@ -64,7 +64,15 @@ pub(super) fn derive(
     settings: &PlanSettings,
     former: Option<Former<'_>>,
 ) -> Result<Planned, Vec<Finding>> {
-    let kept = former.map(|former| former.kept(artifacts, ports)).unwrap_or_default();
+    let former = former.map(|former| (former, artifacts.changed_since(former.artifacts)));
+    if let Some((former, changed)) = &former
+        && former.planned.ports == *ports
+        && !changed.concerns_table(artifacts)
+    {
+        return Ok(former.planned.clone());
+    }
+    let kept = former.as_ref().map(|(former, changed)| former.kept(artifacts, changed, ports)).unwrap_or_default();
+    let former = former.as_ref().map(|(former, _)| *former);
     match derive_with(artifacts, ports, settings, former, &kept) {
         // Who is to blame for a name that two claim is told by all of them.
         Err(_) if !kept.is_empty() => derive_with(artifacts, ports, settings, None, &HashMap::new()),
@@ -81,8 +89,12 @@ pub(super) struct Former<'f> {
 
 impl<'f> Former<'f> {
     /// The gateways that are what they were: they, what they refer to, and their ports.
-    fn kept(self, artifacts: &Artifacts, ports: &BTreeMap<String, u16>) -> HashMap<&'f str, &'f Arc<CompiledGateway>> {
-        let changed = artifacts.changed_since(self.artifacts);
+    fn kept(
+        self,
+        artifacts: &Artifacts,
+        changed: &Changed,
+        ports: &BTreeMap<String, u16>,
+    ) -> HashMap<&'f str, &'f Arc<CompiledGateway>> {
         let compiled = self.planned.table.compiled.gateways().iter();
         let is_kept = |gateway: &&Arc<CompiledGateway>| {
             let name = gateway.wire.name.as_str();

@@ -111,7 +111,7 @@ const SHARED: &str = "
 ";
 
 async fn stored_count(core: &Core) -> usize {
-    core.snapshot().await.unwrap().artifacts.values().map(std::collections::BTreeMap::len).sum()
+    core.snapshot().await.unwrap().artifacts.values().map(imbl::OrdMap::len).sum()
 }
 
 #[track_caller]

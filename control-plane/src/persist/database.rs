@@ -9,7 +9,7 @@ use super::migrate::migrate;
 use super::pools::{Pools, Transaction};
 use super::{
     Aggregator, ArtifactId, Audit, BeginEpoch, Change, Committed, EventQuery, Head, NewEvent, Past, PersistError,
-    Persistence, Position, Retention, Snapshot, StateWrite, StoredChange, StoredCounts, StoredEvent,
+    Persistence, Position, Retention, Snapshot, StateWrite, StoredChange, StoredCounts, StoredEvent, Writing,
 };
 use super::{audit, events, read, write};
 
@@ -91,6 +91,34 @@ macro_rules! writing {
     }};
 }
 
+/// Changes in one transaction.
+struct Changes<'d> {
+    database: &'d Database,
+    transaction: Transaction,
+    /// Where the history stands after them.
+    position: Position,
+    head: Head,
+}
+
+#[async_trait::async_trait]
+impl Writing for Changes<'_> {
+    async fn change(&mut self, change: &Change) -> Result<Committed, PersistError> {
+        let Self { database, transaction, position, head } = self;
+        if *position != change.expected {
+            return Err(PersistError::Moved { expected: change.expected.clone() });
+        }
+        let work = async {
+            let written = write::change(&mut transaction.session(), position, head, change).await;
+            written.map_err(|cause| database.failed(cause))
+        };
+        database.within(ANSWER_TIMEOUT, work).await
+    }
+
+    async fn keep(self: Box<Self>) -> Result<(), PersistError> {
+        self.database.keep(self.transaction).await
+    }
+}
+
 #[async_trait::async_trait]
 impl Persistence for Database {
     async fn position(&self) -> Result<Position, PersistError> {
@@ -105,13 +133,14 @@ impl Persistence for Database {
         self.within(ANSWER_TIMEOUT, work).await
     }
 
-    async fn commit(&self, change: &Change) -> Result<Committed, PersistError> {
-        writing!(self, |session, position, head| {
-            if position != change.expected {
-                return Err(PersistError::Moved { expected: change.expected.clone() });
-            }
-            write::change(session, &position, &head, change).await.map_err(|cause| self.failed(cause))?
-        })
+    async fn begin(&self) -> Result<Box<dyn Writing + '_>, PersistError> {
+        let work = async {
+            let mut transaction = self.pools.write().await.map_err(|cause| self.failed(cause))?;
+            let (position, head) =
+                read::position(&mut transaction.session(), true).await.map_err(|cause| self.failed(cause))?;
+            Ok(Changes { database: self, transaction, position, head })
+        };
+        Ok(Box::new(self.within(ANSWER_TIMEOUT, work).await?))
     }
 
     async fn begin_epoch(&self, begin: &BeginEpoch) -> Result<Position, PersistError> {

@@ -22,6 +22,9 @@ mod session;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
 
 pub(crate) use audit::{Audit, Head};
 pub(crate) use database::Database;
@@ -87,10 +90,13 @@ pub(crate) struct Snapshot {
     /// Where in the history this is.
     pub position: Position,
     /// Current artifacts by kind and name; deleted ones are not in it.
-    pub artifacts: BTreeMap<String, BTreeMap<String, Stored>>,
+    pub artifacts: BTreeMap<String, Shelf>,
     /// The port of each gateway that has one.
     pub ports: BTreeMap<String, u16>,
 }
+
+/// The artifacts of one kind by name. The snapshot after a change shares with the one before all that is the same.
+pub(crate) type Shelf = OrdMap<String, Arc<Stored>>;
 
 /// A point in the history of the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -199,6 +205,15 @@ pub(crate) struct StoredCounts {
     pub body: String,
 }
 
+/// Changes that are kept together. Dropped, nothing of them is kept.
+#[async_trait::async_trait]
+pub(crate) trait Writing: Send {
+    /// Adds a change. After a failure nothing else can be done with it but to drop it.
+    async fn change(&mut self, change: &Change) -> Result<Committed, PersistError>;
+    /// Keeps them, whole, on the disk.
+    async fn keep(self: Box<Self>) -> Result<(), PersistError>;
+}
+
 /// What keeps the truth. All methods are safe to call from many tasks; writes happen one after the other.
 #[async_trait::async_trait]
 #[cfg_attr(not(test), expect(dead_code, reason = "deployments keep their states here"))]
@@ -207,8 +222,15 @@ pub(crate) trait Persistence: Send + Sync + std::fmt::Debug {
     async fn position(&self) -> Result<Position, PersistError>;
     /// Everything current, at one moment.
     async fn snapshot(&self) -> Result<Snapshot, PersistError>;
+    /// Begins to write changes, one on top of the other. Until they are kept or dropped nobody else writes.
+    async fn begin(&self) -> Result<Box<dyn Writing + '_>, PersistError>;
     /// Keeps a change, whole, on the disk, or nothing of it.
-    async fn commit(&self, change: &Change) -> Result<Committed, PersistError>;
+    async fn commit(&self, change: &Change) -> Result<Committed, PersistError> {
+        let mut writing = self.begin().await?;
+        let committed = writing.change(change).await?;
+        writing.keep().await?;
+        Ok(committed)
+    }
     /// Goes on under a higher epoch, with a change, at the same revision: tables that were published from a history
     /// that this database does not have are older from now on.
     async fn begin_epoch(&self, begin: &BeginEpoch) -> Result<Position, PersistError>;

@@ -1,10 +1,11 @@
 //! Reads what is kept.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::chain::VersionRow;
 use super::session::{Row, Session, values};
-use super::{ArtifactId, Cause, Head, Past, Position, Snapshot, Stored, StoredChange, StoredCounts};
+use super::{ArtifactId, Cause, Head, Past, Position, Shelf, Snapshot, Stored, StoredChange, StoredCounts};
 
 /// Where the history stands, and its hash. Who will write reads it locked.
 pub(super) async fn position(session: &mut Session<'_>, is_writer: bool) -> Result<(Position, Head), sqlx::Error> {
@@ -19,9 +20,9 @@ pub(super) async fn position(session: &mut Session<'_>, is_writer: bool) -> Resu
 
 pub(super) async fn snapshot(session: &mut Session<'_>) -> Result<Snapshot, sqlx::Error> {
     let (position, _) = position(session, false).await?;
-    let mut artifacts: BTreeMap<String, BTreeMap<String, Stored>> = BTreeMap::new();
+    let mut artifacts: BTreeMap<String, Shelf> = BTreeMap::new();
     for (kind, stored) in current(session).await? {
-        artifacts.entry(kind).or_default().insert(stored.name.clone(), stored);
+        artifacts.entry(kind).or_default().insert(stored.name.clone(), Arc::new(stored));
     }
     let rows = session.rows("SELECT gateway, port FROM ports", &[]).await?;
     let ports = rows.iter().map(|row| Ok((row.text(0)?, port(row)?))).collect::<Result<_, sqlx::Error>>()?;

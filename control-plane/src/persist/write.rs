@@ -10,11 +10,11 @@ use super::{BeginEpoch, Change, Committed, Head, NewEvent, Position, StateWrite,
 /// LIMIT: boots of gateway processes whose last counts are kept; the oldest go first.
 const KEPT_BOOTS: u64 = 1000;
 
-/// Writes a change whole, on top of what `current` and `head` say.
+/// Writes a change whole, on top of what `current` and `head` say, which say where that is from then on.
 pub(super) async fn change(
     session: &mut Session<'_>,
-    current: &Position,
-    head: &Head,
+    current: &mut Position,
+    head: &mut Head,
     change: &Change,
 ) -> Result<Committed, sqlx::Error> {
     let sequence = current.sequence + 1;
@@ -58,6 +58,8 @@ pub(super) async fn change(
     let moved = "UPDATE state SET sequence = ?, revision = ?, table_digest = ?, head = ?, event = ? WHERE id = 1";
     session.execute(moved, values![sequence, change.revision, &change.table, &hash, newest]).await?;
     let position = Position { epoch: current.epoch, sequence, revision: change.revision, table: change.table.clone() };
+    *head = Head { sequence, hash };
+    current.clone_from(&position);
     Ok(Committed { position, versions })
 }
 

@@ -321,7 +321,8 @@ mod tests {
     #[test]
     fn what_was_stopped_is_started_again_when_what_it_needs_is_there() {
         let mut machine = Machine::default();
-        let stopped = |number: u32| Seen { ready: false, running: false, stopped: true, ..seen(&number.to_string(), number) };
+        let stopped =
+            |number: u32| Seen { ready: false, running: false, stopped: true, ..seen(&number.to_string(), number) };
         let mut picture = Picture { seen: (0..9).map(stopped).collect(), ..Picture::default() };
         let other = ServiceName { cluster: "other".to_owned(), ..service() };
         assert_eq!(machine.step(SECOND, &[wanted(9)], &picture), [], "its need is not there");

@@ -32,8 +32,7 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 const WORK_MAX: usize = 32;
 
 /// Why an instance is still there that gets nothing in the newest table.
-const WAITS_FOR_GATEWAYS: &str =
-    "waits until every live gateway serves the newest table and has let instances go: `vamp rollout status` says which lag";
+const WAITS_FOR_GATEWAYS: &str = "waits until every live gateway serves the newest table and has let instances go: `vamp rollout status` says which lag";
 
 /// What an instance gets to end by itself.
 const GRACE: Duration = Duration::from_secs(10);

@@ -191,8 +191,7 @@ impl World {
         if self.lagging == 0 {
             self.served.clone_from(&self.routed);
         }
-        let counters =
-            [&mut self.silent, &mut self.failing, &mut self.holding, &mut self.fixed, &mut self.lagging];
+        let counters = [&mut self.silent, &mut self.failing, &mut self.holding, &mut self.fixed, &mut self.lagging];
         for counter in counters {
             *counter = counter.saturating_sub(1);
         }

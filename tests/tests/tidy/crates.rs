@@ -23,6 +23,7 @@ const LICENCES: &[&str] = &[
     "MIT",
     "MIT-0",
     "MPL-2.0",
+    "MPL-2.0+",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",

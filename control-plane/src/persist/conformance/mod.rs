@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::session::Session;
 use super::{
     ArtifactId, BeginEpoch, Cause, Change, Database, PersistError, Persistence, Position, StateWrite, StoredCounts,
-    Write,
+    Write, Writing,
 };
 
 mod events;
@@ -105,6 +105,39 @@ async fn a_change_that_fails_leaves_nothing(bench: &Bench) {
     assert!(matches!(error, Err(PersistError::Failed { .. })), "{error:?}");
     assert_eq!(database.snapshot().await.unwrap(), before);
     assert!(database.history(&gateway("left")).await.unwrap().is_empty());
+}
+
+/// The last of several changes, each on top of the one before, and what is to be done with all of them.
+async fn several(database: &Database) -> (Box<dyn Writing + '_>, Position) {
+    let mut position = database.position().await.unwrap();
+    let mut writing = database.begin().await.unwrap();
+    for (name, document) in [("first", "{1}"), ("second", "{2}"), ("first", "{3}")] {
+        let committed = writing.change(&change(&position, &[(name, Some(document))], &[])).await.unwrap();
+        assert_eq!(committed.position.sequence, position.sequence + 1);
+        position = committed.position;
+    }
+    (writing, position)
+}
+
+async fn changes_that_are_written_together_are_kept_together(bench: &Bench) {
+    let database = bench.open().await;
+    let before = database.snapshot().await.unwrap();
+    drop(several(&database).await);
+    assert_eq!(database.snapshot().await.unwrap(), before);
+    let (writing, after) = several(&database).await;
+    writing.keep().await.unwrap();
+    let snapshot = database.snapshot().await.unwrap();
+    assert_eq!(snapshot.position, after);
+    let gateways = &snapshot.artifacts["gateways"];
+    assert_eq!((gateways["first"].version, gateways["first"].document.as_deref()), (2, Some("{3}")));
+    assert_eq!(gateways["second"].version, 1);
+    assert!(database.audit(&[]).await.unwrap().fault.is_none());
+    // One that was planned on something else spoils what was written before it, too.
+    let (mut writing, _) = several(&database).await;
+    let late = writing.change(&change(&before.position, &[("late", Some("{}"))], &[])).await;
+    assert!(matches!(late, Err(PersistError::Moved { .. })), "{late:?}");
+    drop(writing);
+    assert_eq!(database.snapshot().await.unwrap(), snapshot);
 }
 
 async fn a_writer_that_planned_on_an_older_picture_is_refused(bench: &Bench) {
@@ -282,6 +315,7 @@ async fn one_record_that_is_not_what_was_written_is_named_and_hides_no_other(ben
 async fn passes(bench: &Bench) {
     a_change_is_there_with_its_event_ports_and_revision_after_a_crash(bench).await;
     a_change_that_fails_leaves_nothing(bench).await;
+    changes_that_are_written_together_are_kept_together(bench).await;
     a_writer_that_planned_on_an_older_picture_is_refused(bench).await;
     a_new_epoch_is_above_the_old_one_and_keeps_everything_else(bench).await;
     every_version_is_kept_and_numbers_are_never_reused(bench).await;
