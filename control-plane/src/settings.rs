@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use vamp_record::ElasticUrl;
 use vamp_store::StoreUrl;
 use vamp_store::layout::name;
 
@@ -113,6 +114,9 @@ pub struct EventSettings {
     /// How many events are kept, 1 to 100000000; the oldest go first
     #[arg(long, env = "VAMP_EVENTS_MAX_COUNT", value_name = "COUNT", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub events_max_count: u64,
+    /// Elasticsearch or OpenSearch that gets every event too, in indices `vamp-pulse-NAMESPACE-YEAR-MONTH`: `http[s]://[USER@]HOST:PORT[?ca=F&password-file=F&api-key-file=F]`; secrets may also stand in `VAMP_ELASTICSEARCH_PASSWORD` or `VAMP_ELASTICSEARCH_API_KEY`
+    #[arg(long, env = "VAMP_EVENTS_ELASTICSEARCH", value_name = "URL")]
+    pub events_elasticsearch: Option<ElasticUrl>,
 }
 
 /// A time with its unit, from a second to ten years.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use vamp_record::ElasticClient;
 use vamp_record::access::{Access, AccessError, Tokens};
+use vamp_record::elastic_url::ElasticUrlError;
 use vamp_record::listener::{Listener, ListenerError};
 use vamp_store::SharedStore;
 
@@ -62,6 +64,9 @@ pub enum StartError {
     /// The core does not start.
     #[error("the control plane does not start")]
     Core(#[source] CoreError),
+    /// Where events go can't be used.
+    #[error("--events-elasticsearch can't be used")]
+    Elastic(#[source] ElasticUrlError),
     /// A platform can't be used.
     #[error("services can't be run in --process-dir")]
     Platform(#[from] PlatformError),
@@ -99,7 +104,9 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
         age_max_ms: u64::try_from(settings.events.events_max_age.as_millis()).unwrap_or(u64::MAX),
         count_max: settings.events.events_max_count,
     };
-    let core_settings = CoreSettings { namespace: settings.namespace.clone(), plan, ask, events };
+    let elastic = settings.events.events_elasticsearch.as_ref().map(ElasticClient::new).transpose();
+    let elastic = elastic.map_err(StartError::Elastic)?;
+    let core_settings = CoreSettings { namespace: settings.namespace.clone(), plan, ask, events, elastic };
     let core = Core::start(persistence.clone(), store, core_settings).await;
     let (core, tasks) = core.map_err(StartError::Core)?;
     let (stopping, stopped) = watch::channel(false);

@@ -43,6 +43,8 @@ pub struct Installation {
     api_port: u16,
     namespace: String,
     database: String,
+    /// Arguments of the control plane beside those that every installation has.
+    more: Vec<String>,
     client: reqwest::Client,
 }
 
@@ -57,23 +59,29 @@ impl Installation {
 
     /// As [`Installation::start`], in a namespace.
     pub async fn start_in(namespace: &str) -> Self {
-        Self::start_with(namespace, None).await
+        Self::start_with(namespace, None, &[]).await
+    }
+
+    /// As [`Installation::start_in`], with more arguments of the control plane.
+    pub async fn start_with_arguments(namespace: &str, more: &[&str]) -> Self {
+        Self::start_with(namespace, None, more).await
     }
 
     /// As [`Installation::start`], on a database that a server keeps.
     pub async fn start_on(database: &str) -> Self {
-        Self::start_with("default", Some(database)).await
+        Self::start_with("default", Some(database), &[]).await
     }
 
-    async fn start_with(namespace: &str, database: Option<&str>) -> Self {
+    async fn start_with(namespace: &str, database: Option<&str>, more: &[&str]) -> Self {
         let etcd = Etcd::start().await;
         let folder = tempfile::Builder::new().prefix("vamp-").tempdir().expect("a temporary directory");
         let api_port = free_port();
         let file = || format!("sqlite:{}", folder.path().join("vamp.db").display());
         let database = database.map_or_else(file, str::to_owned);
-        let control_plane = launch_control_plane(&etcd, folder.path(), api_port, namespace, &database);
-        let namespace = namespace.to_owned();
-        let mut started = Self { etcd, folder, control_plane, api_port, namespace, database, client: http_client() };
+        let more: Vec<String> = more.iter().map(|argument| (*argument).to_owned()).collect();
+        let control_plane = launch_control_plane(&etcd, folder.path(), api_port, namespace, &database, &more);
+        let (namespace, client) = (namespace.to_owned(), http_client());
+        let mut started = Self { etcd, folder, control_plane, api_port, namespace, database, more, client };
         started.until_answering().await;
         started
     }
@@ -87,7 +95,7 @@ impl Installation {
     pub async fn restart_control_plane(&mut self) {
         self.control_plane.kill().await;
         let (folder, port, namespace) = (self.folder.path(), self.api_port, &self.namespace);
-        self.control_plane = launch_control_plane(&self.etcd, folder, port, namespace, &self.database);
+        self.control_plane = launch_control_plane(&self.etcd, folder, port, namespace, &self.database, &self.more);
         self.until_answering().await;
     }
 
@@ -211,7 +219,14 @@ fn instance_ports() -> String {
     format!("{first}-{}", first + 49)
 }
 
-fn launch_control_plane(etcd: &Etcd, folder: &Path, port: u16, namespace: &str, database: &str) -> Process {
+fn launch_control_plane(
+    etcd: &Etcd,
+    folder: &Path,
+    port: u16,
+    namespace: &str,
+    database: &str,
+    more: &[String],
+) -> Process {
     let arguments = [
         "control-plane".to_owned(),
         "--listen".to_owned(),
@@ -227,6 +242,7 @@ fn launch_control_plane(etcd: &Etcd, folder: &Path, port: u16, namespace: &str, 
         "--instance-ports".to_owned(),
         instance_ports(),
     ];
+    let arguments = arguments.into_iter().chain(more.iter().cloned());
     Process::spawn(&own_binary("vamp"), arguments, NO_ENVIRONMENT, &folder.join("control-plane.log"))
 }
 

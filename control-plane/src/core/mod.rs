@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use vamp_model::{Artifact, Blueprint, Deployment, Kind};
+use vamp_record::ElasticClient;
 use vamp_routing::wire::Generation;
 use vamp_routing::{Draws, Entry, Explanation, LevelRef, PlainHead};
 use vamp_store::SharedStore;
@@ -49,6 +50,8 @@ pub(crate) struct CoreSettings {
     pub ask: AskSettings,
     /// How long events are kept.
     pub events: Retention,
+    /// Where they are kept too.
+    pub elastic: Option<ElasticClient>,
 }
 
 /// Why the core does not start.
@@ -134,15 +137,17 @@ impl Core {
         store: SharedStore,
         settings: CoreSettings,
     ) -> Result<(Arc<Self>, Tasks), CoreError> {
+        let elastic = settings.elastic.clone();
         let shared = Arc::new(Shared::open(persistence, store, settings).await?);
         let (stop, stopped) = watch::channel(false);
-        let running = vec![
+        let mut running = vec![
             tokio::spawn(publish::run(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(publish::guard(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(rollout::follow(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(split::poll(Arc::clone(&shared), stopped.clone())),
-            tokio::spawn(events::keep(Arc::clone(&shared), stopped)),
+            tokio::spawn(events::keep(Arc::clone(&shared), stopped.clone())),
         ];
+        running.extend(elastic.map(|client| tokio::spawn(events::ship(Arc::clone(&shared), client, stopped))));
         Ok((Arc::new(Self { shared }), Tasks { stop, running }))
     }
 

@@ -68,6 +68,7 @@ pub(crate) async fn start(directory: &tempfile::TempDir, database: &str, store: 
         plan: PlanSettings { port_range: 20_000..=20_003, ..PlanSettings::default() },
         ask: AskSettings::default(),
         events: EVENTS,
+        elastic: None,
     };
     Core::start(Arc::new(database), Arc::clone(store), settings).await.unwrap()
 }
@@ -404,7 +405,8 @@ async fn a_table_that_follows_from_other_settings_is_a_new_revision() {
     let address = format!("sqlite:{}", world.directory.path().join("vamp.db").display());
     let database = Arc::new(Database::open(&address, 1).await.unwrap());
     let plan = PlanSettings { virtual_hosts_suffix: None, ..PlanSettings::default() };
-    let settings = CoreSettings { namespace: "default".to_owned(), plan, ask: AskSettings::default(), events: EVENTS };
+    let namespace = "default".to_owned();
+    let settings = CoreSettings { namespace, plan, ask: AskSettings::default(), events: EVENTS, elastic: None };
     let (core, _tasks) = Core::start(database, Arc::clone(&world.store), settings).await.unwrap();
     assert_eq!(core.rollout().revision, 2);
     assert!(core.changes(None, 1).await.unwrap()[0].cause.what.contains("settings"));

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use vamp_record::client::ElasticError;
 use vamp_record::document::Documents;
+use vamp_record::template::Template;
 use vamp_record::{ElasticClient, Record};
 
 use super::machine::{Action, Document, Fault, Input, Notice, ShipMachine};
@@ -96,9 +97,14 @@ impl Driver {
     fn start(&mut self, action: Action) {
         let client = self.settings.client.clone();
         match action {
-            Action::PutTemplate => self.jobs.push(
-                async move { Input::Template(client.put_template().await.map_err(|error| fault(&error))) }.boxed(),
-            ),
+            Action::PutTemplate => {
+                self.jobs.push(
+                    async move {
+                        Input::Template(client.put_template(Template::Records).await.map_err(|error| fault(&error)))
+                    }
+                    .boxed(),
+                )
+            }
             Action::Send { bulk, body, documents } => self.jobs.push(
                 async move {
                     Input::Answer { bulk, answer: client.bulk(body, documents).await.map_err(|error| fault(&error)) }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::elastic_url::{Credentials, ElasticUrl, ElasticUrlError};
-use crate::template;
+use crate::template::Template;
 
 /// LIMIT: bytes of one bulk body. Servers take up to 100 MB; well before that, larger ones only cost memory.
 pub const BULK_BYTES_MAX: usize = 5 << 20;
@@ -149,12 +149,13 @@ impl ElasticClient {
         self.ask::<Value>(Method::POST, &path, "application/json", Vec::new()).await.map(drop)
     }
 
-    /// Writes the template of `vamp-vga-*` in the form that the server knows.
-    pub async fn put_template(&self) -> Result<(), ElasticError> {
-        let composable = self.put(&format!("_index_template/{}", template::NAME), &template::composable()).await;
+    /// Writes a template in the form that the server knows.
+    pub async fn put_template(&self, template: Template) -> Result<(), ElasticError> {
+        let name = template.name();
+        let composable = self.put(&format!("_index_template/{name}"), &template.composable()).await;
         match composable {
             Err(ElasticError::Refused { status: 400 | 404 | 405, reason, .. }) if is_unknown_endpoint(&reason) => {
-                self.put(&format!("_template/{}", template::NAME), &template::legacy()).await
+                self.put(&format!("_template/{name}"), &template.legacy()).await
             }
             other => other,
         }

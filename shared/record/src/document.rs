@@ -317,7 +317,7 @@ fn write_milliseconds(milliseconds: u64, json: &mut JsonWriter, bulk: &mut Vec<u
 }
 
 /// A namespace as part of an index name: Elasticsearch takes lower case and few signs only.
-fn index_part(namespace: &str) -> String {
+pub fn index_part(namespace: &str) -> String {
     let part = |character: char| match character.to_ascii_lowercase() {
         plain @ ('a'..='z' | '0'..='9' | '-' | '_' | '.') => plain,
         _ => '_',

@@ -11,7 +11,8 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 use vamp_record::client::{ElasticError, ItemOutcome};
 use vamp_record::document::Documents;
-use vamp_record::{ElasticClient, Reason, Record, RouteLabels, Texts, template};
+use vamp_record::template::Template;
+use vamp_record::{ElasticClient, Reason, Record, RouteLabels, Texts};
 
 const GATEWAY: &str = "93a45182d84bf6fc0c3c23c33a9501c7d74be2bb";
 const STABLE: &str = "62a11db802baf59987a3ece9e10d8754eca16a09";
@@ -95,7 +96,7 @@ fn old_query(frontend: &str, range: Option<Value>, aggregation: &Value) -> Value
 #[tokio::test]
 async fn old_queries_count_each_gateway_its_weights_and_each_route() {
     for (name, client) in servers() {
-        client.put_template().await.unwrap();
+        client.put_template(Template::Records).await.unwrap();
         let namespace = fresh_namespace();
         let mut records: Vec<Record> = (0..90).map(|_| record(STABLE, 200, 10)).collect();
         records.extend((0..7).map(|_| record(CANARY, 200, 30)));
@@ -130,7 +131,7 @@ async fn old_queries_count_each_gateway_its_weights_and_each_route() {
 #[tokio::test]
 async fn old_queries_get_statistics_and_percentiles_of_times() {
     for (name, client) in servers() {
-        client.put_template().await.unwrap();
+        client.put_template(Template::Records).await.unwrap();
         let namespace = fresh_namespace();
         let records: Vec<Record> = (1..=101).map(|ms| record(STABLE, 200, ms)).collect();
         store(&client, &namespace, &records).await;
@@ -156,7 +157,7 @@ async fn old_queries_get_statistics_and_percentiles_of_times() {
 #[tokio::test]
 async fn dashboards_find_records_by_words_over_time_and_by_name() {
     for (name, client) in servers() {
-        client.put_template().await.unwrap();
+        client.put_template(Template::Records).await.unwrap();
         let namespace = fresh_namespace();
         let mut records: Vec<Record> = (0..40).map(|_| record(STABLE, 200, 10)).collect();
         records.extend((0..10).map(|_| record(CANARY, 503, 50)));
@@ -197,7 +198,7 @@ async fn dashboards_find_records_by_words_over_time_and_by_name() {
 #[tokio::test]
 async fn a_bulk_that_is_sent_twice_is_stored_once() {
     for (name, client) in servers() {
-        client.put_template().await.unwrap();
+        client.put_template(Template::Records).await.unwrap();
         let namespace = fresh_namespace();
         let records: Vec<Record> = (0..50).map(|_| record(STABLE, 200, 1)).collect();
         store(&client, &namespace, &records[..30]).await;
@@ -210,7 +211,7 @@ async fn a_bulk_that_is_sent_twice_is_stored_once() {
 #[tokio::test]
 async fn all_hits_are_counted_above_ten_thousand() {
     for (name, client) in servers() {
-        client.put_template().await.unwrap();
+        client.put_template(Template::Records).await.unwrap();
         let namespace = fresh_namespace();
         let one = record(STABLE, 200, 1);
         let documents = Documents::new(&namespace, "gw-1", "boot-1");
@@ -227,7 +228,7 @@ async fn all_hits_are_counted_above_ten_thousand() {
 #[tokio::test]
 async fn odd_documents_neither_stop_a_bulk_nor_add_fields() {
     for (name, client) in servers() {
-        client.put_template().await.unwrap();
+        client.put_template(Template::Records).await.unwrap();
         let namespace = fresh_namespace();
         let index_name = format!("vamp-vga-{namespace}-2026-11-22");
         let odd: serde_json::Map<String, Value> =
@@ -262,9 +263,10 @@ async fn searching_where_nothing_was_written_finds_nothing() {
 #[tokio::test]
 async fn the_template_can_be_written_again_and_nonsense_is_refused_with_the_servers_words() {
     for (name, client) in servers() {
-        client.put_template().await.unwrap();
-        client.put_template().await.unwrap();
-        let error = client.search(template::INDEX_PATTERN, json!({"query": {"nonsense": {}}})).await.unwrap_err();
+        client.put_template(Template::Records).await.unwrap();
+        client.put_template(Template::Records).await.unwrap();
+        let error =
+            client.search(Template::Records.index_pattern(), json!({"query": {"nonsense": {}}})).await.unwrap_err();
         assert!(matches!(&error, ElasticError::Refused { status: 400, .. }), "{name}: {error:?}");
         assert!(error.to_string().contains("nonsense"), "{name}: {error}");
     }

@@ -126,6 +126,49 @@ async fn a_gateway_that_stops_ships_what_it_holds() {
     assert_eq!(count(&client, &namespace, json!({"match_all": {}})).await, 500);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn events_go_on_in_their_order_each_once_over_an_outage_and_a_kill() {
+    for server in search_servers() {
+        let namespace = unique_namespace();
+        let target = server.url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+        let relay = Relay::start(target).await;
+        let elasticsearch = format!("http://{}", relay.address());
+        let arguments = ["--events-elasticsearch", &*elasticsearch];
+        let mut installation = Installation::start_with_arguments(&namespace, &arguments).await;
+        let publish = async |installation: &Installation, numbers: std::ops::Range<u32>| {
+            let event = |number: u32| json!({"tags": [format!("number:{number}")], "value": number});
+            let events: Vec<_> = numbers.map(event).collect();
+            installation.post("events", &events.into()).await.expect(&[200, 201]);
+        };
+        let client = ElasticClient::new(&server.url.parse::<ElasticUrl>().unwrap()).unwrap();
+        let index = format!("vamp-pulse-{namespace}-*");
+        let found = async || {
+            client.refresh(&index).await.ok()?;
+            let search = json!({"size": 1_000, "sort": ["id"], "query": {"term": {"namespace": namespace}}});
+            client.search(&index, search).await.ok()
+        };
+        publish(&installation, 0..100).await;
+        eventually(Duration::from_mins(1), "the first are there", async || {
+            found().await.filter(|found| found.total >= 100).map(drop)
+        })
+        .await;
+        relay.cut();
+        publish(&installation, 100..700).await;
+        // What a write tells is an event too.
+        installation.put("conditions/mobile", "condition: user-agent == Android").await.expect(&[200, 201]);
+        installation.kill_control_plane().await;
+        relay.mend();
+        installation.restart_control_plane().await;
+        let found = eventually(Duration::from_mins(1), "all are there", async || {
+            found().await.filter(|found| found.documents.iter().any(|document| document["type"] == "archive"))
+        })
+        .await;
+        let numbers: Vec<_> = found.documents.iter().filter_map(|document| document["number"].as_f64()).collect();
+        let wanted: Vec<_> = (0..700).map(f64::from).collect();
+        assert_eq!((found.total, numbers), (701, wanted), "{}", server.name);
+    }
+}
+
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter is a whole number")]
 fn whole(value: f64) -> u64 {
     value as u64

@@ -1,6 +1,8 @@
 //! Events on their way: who follows them is woken when there is a new one, whichever control plane on this database kept
 //! it, and those that are over their time go.
 
+mod elastic;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +11,8 @@ use tokio::time::Instant;
 
 use crate::causes::with_causes;
 use crate::core::{Shared, now_unix_ms};
+
+pub(crate) use elastic::ship;
 
 /// LIMIT: an event that another control plane kept is seen this late. One of this process is seen at once.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
