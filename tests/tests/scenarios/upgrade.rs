@@ -2,6 +2,7 @@
 //! old one serving.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use vamp_tests::free_port;
 use vamp_tests::installation::{Installation, PATIENCE};
@@ -78,6 +79,86 @@ async fn upgrades_under_load(upgrades: u8, download: Duration, drain_timeout: &s
     gateway.stop().await;
 }
 
+/// An endpoint that switches to another protocol, which repeats what it is told.
+async fn switching() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut stream = BufReader::new(stream);
+                let mut line = String::new();
+                while stream.read_line(&mut line).await? > 2 {
+                    line.clear();
+                }
+                let switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+                stream.write_all(switched).await?;
+                let (mut reader, mut writer) = tokio::io::split(stream);
+                tokio::io::copy(&mut reader, &mut writer).await
+            });
+        }
+    });
+    (address, serving)
+}
+
+/// A client's end of such a protocol.
+struct Tunnel(BufReader<TcpStream>);
+
+impl Tunnel {
+    async fn open(port: u16) -> Self {
+        let mut stream = BufReader::new(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap());
+        let ask = b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+        stream.write_all(ask).await.unwrap();
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        assert!(line.starts_with("HTTP/1.1 101 "), "{line}");
+        while line != "\r\n" {
+            line.clear();
+            assert!(stream.read_line(&mut line).await.unwrap() > 0);
+        }
+        Self(stream)
+    }
+
+    async fn echoes(&mut self, word: &[u8]) {
+        self.0.write_all(word).await.unwrap();
+        let mut heard = vec![0; word.len()];
+        tokio::time::timeout(PATIENCE, self.0.read_exact(&mut heard)).await.expect("in time").unwrap();
+        assert_eq!(heard, word);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_while_the_store_is_away_serves_the_same_table_and_cuts_no_tunnel() {
+    let installation = Installation::start().await;
+    let mut gateway = installation.gateway_with("g1", &["--threads", "2", "--drain-timeout", "1h"]).await;
+    let (origin, (address, serving)) = (Origin::start("1").await, switching().await);
+    let (port, tunnels) = (free_port(), free_port());
+    let shop = gateway_document("shop", port, &[(&origin, 100)]);
+    installation.serve("shop", &shop).await;
+    let document = format!("name: tunnels\nport: {tunnels}/http\nroutes: {{\"[{address}]\": {{weight: 100%}}}}\n");
+    installation.serve("tunnels", &document).await;
+    let mut tunnel = Tunnel::open(tunnels).await;
+    tunnel.echoes(b"before").await;
+    let load = Load::start(load_on(port));
+    load.flow(100).await;
+    installation.etcd.pause();
+    let before = gateway.upgrade().await;
+    load.flow(200).await;
+    tunnel.echoes(b"the process before carries it on").await;
+    Tunnel::open(tunnels).await.echoes(b"the new one takes new ones").await;
+    // With the store back the new process follows it.
+    installation.etcd.resume();
+    installation.serve("shop", &shop).await;
+    installation.delete("gateways/tunnels?wait=10s").await.expect(&[200]);
+    tunnel.echoes(b"still there").await;
+    drop(tunnel);
+    gateway.until_gone(before, GONE).await;
+    flawless(&load.finish().await);
+    serving.abort();
+    gateway.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_split_over_upgrades_is_exact_in_each_process_and_misses_no_request() {
     let installation = Installation::start().await;
@@ -123,7 +204,7 @@ struct Idle(TcpStream);
 
 impl Idle {
     async fn open(port: u16) -> Self {
-        let mut idle = Self(TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.unwrap());
+        let mut idle = Self(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap());
         assert!(!idle.ask().await.contains("connection: close"));
         idle
     }
@@ -253,7 +334,7 @@ async fn every_socket_is_accepted_on_with_fewer_and_with_more_threads() {
     flawless(&Load::start(plan).report().await);
     // What the table drops is closed, on the inherited sockets too.
     installation.delete("gateways/shop?wait=10s").await.expect(&[200]);
-    assert!(TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, port)).await.is_err());
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err());
     gateway.stop().await;
 }
 
