@@ -4,6 +4,7 @@
 mod change;
 mod compare;
 mod count;
+mod deploy;
 mod load;
 mod origin;
 mod peers;
@@ -49,6 +50,8 @@ enum Command {
     Change(change::Options),
     /// What the database carries: writes in a second, a list page, a start, and memory with 10,000 artifacts.
     Persist(persist::Options),
+    /// A blueprint of many services on the process driver: to plan, to bring up, and what looking at it costs.
+    Deploy(deploy::Options),
     /// CPU of one draw from a split by 1, 2 and 4 threads, from one account and from one each.
     Ticket(ticket::Options),
     /// A table of 10,000 gateways: to read, to compile, to hold, to ask, and to change one gateway of.
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Command::Compare(options) => compare::run(&options),
         Command::Change(options) => change::run(&options),
         Command::Persist(options) => persist::run(&options),
+        Command::Deploy(options) => deploy::run(&options),
         Command::Tables(options) => tables::run(&options),
         Command::Tcp(options) => tcp::run(&options),
         Command::TcpOrigin { listen, work } => tcp::load::serve(listen, work),
