@@ -110,7 +110,9 @@ impl Template {
                     let characters_max = if name == "r" { 2 * KEYWORD_CHARACTERS_MAX } else { KEYWORD_CHARACTERS_MAX };
                     add(name, json!({ "type": "keyword", "ignore_above": characters_max }));
                 }
-                LONGS.iter().for_each(|name| add(name, json!({ "type": "long" })));
+                for name in LONGS {
+                    add(name, json!({ "type": "long" }));
+                }
             }
             Self::Events => {
                 add("timestamp", json!({ "type": "date" }));

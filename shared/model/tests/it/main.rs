@@ -3,3 +3,4 @@
 
 mod deployables;
 mod documents;
+mod expansion;
