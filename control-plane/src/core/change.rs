@@ -38,7 +38,7 @@ type Answer = Result<Changed, ChangeError>;
 pub(super) async fn change(shared: &Arc<Shared>, request: ChangeRequest) -> Answer {
     let (answer, mut answered) = oneshot::channel();
     let waiting = Waiting { request: Arc::new(request), answer };
-    shared.waiting.send(waiting).map_err(|_| ChangeError::Stopped)?;
+    shared.waiting.send(waiting).await.map_err(|_| ChangeError::Stopped)?;
     let mut turn = tokio::select! {
         biased;
         answer = &mut answered => return answer.unwrap_or(Err(ChangeError::Stopped)),
@@ -99,17 +99,19 @@ async fn make(shared: &Arc<Shared>, mut waiting: VecDeque<Waiting>) {
             }
         }
     }
-    waiting.into_iter().for_each(|waiting| drop(waiting.answer.send(Err(ChangeError::Busy { tries: TRIES_MAX }))));
+    for late in waiting {
+        drop(late.answer.send(Err(ChangeError::Busy { tries: TRIES_MAX })));
+    }
 }
 
 /// Plans and keeps changes in one transaction; answers those that came into it, from the first on.
 async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<Vec<Answer>, Trouble> {
     let mut current = shared.refresh_in_turn().await.map_err(Trouble::All)?;
     let mut answers = Vec::with_capacity(waiting.len());
-    let mut begun = None;
-    let began = Instant::now();
+    let mut transaction = None;
+    let until = Instant::now() + TOGETHER_TIME;
     for (index, Waiting { request, .. }) in waiting.iter().enumerate() {
-        if began.elapsed() > TOGETHER_TIME {
+        if Instant::now() > until {
             break;
         }
         let draft = match draft(shared, &current, request).await {
@@ -119,11 +121,11 @@ async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<V
                 continue;
             }
         };
-        let writing = match &mut begun {
-            Some(writing) => writing,
-            None => begun.insert(shared.persistence.begin().await.map_err(Trouble::All)?),
+        let open = match &mut transaction {
+            Some(open) => open,
+            None => transaction.insert(shared.persistence.begin().await.map_err(Trouble::All)?),
         };
-        let committed = writing.change(&draft.change).await.map_err(|error| match error {
+        let committed = open.change(&draft.change).await.map_err(|error| match error {
             PersistError::Moved { .. } => Trouble::Moved,
             error @ PersistError::Failed { .. } => Trouble::One(index, error),
             error => Trouble::All(error),
@@ -132,8 +134,8 @@ async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<V
         current = Arc::new(next);
         answers.push(Ok(changed));
     }
-    if let Some(writing) = begun {
-        writing.keep().await.map_err(Trouble::All)?;
+    if let Some(transaction) = transaction {
+        transaction.keep().await.map_err(Trouble::All)?;
         shared.install(current);
     }
     Ok(answers)

@@ -22,6 +22,9 @@ use crate::split::{Asker, Counts};
 /// LIMIT: how often the start is tried anew because another control plane writes into the same database meanwhile.
 const START_TRIES_MAX: u32 = 10;
 
+/// LIMIT: changes that wait for their turn in order; more wait to get in. Each holds its request.
+const WAITING_MAX: usize = 256;
+
 /// What is stored at one moment, and the table that follows.
 #[derive(Debug)]
 pub(crate) struct Current {
@@ -73,9 +76,9 @@ pub(crate) struct Shared {
     pub(crate) store: SharedStore,
     pub(crate) settings: Arc<CoreSettings>,
     /// Held by who replaces what is current, with the changes that are to be made next.
-    pub(super) turn: Mutex<mpsc::UnboundedReceiver<Waiting>>,
+    pub(super) turn: Mutex<mpsc::Receiver<Waiting>>,
     /// Where changes wait for their turn.
-    pub(super) waiting: mpsc::UnboundedSender<Waiting>,
+    pub(super) waiting: mpsc::Sender<Waiting>,
     current: watch::Sender<Arc<Current>>,
     /// Rings when something changed in the database.
     pub(crate) changed: Notify,
@@ -115,7 +118,7 @@ impl Shared {
             tracing::warn!("{}", warning.message);
         }
         let counts = Counts::load(persistence.counts().await?);
-        let (waiting, turn) = mpsc::unbounded_channel();
+        let (waiting, turn) = mpsc::channel(WAITING_MAX);
         let store_status = watch::Sender::new(StoreStatus::starting(store.address()));
         Ok(Self {
             persistence,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::address::Address;
 use super::migrate::migrate;
 use super::pools::{Pools, Transaction};
+use super::write::Standing;
 use super::{
     Aggregator, ArtifactId, Audit, BeginEpoch, Change, Committed, EventQuery, Head, NewEvent, Past, PersistError,
     Persistence, Position, Retention, Snapshot, StateWrite, StoredChange, StoredCounts, StoredEvent, Writing,
@@ -96,26 +97,31 @@ struct Changes<'d> {
     database: &'d Database,
     transaction: Transaction,
     /// Where the history stands after them.
-    position: Position,
-    head: Head,
+    standing: Standing,
 }
 
 #[async_trait::async_trait]
 impl Writing for Changes<'_> {
     async fn change(&mut self, change: &Change) -> Result<Committed, PersistError> {
-        let Self { database, transaction, position, head } = self;
-        if *position != change.expected {
+        let Self { database, transaction, standing } = self;
+        if standing.position != change.expected {
             return Err(PersistError::Moved { expected: change.expected.clone() });
         }
         let work = async {
-            let written = write::change(&mut transaction.session(), position, head, change).await;
+            let written = write::change(&mut transaction.session(), standing, change).await;
             written.map_err(|cause| database.failed(cause))
         };
         database.within(ANSWER_TIMEOUT, work).await
     }
 
     async fn keep(self: Box<Self>) -> Result<(), PersistError> {
-        self.database.keep(self.transaction).await
+        let Self { database, mut transaction, standing } = *self;
+        let work = async {
+            let moved = write::moved(&mut transaction.session(), &standing).await;
+            moved.map_err(|cause| database.failed(cause))
+        };
+        database.within(ANSWER_TIMEOUT, work).await?;
+        database.keep(transaction).await
     }
 }
 
@@ -136,9 +142,13 @@ impl Persistence for Database {
     async fn begin(&self) -> Result<Box<dyn Writing + '_>, PersistError> {
         let work = async {
             let mut transaction = self.pools.write().await.map_err(|cause| self.failed(cause))?;
-            let (position, head) =
-                read::position(&mut transaction.session(), true).await.map_err(|cause| self.failed(cause))?;
-            Ok(Changes { database: self, transaction, position, head })
+            let standing = {
+                let session = &mut transaction.session();
+                let (position, head) = read::position(session, true).await.map_err(|cause| self.failed(cause))?;
+                let event = events::newest(session).await.map_err(|cause| self.failed(cause))?;
+                Standing { position, head, event }
+            };
+            Ok(Changes { database: self, transaction, standing })
         };
         Ok(Box::new(self.within(ANSWER_TIMEOUT, work).await?))
     }

@@ -6,10 +6,9 @@ use super::{Aggregator, EventQuery, NewEvent, Retention, StoredEvent};
 /// LIMIT: events that one call deletes: other writers wait for some tens of milliseconds at most.
 const RETIRED_AT_ONCE: u64 = 500;
 
-/// Keeps events; answers the number of the newest. Numbers are given under the lock of `state`, so that one that is seen
+/// Keeps events after the newest one; answers the number of the newest then. Numbers are given under the lock of `state`, so that one that is seen
 /// never has a lower one after it: who reads on after a number misses none.
-pub(super) async fn insert(session: &mut Session<'_>, events: &[NewEvent]) -> Result<u64, sqlx::Error> {
-    let mut id = newest(session).await?;
+pub(super) async fn insert(session: &mut Session<'_>, events: &[NewEvent], mut id: u64) -> Result<u64, sqlx::Error> {
     for event in events {
         id += 1;
         let tags = serde_json::Value::from(event.tags.iter().cloned().collect::<Vec<_>>()).to_string();
@@ -32,7 +31,8 @@ pub(super) async fn insert(session: &mut Session<'_>, events: &[NewEvent]) -> Re
 
 /// [`insert`] without a change around it.
 pub(super) async fn publish(session: &mut Session<'_>, events: &[NewEvent]) -> Result<u64, sqlx::Error> {
-    let newest = insert(session, events).await?;
+    let newest = newest(session).await?;
+    let newest = insert(session, events, newest).await?;
     session.execute("UPDATE state SET event = ? WHERE id = 1", values![newest]).await?;
     Ok(newest)
 }

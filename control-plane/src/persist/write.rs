@@ -10,14 +10,23 @@ use super::{BeginEpoch, Change, Committed, Head, NewEvent, Position, StateWrite,
 /// LIMIT: boots of gateway processes whose last counts are kept; the oldest go first.
 const KEPT_BOOTS: u64 = 1000;
 
-/// Writes a change whole, on top of what `current` and `head` say, which say where that is from then on.
+/// Where the history stands for who writes it: [`moved`] keeps it, once for all that one transaction writes.
+#[derive(Debug)]
+pub(super) struct Standing {
+    pub(super) position: Position,
+    pub(super) head: Head,
+    /// The newest event.
+    pub(super) event: u64,
+}
+
+/// Writes a change whole, on top of where the history stands, but for that.
 pub(super) async fn change(
     session: &mut Session<'_>,
-    current: &mut Position,
-    head: &mut Head,
+    standing: &mut Standing,
     change: &Change,
 ) -> Result<Committed, sqlx::Error> {
-    let sequence = current.sequence + 1;
+    let Standing { position, head, event } = standing;
+    let sequence = position.sequence + 1;
     let row = ChangeRow {
         sequence,
         at_unix_ms: change.at_unix_ms,
@@ -25,7 +34,7 @@ pub(super) async fn change(
         who: change.cause.who.clone(),
         why: change.cause.why.clone(),
         revision: change.revision,
-        epoch: current.epoch,
+        epoch: position.epoch,
         table: change.table.clone(),
         ports: ports_text(&change.ports),
     };
@@ -52,15 +61,20 @@ pub(super) async fn change(
         events.push(archived(change, write, *version, what));
     }
     events.extend(change.events.iter().cloned());
-    let newest = events::insert(session, &events).await?;
+    *event = events::insert(session, &events, *event).await?;
     write_ports(session, &change.ports).await?;
     states(session, &change.states).await?;
-    let moved = "UPDATE state SET sequence = ?, revision = ?, table_digest = ?, head = ?, event = ? WHERE id = 1";
-    session.execute(moved, values![sequence, change.revision, &change.table, &hash, newest]).await?;
-    let position = Position { epoch: current.epoch, sequence, revision: change.revision, table: change.table.clone() };
     *head = Head { sequence, hash };
-    current.clone_from(&position);
-    Ok(Committed { position, versions })
+    *position = Position { epoch: position.epoch, sequence, revision: change.revision, table: change.table.clone() };
+    Ok(Committed { position: position.clone(), versions })
+}
+
+/// Keeps where the history stands.
+pub(super) async fn moved(session: &mut Session<'_>, standing: &Standing) -> Result<(), sqlx::Error> {
+    let Standing { position, head, event } = standing;
+    let moved = "UPDATE state SET sequence = ?, revision = ?, table_digest = ?, head = ?, event = ? WHERE id = 1";
+    let values = values![position.sequence, position.revision, &position.table, &head.hash, *event];
+    session.execute(moved, values).await.map(drop)
 }
 
 /// Writes the start of an epoch.

@@ -98,12 +98,8 @@ impl Driver {
         let client = self.settings.client.clone();
         match action {
             Action::PutTemplate => {
-                self.jobs.push(
-                    async move {
-                        Input::Template(client.put_template(Template::Records).await.map_err(|error| fault(&error)))
-                    }
-                    .boxed(),
-                )
+                let put = async move { client.put_template(Template::Records).await.map_err(|error| fault(&error)) };
+                self.jobs.push(put.map(Input::Template).boxed());
             }
             Action::Send { bulk, body, documents } => self.jobs.push(
                 async move {

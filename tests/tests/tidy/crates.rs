@@ -51,6 +51,7 @@ const TWICE: &[(&str, &str)] = &[
     ("getrandom", "ring and rand each have their own"),
     ("hashbrown", "sqlx is one release behind"),
     ("hashlink", "sqlx is one release behind saphyr"),
+    ("rand_core", "imbl is one release behind rand"),
     ("sha2", "sqlx is one release behind"),
     ("syn", "used at build time only; half of the macros have moved to version 3"),
 ];
