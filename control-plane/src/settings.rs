@@ -11,6 +11,8 @@ use vamp_record::ElasticUrl;
 use vamp_store::StoreUrl;
 use vamp_store::layout::name;
 
+use crate::platform::docker::EngineAddress;
+
 /// Settings of one control plane.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
@@ -69,10 +71,19 @@ pub struct PlatformSettings {
     /// Directory for services of the type `command`, which run as programs of this host; made if missing. Without it nobody can have programs run here
     #[arg(long, env = "VAMP_PROCESS_DIR", value_name = "DIR")]
     pub process_dir: Option<PathBuf>,
-    /// Ports for instances of these, first and last, 1 to 65535; best outside the ephemeral ports of this host
+    /// Docker engine for services of the type `container/docker`: `unix:///PATH`, or `tcp://127.0.0.1:PORT` for a tunnel or a proxy before its socket. Whoever may deploy containers can do on its host what this program can. Without it nobody can have containers run here
+    #[arg(long, env = "VAMP_DOCKER_HOST", value_name = "ADDRESS")]
+    pub docker_host: Option<EngineAddress>,
+    /// Lets containers have the host: its network, paths and devices, `privileged` and added capabilities. Whoever may deploy is root there then
+    #[arg(long, env = "VAMP_DOCKER_ALLOW_HOST_ACCESS", requires = "docker_host")]
+    pub docker_allow_host_access: bool,
+    /// Address of this host at which gateways reach instances; ports of containers are published there
+    #[arg(long, env = "VAMP_INSTANCE_HOST", value_name = "IP", default_value = "127.0.0.1", value_parser = one_address)]
+    pub instance_host: IpAddr,
+    /// Ports for instances, first and last, 1 to 65535; best outside the ephemeral ports of this host
     #[arg(long, env = "VAMP_INSTANCE_PORTS", value_name = "FIRST-LAST", default_value = "30000-31999", value_parser = port_range)]
     pub instance_ports: PortRange,
-    /// Host at which services reach the gateways before each other: what `$cluster.host` stands for
+    /// Host at which services reach the gateways before each other: what `$cluster.host` stands for. Containers find this host as `host.docker.internal`
     #[arg(long, env = "VAMP_GATEWAY_HOST", value_name = "HOST", default_value = "127.0.0.1")]
     pub gateway_host: String,
 }
@@ -147,6 +158,12 @@ fn network(text: &str) -> Result<IpNet, String> {
     text.parse().or_else(one).map_err(|_| "write a network as in `169.254.0.0/16`, or one address".to_owned())
 }
 
+/// An address at which somebody can be reached.
+fn one_address(text: &str) -> Result<IpAddr, String> {
+    let address = text.parse::<IpAddr>().ok().filter(|address| !address.is_unspecified());
+    address.ok_or_else(|| "write one address of this host, as in `127.0.0.1`: all of them are no address".to_owned())
+}
+
 /// Labels of a host name, or nothing.
 fn suffix(text: &str) -> Result<String, String> {
     let is_label = |label: &str| {
@@ -219,5 +236,9 @@ mod tests {
         refused(&["--virtual-hosts-suffix", ".vamp"], "without a dot");
         refused(&["--allow-target", "somewhere"], "write a network");
         refused(&["--tls-cert", "f"], "--tls-key");
+        refused(&["--docker-host", "/run/docker.sock"], "`unix:///PATH`");
+        refused(&["--docker-host", "tcp://192.0.2.1:2375"], "root on its host");
+        refused(&["--docker-allow-host-access"], "--docker-host");
+        refused(&["--instance-host", "0.0.0.0"], "one address of this host");
     }
 }

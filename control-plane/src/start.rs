@@ -19,6 +19,7 @@ use crate::core::{Core, CoreError, CoreSettings, Tasks};
 use crate::persist::{Database, PersistError, Persistence, Retention};
 use crate::plan::PlanSettings;
 use crate::platform::PlatformError;
+use crate::platform::docker::{DockerPlatform, DockerSettings};
 use crate::platform::process::{ProcessPlatform, ProcessSettings};
 use crate::reconcile::{self, Platforms, States};
 use crate::settings::{AccessSettings, GatewaySettings, PlatformSettings, Settings};
@@ -110,7 +111,7 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let core = Core::start(persistence.clone(), store, core_settings).await;
     let (core, tasks) = core.map_err(StartError::Core)?;
     let (stopping, stopped) = watch::channel(false);
-    let platforms = platforms(&settings.platforms)?;
+    let platforms = platforms(&settings.platforms, &settings.namespace)?;
     let (states, told) = watch::channel(States::new());
     let reconciling = reconcile::run(core.clone(), platforms.clone(), states, stopped.clone());
     let reconciling = tokio::spawn(reconciling);
@@ -143,15 +144,24 @@ impl Running {
     }
 }
 
-fn platforms(settings: &PlatformSettings) -> Result<Platforms, StartError> {
+fn platforms(settings: &PlatformSettings, namespace: &str) -> Result<Platforms, StartError> {
     let mut platforms = Platforms::new(settings.gateway_host.clone());
     if let Some(folder) = &settings.process_dir {
         // Supervisors have a working directory of their own.
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
         let mut process = ProcessSettings::new(folder);
+        process.host = settings.instance_host;
         process.port_range = settings.instance_ports.0.clone();
         let platform = ProcessPlatform::open(process)?;
         platforms.add("command", Arc::new(platform)).map_err(StartError::Health)?;
+    }
+    if let Some(address) = &settings.docker_host {
+        let mut docker = DockerSettings::new(address.clone(), namespace.to_owned());
+        docker.publish = settings.instance_host;
+        docker.port_range = settings.instance_ports.0.clone();
+        docker.allows_host_access = settings.docker_allow_host_access;
+        // An engine that is away makes its services unknown, and stops nobody.
+        platforms.add("container/docker", Arc::new(DockerPlatform::open(docker))).map_err(StartError::Health)?;
     }
     Ok(platforms)
 }

@@ -66,6 +66,15 @@ pub enum PlatformError {
         #[source]
         cause: Cause,
     },
+    /// The image is not there, and its registry can't be asked.
+    #[error("image `{image}` can't be fetched now: is its registry running, and reached from the platform?")]
+    NotFetched {
+        /// The image.
+        image: String,
+        /// What the platform said.
+        #[source]
+        cause: Cause,
+    },
     /// A port of the host that is wanted has another owner.
     #[error("port {port} of the host is taken by {owner}: choose another one, or let the platform choose")]
     PortTaken {

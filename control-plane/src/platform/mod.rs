@@ -6,11 +6,14 @@
 //! and is started again when it ends, while nobody watches: a control plane that restarts finds its instances by their
 //! names and labels.
 
+pub mod docker;
 mod error;
 pub mod health;
 mod instance;
+mod ports;
 pub mod process;
 mod spec;
+mod turns;
 
 pub use error::PlatformError;
 pub use instance::{Exit, Instance, LogLine, LogOutput, LogQuery, LogStream, Outcome, State};

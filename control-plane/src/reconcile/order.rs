@@ -122,7 +122,8 @@ fn spec(
     };
     let network = service.network.as_deref().or(cluster.network.as_deref());
     let (reach, networks) = match network.map(str::to_ascii_uppercase).as_deref() {
-        None | Some("BRIDGE" | "HOST") => (Reach::Host, Vec::new()),
+        Some("HOST") => (Reach::Host, vec!["host".to_owned()]),
+        None | Some("BRIDGE") => (Reach::Host, Vec::new()),
         Some("USER") => (Reach::OwnAddress, Vec::new()),
         Some(_) => (Reach::Host, network.map(str::to_owned).into_iter().collect()),
     };

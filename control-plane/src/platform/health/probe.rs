@@ -6,6 +6,9 @@ use super::super::{Instance, Platform, PlatformError};
 use super::{HealthCheck, Probe};
 use crate::causes::with_causes;
 
+/// A connection that is open for so long is one: nobody who does not listen keeps it.
+const SETTLED: Duration = Duration::from_millis(100);
+
 /// Asks; `Err` says in words why the answer is bad, `None` that the platform can't be asked, so that nothing is known.
 pub(super) async fn ask(
     platform: &dyn Platform,
@@ -45,10 +48,21 @@ async fn get(http: &reqwest::Client, address: &str, path: &str, is_tls: bool, ti
 }
 
 async fn connect(address: &str, timeout: Duration) -> Result<(), String> {
-    match tokio::time::timeout(timeout, tokio::net::TcpStream::connect(address)).await {
-        Ok(Ok(_)) => Ok(()),
+    match tokio::time::timeout(timeout, open(address, SETTLED.min(timeout / 2))).await {
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("connection to {address}: {error}")),
         Err(_) => Err(format!("connection to {address}: none within {} ms", timeout.as_millis())),
+    }
+}
+
+/// A connection, which must not be closed again at once: a platform's own proxy takes connections for instances that do
+/// not listen.
+async fn open(address: &str, settled: Duration) -> std::io::Result<()> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    match tokio::time::timeout(settled, stream.peek(&mut [0])).await {
+        Ok(Ok(0)) => Err(std::io::Error::other("closed as soon as it was open")),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(_)) | Err(_) => Ok(()),
     }
 }
 

@@ -8,7 +8,6 @@ mod identity;
 mod launch;
 mod log;
 mod platform;
-mod ports;
 mod supervisor;
 
 pub use platform::ProcessPlatform;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FlockOperation, Mode, mkfifoat};
@@ -18,8 +17,10 @@ use tokio::time::Instant;
 
 use super::folder::{Folder, Plan, Status};
 use super::identity::Identity;
-use super::{ProcessSettings, SUPERVISE, environment, hints, inherit, log, now_unix_ms, ports};
+use super::{ProcessSettings, SUPERVISE, environment, hints, inherit, log, now_unix_ms};
 use crate::platform::instance::{OUTPUT_BYTES_MAX, end_of};
+use crate::platform::ports::{self, Owners};
+use crate::platform::turns::Turns;
 use crate::platform::{
     Deployable, Exit, GRACE_MAX, Info, Instance, InstanceId, InstanceSpec, Labels, LogQuery, LogStream, Outcome,
     Platform, PlatformError, Restart, SpecError, State,
@@ -37,7 +38,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 pub struct ProcessPlatform {
     settings: ProcessSettings,
     /// One order after the other for each instance.
-    turns: Mutex<BTreeMap<InstanceId, Weak<tokio::sync::Mutex<()>>>>,
+    turns: Turns<InstanceId>,
     /// Ports are chosen by one at a time.
     placing: tokio::sync::Mutex<()>,
     hints: watch::Sender<u64>,
@@ -60,24 +61,12 @@ impl ProcessPlatform {
         let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(hints(&root)).map_err(failed)?;
         let sender = watch::Sender::new(0);
         let listening = tokio::spawn(listen(pipe, sender.clone())).abort_handle();
-        let turns = Mutex::default();
+        let turns = Turns::default();
         Ok(Self { settings, turns, placing: tokio::sync::Mutex::default(), hints: sender, listening, _lock: lock })
     }
 
     fn root(&self) -> &Path {
         &self.settings.folder
-    }
-
-    /// Waits until nobody else gives orders to this instance.
-    async fn turn(&self, id: &InstanceId) -> tokio::sync::OwnedMutexGuard<()> {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            turns.retain(|_, turn| turn.strong_count() > 0);
-            let turn = turns.get(id).and_then(Weak::upgrade).unwrap_or_default();
-            turns.insert(id.clone(), Arc::downgrade(&turn));
-            turn
-        };
-        turn.lock_owned().await
     }
 
     fn refused(&self, what: String, cause: impl Into<super::super::error::Cause>) -> PlatformError {
@@ -118,7 +107,7 @@ impl ProcessPlatform {
         let _placing = self.placing.lock().await;
         let (root, settings) = (self.root().to_owned(), self.settings.clone());
         blocking(move || {
-            let owners = ports::owners(&Folder::all(&root)?)?;
+            let owners = owners(&Folder::all(&root)?)?;
             plan.ports = ports::choose(&plan.spec, settings.host, &settings.port_range, owners)?;
             Folder::make(&root, &plan)
         })
@@ -188,7 +177,7 @@ impl Drop for ProcessPlatform {
 impl Platform for ProcessPlatform {
     async fn ensure(&self, spec: &InstanceSpec) -> Result<(), PlatformError> {
         let plan = self.plan(spec)?;
-        let _turn = self.turn(&spec.id).await;
+        let _turn = self.turns.of(&spec.id).await;
         let folder = match Folder::find(self.root(), &spec.id) {
             Some(folder) if folder.plan()?.digest != plan.digest => {
                 return Err(PlatformError::Changed { id: spec.id.to_string() });
@@ -204,7 +193,7 @@ impl Platform for ProcessPlatform {
     }
 
     async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), PlatformError> {
-        let _turn = self.turn(id).await;
+        let _turn = self.turns.of(id).await;
         match Folder::find(self.root(), id) {
             Some(folder) => self.end(id, &folder, grace).await,
             None => Ok(()),
@@ -212,7 +201,7 @@ impl Platform for ProcessPlatform {
     }
 
     async fn remove(&self, id: &InstanceId, grace: Duration) -> Result<(), PlatformError> {
-        let _turn = self.turn(id).await;
+        let _turn = self.turns.of(id).await;
         let Some(folder) = Folder::find(self.root(), id) else { return Ok(()) };
         self.end(id, &folder, grace).await?;
         let root = self.root().to_owned();
@@ -279,6 +268,20 @@ impl Platform for ProcessPlatform {
 
 fn late(id: &InstanceId, what: &'static str, patience: Duration) -> PlatformError {
     PlatformError::Late { id: id.to_string(), what, seconds: patience.as_secs() }
+}
+
+/// The ports of all instances that are there.
+fn owners(folders: &[(InstanceId, Folder)]) -> Result<Owners, PlatformError> {
+    let mut owners = Owners::new();
+    for (id, folder) in folders {
+        match folder.plan() {
+            Ok(plan) => owners.extend(plan.ports.into_values().map(|port| (port, id.clone()))),
+            // Removed meanwhile.
+            Err(_) if !folder.path().exists() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(owners)
 }
 
 fn make_root(root: &Path) -> std::io::Result<()> {

@@ -4,25 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
 use std::ops::RangeInclusive;
 
-use super::folder::Folder;
-use crate::platform::{HostPort, InstanceId, InstanceSpec, PlatformError, Reach};
+use super::{HostPort, InstanceId, InstanceSpec, PlatformError, PortSpec, Reach};
 
 /// Who owns which port.
 pub(super) type Owners = BTreeMap<u16, InstanceId>;
-
-/// The ports of all instances that are there.
-pub(super) fn owners(folders: &[(InstanceId, Folder)]) -> Result<Owners, PlatformError> {
-    let mut owners = Owners::new();
-    for (id, folder) in folders {
-        match folder.plan() {
-            Ok(plan) => owners.extend(plan.ports.into_values().map(|port| (port, id.clone()))),
-            // Removed meanwhile.
-            Err(_) if !folder.path().exists() => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(owners)
-}
 
 /// A port for each that is wanted: one that no instance owns, and that nobody listens on now.
 pub(super) fn choose(
@@ -32,7 +17,7 @@ pub(super) fn choose(
     mut owners: Owners,
 ) -> Result<BTreeMap<String, u16>, PlatformError> {
     let mut chosen = BTreeMap::new();
-    let fixed = |port: &crate::platform::PortSpec| match (spec.reach, port.host) {
+    let fixed = |port: &PortSpec| match (spec.reach, port.host) {
         (Reach::Host, HostPort::Fixed(number)) => Some(number),
         _ => None,
     };
@@ -42,7 +27,7 @@ pub(super) fn choose(
             return Err(PlatformError::PortTaken { port: number, owner: format!("instance `{owner}`") });
         }
         if !is_free(host, number) {
-            return Err(PlatformError::PortTaken { port: number, owner: "a program that is none of ours".to_owned() });
+            return Err(taken_by_a_stranger(number));
         }
         owners.insert(number, spec.id.clone());
         chosen.insert(port.name.clone(), number);
@@ -56,6 +41,11 @@ pub(super) fn choose(
         chosen.insert(port.name.clone(), number);
     }
     Ok(chosen)
+}
+
+/// A port that is wanted, and that no instance has.
+pub(super) fn taken_by_a_stranger(port: u16) -> PlatformError {
+    PlatformError::PortTaken { port, owner: "a program that is none of ours".to_owned() }
 }
 
 /// Whether nobody listens there. Somebody may before the instance does; then it fails, and is started again.
