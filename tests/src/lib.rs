@@ -15,6 +15,7 @@
 pub mod components;
 pub mod conformance;
 pub mod crowd;
+pub mod engine;
 pub mod installation;
 pub mod load;
 pub mod origin;

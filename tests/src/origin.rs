@@ -57,11 +57,12 @@ struct Shared {
 impl Origin {
     /// Starts an origin that answers `version`.
     pub async fn start(version: &str) -> Self {
-        Self::start_on(version, crate::free_port()).await
+        // Not port 0: an origin that was stopped must find its port free when it comes back.
+        Self::start_on(version, SocketAddr::from((Ipv4Addr::LOCALHOST, crate::free_port()))).await
     }
 
-    /// The same on a port that somebody else chose.
-    pub async fn start_on(version: &str, port: u16) -> Self {
+    /// The same at an address that somebody else chose.
+    pub async fn start_on(version: &str, address: SocketAddr) -> Self {
         let shared = Arc::new(Shared {
             version: version.to_owned(),
             behaviour: Mutex::new(Behaviour::Answer),
@@ -69,8 +70,6 @@ impl Origin {
             connections: AtomicU64::new(0),
             heads: Mutex::new(Vec::new()),
         });
-        // Not port 0: an origin that was stopped must find its port free when it comes back.
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut origin = Self { shared, address, task: None };
         origin.resume().await;
         origin

@@ -1,13 +1,18 @@
-//! A service as a program of its own: answers `VERSION` and what it was asked at `PORT`, until somebody ends it.
+//! A service as a program of its own: answers `VERSION` and what it was asked at `PORT`, until somebody ends it. It listens
+//! on loopback, or at `ADDRESS`.
 
 #![allow(clippy::expect_used, reason = "a service of tests may end by a panic")]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use vamp_tests::origin::Origin;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let port = variable("PORT").parse().expect("PORT is a port");
-    let _origin = Origin::start_on(&variable("VERSION"), port).await;
+    let port: u16 = variable("PORT").parse().expect("PORT is a port");
+    let address = std::env::var("ADDRESS").map_or(Ok(IpAddr::from(Ipv4Addr::LOCALHOST)), |text| text.parse());
+    let address = SocketAddr::from((address.expect("ADDRESS is an address"), port));
+    let _origin = Origin::start_on(&variable("VERSION"), address).await;
     std::future::pending::<()>().await;
 }

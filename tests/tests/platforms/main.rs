@@ -10,5 +10,6 @@
 )]
 
 mod conformance;
+mod docker;
 mod order;
 mod process;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use vamp_tests::engine::Engine;
 use vamp_tests::installation::{Gateway, Installation, PATIENCE};
 use vamp_tests::load::Load;
 use vamp_tests::process::own_binary;
@@ -16,18 +17,34 @@ struct Scene {
     installation: Installation,
     _gateway: Gateway,
     port: u16,
+    /// What a blueprint says of what runs.
+    deployable: String,
+    engine: Option<(Engine, String)>,
 }
 
 impl Scene {
+    /// One in which services are programs of the host.
     async fn set() -> Self {
-        let installation = Installation::start().await;
+        let program = own_binary("origin");
+        let deployable = format!("deployable: {{type: command, definition: \"{}\"}}", program.display());
+        Self::of(Installation::start().await, deployable, None).await
+    }
+
+    /// One in which they are containers.
+    async fn in_containers() -> Self {
+        let (engine, namespace) = (Engine::shared(), format!("t{:x}", rand::random::<u64>()));
+        engine.import("origin", "vamp-test-origin", &namespace).await;
+        let installation = Installation::start_with_arguments(&namespace, &["--docker-host", &engine.address()]).await;
+        Self::of(installation, containers(&namespace), Some((engine, namespace))).await
+    }
+
+    async fn of(installation: Installation, deployable: String, engine: Option<(Engine, String)>) -> Self {
         let gateway = installation.gateway_with("g1", &["--threads", "2"]).await;
-        Self { installation, _gateway: gateway, port: free_port() }
+        Self { installation, _gateway: gateway, port: free_port(), deployable, engine }
     }
 
     /// A blueprint with one version of the service.
     fn blueprint(&self, version: &str, instances: u32, check: &str, more: &str) -> String {
-        let program = own_binary("origin");
         format!(
             "
 name: shop
@@ -37,14 +54,13 @@ clusters:
     services:
     - breed:
         name: web:{version}
-        deployable: {{type: command, definition: \"{}\"}}
+        {}
         ports: {{http: 8080/http}}
-        environment_variables: {{VERSION: \"{version}\", MORE: \"{more}\"}}
+        environment_variables: {{VERSION: \"{version}\", MORE: \"{more}\", ADDRESS: 0.0.0.0}}
         health_checks: {check}
       scale: {{cpu: 1, memory: 256MB, instances: {instances}}}
 ",
-            self.port,
-            program.display()
+            self.port, self.deployable
         )
     }
 
@@ -86,7 +102,17 @@ clusters:
         .await;
         assert_eq!(self.installation.get("instances").await.body, json!([]));
         assert_eq!(self.installation.get("gateways").await.body, json!([]));
+        if let Some((engine, namespace)) = &self.engine {
+            let label = format!("io.vamp.platform.namespace={namespace}");
+            assert_eq!(engine.containers(&label).await, Vec::<Value>::new());
+            engine.must(reqwest::Method::DELETE, &format!("images/vamp-test-origin:{namespace}"), "").await;
+        }
     }
+}
+
+/// A service as a container of an image that was made for the test. The engine's `init` ends it when it is told to.
+fn containers(tag: &str) -> String {
+    format!("deployable: \"vamp-test-origin:{tag}\"\n        arguments: [{{init: 'true'}}]")
 }
 
 fn instances<'s>(status: &'s Value, service: &str) -> Vec<&'s str> {
@@ -97,7 +123,15 @@ fn instances<'s>(status: &'s Value, service: &str) -> Vec<&'s str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_lost_while_versions_come_change_and_go() {
-    let scene = Scene::set().await;
+    versions_come_change_and_go(Scene::set().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_while_versions_in_containers_come_change_and_go() {
+    versions_come_change_and_go(Scene::in_containers().await).await;
+}
+
+async fn versions_come_change_and_go(scene: Scene) {
     scene.merge(&scene.blueprint("1", 2, CHECK, "")).await;
     scene.until_done().await;
     let load = Load::start(load_on(scene.port));
@@ -140,7 +174,27 @@ async fn no_request_is_lost_while_versions_come_change_and_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_control_plane_that_was_killed_finds_its_instances_again() {
-    let mut scene = Scene::set().await;
+    instances_are_found_again(Scene::set().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_was_killed_finds_its_containers_again() {
+    instances_are_found_again(Scene::in_containers().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_away_makes_its_services_unknown_and_stops_nobody() {
+    let installation =
+        Installation::start_with_arguments("default", &["--docker-host", "unix:///nowhere/docker.sock"]).await;
+    let scene = Scene::of(installation, containers("1"), None).await;
+    scene.merge(&scene.blueprint("1", 1, CHECK, "")).await;
+    let unknown = |status: &Value| status["services"][0]["phase"] == "Unknown";
+    let status = scene.until("the service is unknown", unknown).await;
+    let message = status["services"][0]["message"].as_str().unwrap();
+    assert!(message.contains("docker at unix:///nowhere/docker.sock does not answer"), "{message}");
+}
+
+async fn instances_are_found_again(mut scene: Scene) {
     scene.merge(&scene.blueprint("1", 2, CHECK, "")).await;
     let before = scene.until_done().await;
     let load = Load::start(load_on(scene.port));
