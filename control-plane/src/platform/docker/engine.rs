@@ -15,7 +15,7 @@ use crate::platform::PlatformError;
 /// Times for answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// To answer what it knows.
+    /// To answer what it knows: less than who asks has patience for the whole picture.
     pub look: Duration,
     /// To do what takes a while: make, start and remove containers.
     pub work: Duration,
@@ -25,7 +25,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { look: Duration::from_secs(10), work: Duration::from_mins(1), pause: Duration::from_mins(1) }
+        Self { look: Duration::from_secs(8), work: Duration::from_mins(1), pause: Duration::from_mins(1) }
     }
 }
 
