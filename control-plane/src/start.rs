@@ -116,7 +116,7 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let reconciling = reconcile::run(core.clone(), platforms.clone(), states, stopped.clone());
     let reconciling = tokio::spawn(reconciling);
     let about = About { namespace: settings.namespace, started };
-    let api = Arc::new(Api::new(core, told, access, about, stopped.clone()));
+    let api = Arc::new(Api::new(core, (told, platforms.clone()), access, about, stopped.clone()));
     let serving = tokio::spawn(listener.serve(api::router(api), stopped));
     tracing::info!(%address, "the API listens");
     Ok(Running { address, serving, reconciling, platforms, tasks, stopping, persistence })

@@ -14,7 +14,7 @@ use super::query::Query;
 use super::written::{self, Written};
 use crate::core::Core;
 use crate::persist::Cause;
-use crate::reconcile::States;
+use crate::reconcile::{Platforms, States};
 
 /// LIMIT: requests answered at once, and as many again may wait for a rollout at a time-out of a minute. One costs a few kilobytes beside its body.
 const REQUESTS_MAX: usize = 512;
@@ -36,6 +36,8 @@ pub(crate) struct Api {
     pub(super) core: Arc<Core>,
     /// How far each service has come.
     pub(super) states: watch::Receiver<States>,
+    /// Where they run.
+    pub(super) platforms: Platforms,
     pub(super) access: Access,
     pub(super) about: About,
     pub(super) endpoints: Endpoints,
@@ -67,7 +69,7 @@ impl Api {
     /// An API over a core.
     pub(crate) fn new(
         core: Arc<Core>,
-        states: watch::Receiver<States>,
+        (states, platforms): (watch::Receiver<States>, Platforms),
         access: Access,
         about: About,
         stopping: watch::Receiver<bool>,
@@ -77,6 +79,7 @@ impl Api {
         Self {
             core,
             states,
+            platforms,
             access,
             about,
             endpoints,

@@ -3,16 +3,17 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use vamp_model::{
-    Artifact, Blueprint, DeployBody, Deployment, Document, Kind, Topology, read_deploy_body, read_scale, read_sla,
-    to_json,
+    Artifact, Blueprint, DeployBody, Deployment, Document, Format, Kind, Topology, read_as, read_deploy_body,
+    read_scale, read_sla, to_json,
 };
 
 use super::ask::Ask;
+use super::conditional::Precondition;
 use super::endpoints::Answer;
 use super::problem::Problem;
 use super::query::Parameter;
-use super::read;
 use super::write::{Failure, Shape, answer_of, change};
+use super::{history, read, write};
 use crate::deploy::{Action, DeployRequest};
 use crate::reconcile::Phase;
 
@@ -71,6 +72,33 @@ fn status_of(ask: &Ask, name: &str, stored: Option<&Deployment>) -> Option<Value
 pub(super) async fn undeploy(ask: Ask) -> Answer {
     let deployment = ask.name().to_owned();
     make(&ask, DeployRequest { deployment, action: Action::Remove }, &[]).await
+}
+
+/// `POST /api/v1/deployments/{name}/history/{version}/restore`
+pub(super) async fn restore(ask: Ask) -> Answer {
+    let version = ask.version()?;
+    let precondition = Precondition::of_write(&ask.headers)?;
+    let expected = write::expected(&ask, Kind::Deployment, &precondition).await?;
+    if precondition == Precondition::Absent && stored(&ask).await.is_ok() {
+        let detail = format!("deployment `{}` exists", ask.name());
+        return Err(Problem::version_mismatch(detail, "leave `If-None-Match` out to replace it"));
+    }
+    let versions = history::versions(&ask, Kind::Deployment).await?;
+    let old = history::find(&ask, Kind::Deployment, &versions, version)?;
+    if let Some(damage) = &old.damage {
+        return Err(Problem::damaged(Kind::Deployment, ask.name(), version, damage));
+    }
+    let Some(document) = &old.document else {
+        return Err(Problem::deleted_version(Kind::Deployment, ask.name(), version));
+    };
+    let read = read_as(document, Format::Json, Kind::Deployment, Some(ask.name())).map_err(Problem::bad_document)?;
+    let then = read.into_iter().find_map(|document| match document.artifact {
+        Artifact::Deployment(deployment) => Some(Box::new(deployment)),
+        _ => None,
+    });
+    let Some(then) = then else { return Err(Problem::no_version(Kind::Deployment, ask.name(), version)) };
+    let action = Action::Restore { then, expected };
+    make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
 }
 
 /// `DELETE …/clusters/{cluster}/services/{service}`

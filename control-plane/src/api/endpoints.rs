@@ -11,7 +11,7 @@ use super::address::{BadEscape, Parameters, Template};
 use super::ask::Ask;
 use super::problem::{Code, Problem};
 use super::query::Parameter;
-use super::{audit, deployments, events, history, read, several, status, traffic, write};
+use super::{audit, deployments, events, history, logs, read, schemas, several, status, traffic, write};
 
 /// What a handler gives back.
 pub(super) type Answer = Result<Response<Body>, Problem>;
@@ -66,6 +66,9 @@ pub(super) enum Schema {
     Scale,
     Sla,
     DeploymentStatus,
+    LogLines,
+    /// Where schemas are.
+    Schemas,
 }
 
 /// Which preconditions an endpoint looks at.
@@ -132,6 +135,7 @@ impl Endpoints {
         }
         all.extend(deployments());
         all.extend(parts_of_deployments());
+        all.extend(logs_of_deployments());
         all.extend(live());
         Self(all)
     }
@@ -222,11 +226,24 @@ fn health() -> Vec<Endpoint> {
 
 fn about() -> Vec<Endpoint> {
     let info = Handler::Plain(|ask| Box::pin(ready(Ok(status::info(&ask)))));
+    let all_schemas = Handler::Plain(|ask| Box::pin(ready(Ok(schemas::list(&ask)))));
+    let schema = Handler::Plain(|ask| Box::pin(ready(schemas::get(&ask))));
     let changes = Handler::Plain(|ask| Box::pin(audit::changes(ask)));
     let verify = Handler::Plain(|ask| Box::pin(audit::verify(ask)));
     let rollout = Handler::Plain(|ask| Box::pin(ready(Ok(traffic::rollout(&ask)))));
     vec![
         get("/api/v1/info", "getInfo", "What runs here.", Schema::Info, info),
+        get("/api/v1/schemas", "listSchemas", "The JSON Schemas of documents, by kind.", Schema::Schemas, all_schemas),
+        Endpoint {
+            errors: &[Code::NotFound],
+            ..get(
+                "/api/v1/schemas/{name}",
+                "getSchema",
+                "The JSON Schema (2020-12) of the documents of a kind, or of any kind (`documents`), for editors.",
+                Schema::Document,
+                schema,
+            )
+        },
         Endpoint {
             parameters: &[Parameter::Below, Parameter::Limit],
             ..get(
@@ -356,7 +373,7 @@ fn collection(kind: Kind) -> Vec<Endpoint> {
     };
     vec![
         Endpoint {
-            parameters: PAGED,
+            parameters: &[Parameter::Label, Parameter::Page, Parameter::PerPage],
             ..get(
                 &path,
                 &format!("list{many}"),
@@ -572,7 +589,7 @@ fn deployments() -> Vec<Endpoint> {
             |ask| Box::pin(deployments::deploy(ask)),
         ),
         Endpoint {
-            parameters: &[Parameter::ValidateOnly, Parameter::Wait, Parameter::Delete],
+            parameters: &[Parameter::ValidateOnly, Parameter::Wait, Parameter::Reason, Parameter::Delete],
             ..of_deployment(
                 Method::PUT,
                 one,
@@ -590,6 +607,48 @@ fn deployments() -> Vec<Endpoint> {
             Schema::Nothing,
             |ask| Box::pin(deployments::undeploy(ask)),
         ),
+        Endpoint {
+            preconditions: Preconditions::Write,
+            errors: &[Code::NotFound, Code::VersionMismatch],
+            ..of_deployment(
+                Method::POST,
+                "/api/v1/deployments/{name}/history/{version}/restore",
+                "restoreDeploymentVersion",
+                "Makes an old version of a deployment the newest one; a service that comes back gets no traffic yet, one that \
+                 goes must get none any more.",
+                Schema::Nothing,
+                |ask| Box::pin(deployments::restore(ask)),
+            )
+        },
+    ]
+}
+
+const OF_LOGS: &[Parameter] = &[Parameter::Cluster, Parameter::Service, Parameter::Instance, Parameter::Tail];
+
+fn logs_of_deployments() -> Vec<Endpoint> {
+    vec![
+        Endpoint {
+            parameters: OF_LOGS,
+            errors: &[Code::NotFound, Code::Unavailable],
+            ..get(
+                "/api/v1/deployments/{name}/logs",
+                "getLogs",
+                "The last lines that instances of a deployment wrote, oldest first.",
+                Schema::LogLines,
+                Handler::Plain(|ask| Box::pin(logs::last(ask))),
+            )
+        },
+        Endpoint {
+            parameters: OF_LOGS,
+            errors: &[Code::NotFound, Code::Unavailable],
+            ..get(
+                "/api/v1/deployments/{name}/logs/stream",
+                "followLogs",
+                "The same, and the lines that come, also of instances that come (server-sent events).",
+                Schema::Stream,
+                Handler::Plain(|ask| Box::pin(logs::follow(ask))),
+            )
+        },
     ]
 }
 

@@ -189,7 +189,7 @@ pub(super) async fn stream(ask: Ask) -> Answer {
         })?,
     };
     let stopping = ask.api.stopping.clone();
-    let follower = Follower { api: ask.api, filter, last, bell, stopping, _place: place };
+    let follower = Follower { api: ask.api, filter, last, is_greeted: false, bell, stopping, _place: place };
     let mut answer = Response::new(Body::from_stream(futures_util::stream::unfold(follower, Follower::next)));
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     Ok(answer)
@@ -202,6 +202,8 @@ struct Follower {
     filter: EventQuery,
     /// The last event that was looked at.
     last: u64,
+    /// It knows where it began, so that it can come back there before any event came.
+    is_greeted: bool,
     bell: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
     _place: OwnedSemaphorePermit,
@@ -210,6 +212,9 @@ struct Follower {
 impl Follower {
     /// The next piece of the stream; `None` ends it, and the client comes back with the last number.
     async fn next(mut self) -> Option<(Result<String, std::convert::Infallible>, Self)> {
+        if !std::mem::replace(&mut self.is_greeted, true) {
+            return Some((Ok(format!("id: {}\n\n", self.last)), self));
+        }
         loop {
             if *self.stopping.borrow() {
                 return None;

@@ -11,7 +11,7 @@ use super::endpoints::Answer;
 use super::problem::Problem;
 use super::read::{self, paged, slice};
 use super::write::{self, Shape};
-use super::{address, time};
+use super::{address, difference, time};
 use crate::core::{ChangeError, RestoreRequest};
 use crate::persist::{Past, Stored};
 
@@ -55,7 +55,7 @@ pub(super) async fn get(ask: Ask, kind: Kind) -> Answer {
     Ok(answer)
 }
 
-fn find<'v>(ask: &Ask, kind: Kind, versions: &'v [Past], version: u64) -> Result<&'v Stored, Problem> {
+pub(super) fn find<'v>(ask: &Ask, kind: Kind, versions: &'v [Past], version: u64) -> Result<&'v Stored, Problem> {
     let found = versions.iter().find(|past| past.stored.version == version);
     found.map(|past| &past.stored).ok_or_else(|| Problem::no_version(kind, ask.name(), version))
 }
@@ -71,38 +71,10 @@ pub(super) async fn diff(ask: Ask, kind: Kind) -> Answer {
         0 => None,
         against => Some(find(&ask, kind, &versions, against)?),
     };
-    let document = |stored: Option<&Stored>| {
-        let text = stored.and_then(|stored| stored.document.as_deref()).unwrap_or("null");
-        serde_json::from_str::<Value>(text).unwrap_or_else(|_| Value::String(text.to_owned()))
-    };
-    let mut differences = Vec::new();
-    differ("", &document(from), &document(Some(to)), &mut differences);
+    let document = |stored: Option<&Stored>| difference::read(stored.and_then(|stored| stored.document.as_deref()));
+    let differences = difference::between(&document(from), &document(Some(to)));
     let value = json!({"from": from.map_or(0, |from| from.version), "to": version, "differences": differences});
     Ok(ask.written.answer(StatusCode::OK, &value))
-}
-
-/// Every place (a JSON pointer) at which two documents differ, with what stands there in each.
-fn differ(at: &str, from: &Value, to: &Value, found: &mut Vec<Value>) {
-    match (from, to) {
-        (Value::Object(old), Value::Object(new)) => {
-            let added = new.keys().filter(|key| !old.contains_key(*key));
-            for key in old.keys().chain(added) {
-                let at = vamp_model::step(at, key);
-                differ_member(&at, old.get(key), new.get(key), found);
-            }
-        }
-        (from, to) if from == to => {}
-        (from, to) => found.push(json!({"at": at, "from": from, "to": to})),
-    }
-}
-
-fn differ_member(at: &str, from: Option<&Value>, to: Option<&Value>, found: &mut Vec<Value>) {
-    match (from, to) {
-        (Some(from), Some(to)) => differ(at, from, to, found),
-        (Some(from), None) => found.push(json!({"at": at, "from": from})),
-        (None, Some(to)) => found.push(json!({"at": at, "to": to})),
-        (None, None) => {}
-    }
 }
 
 /// `POST /api/v1/{kind}/{name}/history/{version}/restore`
@@ -131,7 +103,7 @@ pub(super) async fn restore(ask: Ask, kind: Kind) -> Answer {
 }
 
 /// Oldest first; never empty.
-async fn versions(ask: &Ask, kind: Kind) -> Result<Vec<Past>, Problem> {
+pub(super) async fn versions(ask: &Ask, kind: Kind) -> Result<Vec<Past>, Problem> {
     let versions = ask.api.core.history(kind, ask.name()).await;
     let versions = versions.map_err(|error| Problem::database("reading the history", &error))?;
     if versions.is_empty() { Err(read::missing(ask, kind).await) } else { Ok(versions) }

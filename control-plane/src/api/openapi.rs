@@ -66,6 +66,11 @@ pub(super) fn document(endpoints: &Endpoints) -> Value {
     })
 }
 
+/// The schemas of everything that is sent and answered, by name.
+pub(super) fn components() -> Value {
+    schemas::all()
+}
+
 fn operation(endpoint: &Endpoint) -> Value {
     let mut operation = json!({
         "operationId": endpoint.operation,
@@ -114,12 +119,16 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
                 json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 30})
             }
             Parameter::Reason => json!({"type": "string", "maxLength": 500}),
-            Parameter::Tag => json!({"type": "array", "items": {"type": "string"}}),
+            Parameter::Tag | Parameter::Label => json!({"type": "array", "items": {"type": "string"}}),
             Parameter::Type => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
             Parameter::From | Parameter::Until => json!({"type": "string", "examples": ["now-15m"]}),
             Parameter::Aggregator => json!({"enum": ["count", "average", "min", "max", "sum"]}),
             Parameter::Below | Parameter::Against => json!({"type": "integer", "minimum": 1}),
             Parameter::Head => json!({"type": "string", "pattern": "^[0-9]+:[0-9a-f]{64}$"}),
+            Parameter::Tail => {
+                json!({"type": "integer", "minimum": 0, "maximum": super::query::TAIL_LINES_MAX, "default": 100})
+            }
+            Parameter::Cluster | Parameter::Service | Parameter::Instance => json!({"type": "string"}),
             Parameter::Limit => {
                 json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 100})
             }
@@ -207,7 +216,7 @@ fn documents(schema: &Value) -> Value {
     json!({"application/json": {"schema": schema}, "application/yaml": {"schema": schema}})
 }
 
-fn name_of(kind: Kind) -> &'static str {
+pub(super) fn name_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Gateway => "Gateway",
         Kind::Route => "Route",
@@ -222,7 +231,7 @@ fn name_of(kind: Kind) -> &'static str {
     }
 }
 
-fn reference(name: &str) -> Value {
+pub(super) fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
@@ -268,6 +277,8 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::DeploymentStatus => reference("DeploymentStatus"),
         Schema::Sla => reference("SlaInCluster"),
         Schema::Document => json!({"type": "object"}),
+        Schema::LogLines => list_of(&reference("LogLine")),
+        Schema::Schemas => list_of(&reference("SchemaAddress")),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use vamp_model::nearest;
+use vamp_model::{BadSelector, Selector, nearest};
 
 use super::problem::Problem;
 use crate::persist::{Aggregator, Head};
@@ -13,6 +13,11 @@ pub(super) const WAIT_MAX: Duration = Duration::from_mins(1);
 pub(super) const PER_PAGE_MAX: u64 = 1000;
 /// LIMIT: characters of a reason: it stands in every list of the history.
 const REASON_CHARACTERS_MAX: usize = 500;
+/// LIMIT: lines of logs of one answer.
+pub(super) const TAIL_LINES_MAX: usize = 10_000;
+const TAIL_LINES_DEFAULT: usize = 100;
+/// LIMIT: labels of one question; each is looked for in every artifact of the kind.
+const LABELS_MAX: usize = 32;
 /// Items of one page when nothing is said, as in the original.
 const PER_PAGE_DEFAULT: u64 = 30;
 
@@ -35,6 +40,11 @@ pub(super) enum Parameter {
     Aggregator,
     AsBlueprint,
     Delete,
+    Label,
+    Cluster,
+    Service,
+    Instance,
+    Tail,
 }
 
 impl Parameter {
@@ -56,6 +66,11 @@ impl Parameter {
             Self::Aggregator => "aggregator",
             Self::AsBlueprint => "as_blueprint",
             Self::Delete => "delete",
+            Self::Label => "label",
+            Self::Cluster => "cluster",
+            Self::Service => "service",
+            Self::Instance => "instance",
+            Self::Tail => "tail",
         }
     }
 
@@ -85,6 +100,14 @@ impl Parameter {
             }
             Self::AsBlueprint => "`true`: as a blueprint from which the same can be deployed.",
             Self::Delete => "`true`: the services that the body names are removed from the deployment.",
+            Self::Label => {
+                "Only those whose `metadata` has this: `team=shop`, `team!=shop`, `team` or `!team`; may stand several \
+                 times: all of it must hold."
+            }
+            Self::Cluster => "Only of this cluster.",
+            Self::Service => "Only of services with this breed.",
+            Self::Instance => "Only of this instance.",
+            Self::Tail => "How many lines, 0 to 10,000; 100 when left out. Very long ones count for more.",
         }
     }
 }
@@ -112,7 +135,8 @@ impl Query {
             let Some(parameter) = known.iter().copied().find(|parameter| parameter.name() == name) else {
                 return Err(unknown(&name, known));
             };
-            if parameter != Parameter::Tag && pairs.iter().any(|(given, _)| *given == parameter) {
+            let may_repeat = matches!(parameter, Parameter::Tag | Parameter::Label);
+            if !may_repeat && pairs.iter().any(|(given, _)| *given == parameter) {
                 let message = format!("the query parameter `{name}` stands twice");
                 return Err(Problem::bad_request(message, "keep one of them"));
             }
@@ -149,7 +173,35 @@ impl Query {
 
     /// `tag`, each.
     pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
-        self.pairs.iter().filter(|(given, _)| *given == Parameter::Tag).map(|(_, value)| value.as_str())
+        self.all(Parameter::Tag)
+    }
+
+    /// `label`, each.
+    pub(super) fn labels(&self) -> Result<Vec<Selector>, Problem> {
+        let given: Vec<&str> = self.all(Parameter::Label).collect();
+        if given.len() > LABELS_MAX {
+            let mend = format!("ask for up to {LABELS_MAX}");
+            return Err(Problem::bad_request("the request has too many labels", mend));
+        }
+        let read = |text: &str| text.parse().map_err(|error: BadSelector| Problem::bad_request(error.to_string(), ""));
+        given.into_iter().map(read).collect()
+    }
+
+    fn all(&self, parameter: Parameter) -> impl Iterator<Item = &str> {
+        self.pairs.iter().filter(move |(given, _)| *given == parameter).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter that is any text.
+    pub(super) fn text(&self, parameter: Parameter) -> Option<&str> {
+        self.get(parameter)
+    }
+
+    /// `tail`.
+    pub(super) fn tail(&self) -> Result<usize, Problem> {
+        let Some(text) = self.get(Parameter::Tail) else { return Ok(TAIL_LINES_DEFAULT) };
+        let number = text.parse::<usize>().ok().filter(|number| *number <= TAIL_LINES_MAX);
+        let mend = format!("use a number from 0 to {TAIL_LINES_MAX}");
+        number.ok_or_else(|| refuse(Parameter::Tail, text, &mend))
     }
 
     /// `type`.

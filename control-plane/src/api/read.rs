@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
-use vamp_model::{Kind, nearest};
+use vamp_model::{Artifact, Kind, nearest};
 
 use super::ask::Ask;
 use super::conditional;
@@ -20,20 +20,27 @@ static TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 /// `GET /api/v1/{kind}`
 pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
     let page = ask.query.page()?;
-    let snapshot = snapshot(&ask).await?;
-    let Some(artifacts) = snapshot.artifacts.get(kind.plural()) else {
-        return Ok(paged(&ask, page, 0, &format!("/api/v1/{}", kind.plural()), Vec::new()));
+    let selectors = ask.query.labels()?;
+    let current = ask.api.core.shared.refresh().await;
+    let current = current.map_err(|error| Problem::database("reading the database", &error))?;
+    let snapshot = &current.snapshot;
+    let is_selected = |stored: &&Stored| {
+        let metadata = || current.artifact(kind, &stored.name).and_then(Artifact::metadata);
+        selectors.iter().all(|selector| metadata().is_some_and(|metadata| selector.selects(metadata)))
     };
+    let artifacts = snapshot.artifacts.get(kind.plural()).into_iter().flat_map(|of_kind| of_kind.values());
+    let artifacts: Vec<&Stored> = artifacts.map(AsRef::as_ref).filter(is_selected).collect();
     let mut documents = Vec::new();
-    for stored in slice(artifacts.values(), page) {
+    for stored in slice(artifacts.iter().copied(), page) {
         // One that can't be read is named, and hides no other.
         let unreadable = |damage: &str| json!({"kind": kind, "name": stored.name, "unreadable": damage});
         documents.push(match stored.damage.as_deref() {
             Some(damage) => unreadable(damage),
-            None => shown(&snapshot, kind, stored).unwrap_or_else(|_| unreadable("it is no document any more")),
+            None => shown(snapshot, kind, stored).unwrap_or_else(|_| unreadable("it is no document any more")),
         });
     }
-    Ok(paged(&ask, page, artifacts.len(), &format!("/api/v1/{}", kind.plural()), documents))
+    let path = format!("/api/v1/{}{}", kind.plural(), ask.query.without_page());
+    Ok(paged(&ask, page, artifacts.len(), &path, documents))
 }
 
 /// `GET /api/v1/{kind}/{name}`

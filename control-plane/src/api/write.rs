@@ -8,12 +8,12 @@ use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
 use vamp_model::{Document, Kind};
 
-use super::address;
 use super::ask::Ask;
 use super::conditional::{self, Precondition};
 use super::endpoints::Answer;
 use super::problem::Problem;
 use super::read::with_port;
+use super::{address, difference};
 use crate::core::{ChangeError, ChangeRequest, Changed, Outcome, WriteRequest};
 use crate::deploy::DeployRequest;
 use crate::plan::Finding;
@@ -79,7 +79,8 @@ pub(super) async fn expected(ask: &Ask, kind: Kind, precondition: &Precondition)
 pub(super) struct Made {
     changed: Changed,
     rollout: Option<Rollout>,
-    validate_only: bool,
+    /// What would change, when nothing is to change.
+    planned: Option<Vec<Value>>,
 }
 
 /// Why it was not made.
@@ -141,12 +142,14 @@ pub(super) async fn make(
         }
         None => None,
     };
+    let before = if validate_only { Some(super::read::snapshot(ask).await?) } else { None };
     let changed = work.await.map_err(Failure::Change)?;
+    let planned = before.map(|before| difference::planned(&before, &changed));
     let rollout = match wait {
         Some(wait) => Some(wait_applied(ask, &changed, wait).await),
         None => None,
     };
-    Ok(Made { changed, rollout, validate_only })
+    Ok(Made { changed, rollout, planned })
 }
 
 async fn wait_applied(ask: &Ask, changed: &Changed, wait: Duration) -> Rollout {
@@ -185,15 +188,20 @@ pub(super) fn answer_named(ask: &Ask, mut made: Made, documents: &[Document], sh
 }
 
 /// The answer to a change: artifacts as they are stored, each with `rollout` when the client waited, and with
-/// `warnings` when there are any, so that without these it is what a read gives.
+/// `warnings` when there are any, so that without these it is what a read gives. The first one of a change that is only
+/// checked tells in `changes` what all of it would change.
 pub(super) fn answer(ask: &Ask, made: Made, shape: Shape) -> Answer {
-    let Made { changed, rollout, validate_only } = made;
+    let Made { changed, rollout, mut planned } = made;
+    let validate_only = planned.is_some();
     let mut documents = Vec::with_capacity(changed.outcomes.len());
     for (index, outcome) in changed.outcomes.iter().enumerate() {
         let mut document = with_port(&outcome.document, outcome.port)?;
         if let Some(object) = document.as_object_mut() {
             if let Some(rollout) = &rollout {
                 object.insert("rollout".to_owned(), json!(rollout));
+            }
+            if let Some(planned) = planned.take() {
+                object.insert("changes".to_owned(), Value::Array(planned));
             }
             let warnings = warnings(&changed, outcome, index == 0, rollout.as_ref());
             if !warnings.is_empty() {

@@ -81,6 +81,8 @@ pub(crate) struct Outcome {
     pub version: u64,
     /// It was not there before.
     pub created: bool,
+    /// It is not there any more.
+    pub removed: bool,
     /// The content that was written, or that was removed, in canonical JSON.
     pub document: String,
     /// The port of a gateway that is there now.

@@ -278,6 +278,12 @@ fn changed(next: Gateway, known: &dyn Known) -> Option<WriteRequest> {
     (!same).then(|| WriteRequest::replace(Artifact::Gateway(next), None))
 }
 
+/// Gateways of a deployment that it had not in an old version, and has no more.
+pub(super) fn stale(before: &Deployment, then: &Deployment, known: &dyn Known) -> Vec<String> {
+    let names = known.gateway_names().into_iter();
+    names.filter(|name| owns(before, name) && !owns(then, name)).map(str::to_owned).collect()
+}
+
 /// Whether a deployment stands behind a gateway of this name.
 fn owns(deployment: &Deployment, name: &str) -> bool {
     let segments: Vec<&str> = name.split('/').collect();

@@ -8,6 +8,7 @@ mod gateways;
 mod merge;
 mod remove;
 mod resolve;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -51,6 +52,13 @@ pub(crate) enum Action {
         /// The scale.
         scale: ScaleUse,
     },
+    /// It is to be as it was in an old version.
+    Restore {
+        /// That version.
+        then: Box<Deployment>,
+        /// The version that must be there now (`If-Match`); `None`: any.
+        expected: Option<u64>,
+    },
     /// Another promise of one cluster, or none.
     Sla {
         /// The cluster.
@@ -84,6 +92,7 @@ pub(crate) fn writes(request: &DeployRequest, known: &dyn Known) -> Result<Vec<W
         Action::Merge(blueprint) => merge::merge(name, blueprint, known),
         Action::Remove => remove::all(name, known),
         Action::RemoveServices(services) => remove::services(name, services, known),
+        Action::Restore { then, expected } => restore::restore(then, *expected, known),
         Action::Scale { cluster, service, scale } => {
             let size = size(scale, known, name)?;
             let mut deployment = deployment(name, known)?.clone();

@@ -347,3 +347,50 @@ fn health_checks_come_from_the_nearest_place_that_says_something() {
     assert_eq!(paths(&cluster, &service), ["/service", "/cluster"]);
     assert_eq!(paths(&cluster, ", health_checks: []"), Vec::<String>::new());
 }
+
+#[test]
+fn an_old_version_is_made_exactly_and_what_gets_traffic_is_not_taken() {
+    let mut world = World::new();
+    world.merge("shop", SHOP).unwrap();
+    let first = world.deployment("shop").clone();
+    let second =
+        "{gateways: {9051: web/admin}, clusters: {web: {breed: 'web:2', env: {TOKEN: x}}}, env: {web.LEVEL: debug}}";
+    world.merge("shop", second).unwrap();
+    let both = world.deployment("shop").clone();
+    let restore = |world: &mut World, then: &Deployment| {
+        world.ask("shop", Action::Restore { then: Box::new(then.clone()), expected: None })
+    };
+    world.move_all("shop/web/http", "shop/web/web:2/http");
+    let before = world.0.clone();
+    let Err(Refusal::Findings(findings)) = restore(&mut world, &first) else { panic!() };
+    assert!(findings[0].violation.message.contains("still gets 100%"), "{findings:?}");
+    assert_eq!(world.0, before);
+
+    world.move_all("shop/web/http", "shop/web/web:1/http");
+    restore(&mut world, &first).unwrap();
+    assert_eq!(world.deployment("shop"), &first);
+    // A gateway that came later goes, one for a port that nothing has any more too.
+    assert_eq!(world.gateway_names(), ["shop/9050", "shop/store/sql", "shop/web/http"]);
+    assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 100)]));
+
+    restore(&mut world, &both).unwrap();
+    assert_eq!(world.deployment("shop"), &both);
+    assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 100), ("shop/web/web:2/http", 0)]));
+    assert_eq!(world.gateway("shop/9051").port, Some(9051));
+    // Also of one that is gone as a whole.
+    world.ask("shop", Action::Remove).unwrap();
+    restore(&mut world, &first).unwrap();
+    assert_eq!(world.deployment("shop"), &first);
+}
+
+#[test]
+fn a_gateway_that_clients_use_keeps_what_was_made_of_it() {
+    let mut world = World::new();
+    world.merge("shop", SHOP).unwrap();
+    let first = world.deployment("shop").clone();
+    let sticky = vamp_routing::wire::Sticky::Route;
+    world.put(Artifact::Gateway(Gateway { sticky, ..world.gateway("shop/9050").clone() }));
+    world.merge("shop", "clusters: {web: {breed: 'web:2', env: {TOKEN: x}}}").unwrap();
+    world.ask("shop", Action::Restore { then: Box::new(first), expected: None }).unwrap();
+    assert_eq!(world.gateway("shop/9050").sticky, sticky);
+}

@@ -1,5 +1,6 @@
 //! Brings what runs to what is wanted, again and again: the machine decides, the shell asks platforms and acts.
 
+mod logs;
 mod machine;
 mod order;
 mod run;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use logs::Source;
 pub(crate) use run::run;
 pub(crate) use state::{Phase, States};
 

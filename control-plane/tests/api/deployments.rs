@@ -130,3 +130,42 @@ async fn what_can_not_be_run_says_what_is_missing() {
     assert!(failed["services"][0]["message"].as_str().unwrap().contains("--process-dir"), "{failed:#}");
     assert_eq!(failed["done"], false);
 }
+
+#[tokio::test]
+async fn an_old_version_of_a_deployment_comes_back_without_moving_traffic() {
+    let world = World::start().await;
+    world.post("deployments", SHOP).await.expect(201);
+    let first = world.get("deployments/shop").await.expect(200);
+    world.put("deployments/shop", CANARY).await.expect(200);
+    let gateway = "gateways/shop/web/http";
+    let mut weighed = world.get(gateway).await.expect(200);
+    weighed["routes"]["shop/web/web:1/http"]["weight"] = json!("50%");
+    weighed["routes"]["shop/web/web:2/http"]["weight"] = json!("50%");
+    world.put(gateway, &weighed.to_string()).await.expect(200);
+
+    // What still gets traffic is not taken away, and the mend is named.
+    let restore = "deployments/shop/history/1/restore";
+    let refused = world.post(restore, "").await.problem(400, "bad-document").clone();
+    let violation = refused["violations"][0].to_string();
+    assert!(violation.contains("still gets 50%") && violation.contains("vamp gateway set-weights"), "{refused:#}");
+    weighed["routes"]["shop/web/web:1/http"]["weight"] = json!("100%");
+    weighed["routes"]["shop/web/web:2/http"]["weight"] = json!("0%");
+    world.put(gateway, &weighed.to_string()).await.expect(200);
+    let tried = world.post(&format!("{restore}?validate_only=true"), "").await.expect(200);
+    assert_eq!(tried["changes"].as_array().unwrap().len(), 2, "{tried:#}");
+    send(world.ask(Method::POST, restore).header("if-match", "\"1\"")).await.problem(412, "version-mismatch");
+    let restored = send(world.ask(Method::POST, restore).header("if-match", "\"2\"")).await;
+    assert_eq!(restored.header("etag"), Some("\"3\""));
+    assert_eq!(restored.expect(200), first, "it is what it was");
+    assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%"}));
+
+    // The way forward again: the version comes back at nothing.
+    world.post("deployments/shop/history/2/restore", "").await.expect(200);
+    assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%", "shop/web/web:2/http": "0%"}));
+    // What was removed as a whole comes back as a whole.
+    send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
+    world.post("deployments/shop/history/5/restore", "").await.problem(404, "not-found");
+    world.post(restore, "").await.expect(201);
+    assert_eq!(world.get("gateways/shop/9050").await.expect(200)["port"], "9050/http");
+    world.post("deployments/never/history/1/restore", "").await.problem(404, "not-found");
+}

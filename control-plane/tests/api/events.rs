@@ -76,7 +76,7 @@ async fn read(world: &World, path: &str, last: Option<u64>, count: usize) -> Vec
     assert_eq!(answer.status(), 200);
     let mut text = String::new();
     let read = async {
-        while text.matches("\n\n").count() < count {
+        while text.matches("data: ").count() < count || !text.ends_with("\n\n") {
             text.push_str(std::str::from_utf8(&answer.chunk().await.unwrap().unwrap()).unwrap());
         }
     };

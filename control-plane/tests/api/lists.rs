@@ -51,3 +51,30 @@ async fn pages_that_are_none_are_refused() {
         world.get(&format!("conditions?{query}")).await.problem(400, "bad-request");
     }
 }
+
+#[tokio::test]
+async fn a_list_may_be_of_those_with_a_label_and_its_pages_stay_so() {
+    let world = World::start().await;
+    let condition = |name: &str, metadata: Value| json!({"name": name, "condition": "path is /", "metadata": metadata});
+    let documents = json!([
+        condition("a", json!({"team": "shop", "tier": 1})),
+        condition("b", json!({"team": "shop"})),
+        condition("c", json!({"team": "pay"})),
+        condition("d", json!({})),
+    ]);
+    world.post_json("conditions", &documents).await.expect(201);
+    for (query, expected) in [
+        ("label=team%3Dshop", vec!["a", "b"]),
+        ("label=team%3Dshop&label=tier%3D1", vec!["a"]),
+        ("label=team!%3Dshop", vec!["c", "d"]),
+        ("label=tier", vec!["a"]),
+        ("label=!team", vec!["d"]),
+    ] {
+        let answer = world.get(&format!("conditions?{query}")).await;
+        assert_eq!(answer.header("x-total-count"), Some(expected.len().to_string().as_str()), "{query}");
+        assert_eq!(names(&answer.expect(200)), expected, "{query}");
+    }
+    let page = world.get("conditions?label=team%3Dshop&per_page=1").await;
+    assert!(page.header("link").unwrap().contains("conditions?label=team%3Dshop&page=2&per_page=1>; rel=\"next\""));
+    world.get("conditions?label=%3Dshop").await.problem(400, "bad-request");
+}

@@ -103,6 +103,7 @@ async fn answers_have_no_member_that_the_document_does_not_name() {
     let checks = [
         ("POST", "/api/v1/conditions", "/api/v1/conditions", Some(condition)),
         ("PUT", "/api/v1/routes/new", "/api/v1/routes/{name}", Some(route)),
+        ("PUT", "/api/v1/gateways/new?validate_only=true", "/api/v1/gateways/{name}", Some(shop.clone())),
         ("PUT", "/api/v1/gateways/shop?wait=5s", "/api/v1/gateways/{name}", Some(shop.clone())),
         ("PUT", "/api/v1/gateways/shop", "/api/v1/gateways/{name}", Some(shop)),
         ("PUT", "/api/v1/gateways/bad", "/api/v1/gateways/{name}", Some(json!({"port": 70000}))),
@@ -116,6 +117,7 @@ async fn answers_have_no_member_that_the_document_does_not_name() {
         ("POST", "/api/v1/gateways/shop/explain", "/api/v1/gateways/{name}/explain", Some(json!({}))),
         ("GET", "/api/v1/rollout", "/api/v1/rollout", None),
         ("GET", "/api/v1/info", "/api/v1/info", None),
+        ("GET", "/api/v1/schemas", "/api/v1/schemas", None),
         ("GET", "/api/v1/gateways/shop/history/1/diff", "/api/v1/gateways/{name}/history/{version}/diff", None),
         ("POST", "/api/v1/events", "/api/v1/events", Some(json!({"tags": ["a:b"], "value": 1}))),
         ("GET", "/api/v1/events", "/api/v1/events", None),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::blueprint::{Blueprint, Deployment};
 use crate::breed::Breed;
@@ -190,11 +191,27 @@ impl Artifact {
             Self::Instances(found) => &found.name,
         }
     }
+
+    /// What its author keeps with it; none of what only the control plane writes.
+    pub fn metadata(&self) -> Option<&Map<String, Value>> {
+        match self {
+            Self::Gateway(found) => Some(&found.metadata),
+            Self::Route(found) => Some(&found.body.metadata),
+            Self::Condition(found) => Some(&found.metadata),
+            Self::Breed(found) => Some(&found.metadata),
+            Self::Scale(found) => Some(&found.metadata),
+            Self::Sla(found) => Some(&found.metadata),
+            Self::Escalation(found) => Some(&found.metadata),
+            Self::Blueprint(found) => Some(&found.metadata),
+            Self::Deployment(found) => Some(&found.metadata),
+            Self::Instances(_) => None,
+        }
+    }
 }
 
 /// The artifact in the documents' field names, as it is stored and shown; [`crate::read`] reads it back as the same
 /// artifact.
-pub fn to_json(artifact: &Artifact) -> serde_json::Value {
+pub fn to_json(artifact: &Artifact) -> Value {
     match artifact {
         Artifact::Gateway(found) => found.to_json(),
         Artifact::Route(found) => found.to_json(),

@@ -52,6 +52,7 @@ pub(super) fn with_common(kind: Kind, mut properties: Value) -> Value {
         "lookup_name": {"type": "string", "readOnly": true, "description": "The name that access logs know it by."},
         "rollout": {"allOf": [reference("Rollout")], "readOnly": true, "description": "In answers to writes with `wait`."},
         "warnings": {"type": "array", "items": reference("Warning"), "readOnly": true, "description": "In answers to writes, when there are any."},
+        "changes": {"type": "array", "items": reference("PlannedChange"), "readOnly": true, "description": "In the first artifact of answers to `validate_only`: everything that would change."},
     });
     if let (Some(properties), Value::Object(common)) = (properties.as_object_mut(), common) {
         properties.extend(common);
@@ -312,20 +313,30 @@ fn history() -> Value {
         "head": text("The last change that fits, `NUMBER:HASH`: kept elsewhere, it shows later whether the end is missing."),
         "fault": text("Only when it is not sound: the first place that does not fit."),
     });
-    let difference = json!({
-        "from": number("The version compared with; 0: nothing."),
-        "to": number("The version."),
-        "differences": {"type": "array", "description": "By place.", "items": {"type": "object", "properties": {
+    let differences = || {
+        json!({"type": "array", "description": "By place.", "items": {"type": "object", "properties": {
             "at": text("Where, a JSON pointer."),
             "from": {"description": "What stood there; left out when nothing did."},
             "to": {"description": "What stands there; left out when nothing does."},
-        }}},
+        }}})
+    };
+    let difference = json!({
+        "from": number("The version compared with; 0: nothing."),
+        "to": number("The version."),
+        "differences": differences(),
+    });
+    let planned = json!({
+        "kind": text("Kind of the artifact."),
+        "name": text("Its name."),
+        "action": {"enum": ["create", "replace", "delete"]},
+        "differences": differences(),
     });
     json!({
         "Version": members("One version of an artifact.", version),
         "Change": members("One change.", change),
         "Audit": members("What the history is worth.", audit),
         "Difference": members("What one version has that another has not.", difference),
+        "PlannedChange": members("What a change would make of one artifact.", planned),
     })
 }
 
@@ -374,7 +385,21 @@ fn about() -> Value {
         "ready": {"type": "boolean"},
         "store": reference("Store"),
     });
+    let line = json!({
+        "at": text("When it was written, RFC 3339."),
+        "cluster": text("Cluster of the instance."),
+        "service": text("Its breed."),
+        "instance": text("Its name."),
+        "output": {"enum": ["stdout", "stderr"]},
+        "text": text("Without the end of the line; what is no UTF-8 is replaced."),
+    });
+    let schema = json!({
+        "kind": text("The kind that it describes."),
+        "address": text("Where it is."),
+    });
     json!({
+        "LogLine": members("One line that an instance wrote.", line),
+        "SchemaAddress": members("Where the JSON Schema of a kind is.", schema),
         "Info": members("What runs here.", info),
         "Health": members("Whether it works.", health),
     })
