@@ -8,8 +8,9 @@ use reqwest::Method;
 use serde_json::json;
 use vamp_gateway::signals::until_told_to_stop;
 
-use crate::arguments::{DevArguments, Server};
+use crate::arguments::DevArguments;
 use crate::client::{Client, Request};
+use crate::context::Target;
 use crate::demo_service::DemoService;
 use crate::failure::Failure;
 use crate::output::print;
@@ -109,7 +110,7 @@ fn loopback(port: u16) -> SocketAddr {
 async fn write_demo(arguments: &DevArguments, api: SocketAddr, demo: &[DemoService; 2]) -> Result<(), Failure> {
     let host = url::Url::parse(&format!("http://{api}"))
         .map_err(|error| Failure::Usage { what: format!("{api} is no address: {error}") })?;
-    let client = Client::new(&Server { host, token_file: None, ca: None })?;
+    let client = Client::of(Target::own(host))?;
     let path = ["gateways", "shop"];
     match client.send(Request::get(&path)).await {
         Err(Failure::Refused { status: 404, .. }) => {}

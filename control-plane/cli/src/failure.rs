@@ -15,6 +15,29 @@ pub(crate) enum Failure {
         #[source]
         cause: std::io::Error,
     },
+    /// A file can't be written.
+    #[error("file `{}` can't be written: check the path, its permissions and the disk", path.display())]
+    Unwritten {
+        /// Which.
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    /// `diff` found something, and has told it.
+    #[error("there are differences")]
+    Differences,
+    /// An edit was refused.
+    #[error("{cause}\nyour edit is kept in `{}`: mend it there, and write it with `vamp apply -f`", path.display())]
+    Edit { path: PathBuf, cause: Box<Failure> },
+    /// A stream that was followed is over.
+    #[error("{what}")]
+    StreamEnded { what: String },
+    /// The editor did not do its work.
+    #[error("the editor `{editor}` {what}: set VISUAL or EDITOR to one that works here")]
+    Editor { editor: String, what: String },
+    /// Ctrl-C.
+    #[error("interrupted: what was sent before goes on")]
+    Interrupted,
     /// What we are to send makes no sense.
     #[error("{what}")]
     Usage { what: String },
@@ -57,10 +80,17 @@ impl Failure {
                 500.. => 8,
                 _ => 9,
             },
-            Self::Unreachable { .. } => 8,
+            Self::Unreachable { .. } | Self::StreamEnded { .. } => 8,
             Self::NotInTime { .. } => 6,
             Self::File { .. } | Self::Usage { .. } => 2,
-            Self::Start { .. } | Self::Output(_) | Self::Unsound { .. } => 1,
+            Self::Interrupted => 130,
+            Self::Edit { cause, .. } => cause.exit_code(),
+            Self::Start { .. }
+            | Self::Output(_)
+            | Self::Unsound { .. }
+            | Self::Unwritten { .. }
+            | Self::Differences
+            | Self::Editor { .. } => 1,
         }
     }
 }

@@ -2,10 +2,14 @@
 
 mod arguments;
 mod client;
+mod colour;
+mod context;
 mod control_plane;
 mod demo_service;
 mod dev;
 mod failure;
+mod format;
+mod jsonpath;
 mod output;
 #[cfg(test)]
 mod settings_reference;
@@ -18,7 +22,8 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use vamp_gateway::logging::with_causes;
 use vamp_gateway::settings_file::with_file;
 
-use arguments::{AuditVerb, GatewayVerb, Program, RolloutVerb, Verb};
+use arguments::{AuditVerb, ContextVerb, GatewayVerb, Program, RolloutVerb, Verb};
+use colour::{Colour, on_errors};
 use failure::Failure;
 use output::remark;
 
@@ -39,12 +44,27 @@ async fn program(arguments: Vec<OsString>) -> ExitCode {
     };
     // Help, version and errors are clap's to show, with its exit codes.
     let program = Program::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|error| error.exit());
-    match run(program.verb).await {
+    match until_interrupted(program.verb).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            remark(&format!("error: {}", with_causes(&failure)));
+            // What `diff` found stands on standard output already.
+            if !matches!(failure, Failure::Differences) {
+                remark(&format!("{} {}", on_errors("error:", Colour::Red), with_causes(&failure)));
+            }
             ExitCode::from(failure.exit_code())
         }
+    }
+}
+
+/// Ctrl-C is the proper end of what goes on until then; of everything else it is an interruption.
+async fn until_interrupted(verb: Verb) -> Result<(), Failure> {
+    if verb.is_a_server() {
+        return run(verb).await;
+    }
+    let ends_by_interrupt = verb.ends_by_interrupt();
+    tokio::select! {
+        outcome = run(verb) => outcome,
+        Ok(()) = tokio::signal::ctrl_c() => if ends_by_interrupt { Ok(()) } else { Err(Failure::Interrupted) },
     }
 }
 
@@ -62,6 +82,10 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Apply(arguments) => verbs::apply(arguments).await,
         Verb::Get(arguments) => verbs::get(arguments).await,
         Verb::Describe(arguments) => verbs::describe(arguments).await,
+        Verb::Edit(arguments) => verbs::edit(arguments).await,
+        Verb::Diff(arguments) => verbs::diff(arguments).await,
+        Verb::History(arguments) => verbs::history(arguments).await,
+        Verb::Undo(arguments) => verbs::undo(arguments).await,
         Verb::Delete(arguments) => verbs::delete(arguments).await,
         Verb::Split(arguments) => verbs::split(arguments).await,
         Verb::Explain(arguments) => verbs::explain(arguments).await,
@@ -79,5 +103,16 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             AuditVerb::List(arguments) => verbs::audit_list(arguments).await,
             AuditVerb::Verify(arguments) => verbs::audit_verify(arguments).await,
         },
+        Verb::Events(arguments) => verbs::events(arguments).await,
+        Verb::Logs(arguments) => verbs::logs(arguments).await,
+        Verb::Context(arguments) => match arguments.verb {
+            ContextVerb::List => verbs::context_list(),
+            ContextVerb::Show(server) => verbs::context_show(&server),
+            ContextVerb::Use(name) => verbs::context_use(&name.name),
+            ContextVerb::Set(arguments) => verbs::context_set(arguments),
+            ContextVerb::Delete(name) => verbs::context_delete(&name.name),
+        },
+        Verb::Completion(arguments) => verbs::completion(arguments.shell),
+        Verb::Version(arguments) => verbs::version(arguments).await,
     }
 }

@@ -13,9 +13,13 @@
 mod abuse;
 mod bad_input;
 mod command_line;
+mod command_line_contexts;
+mod command_line_history;
+mod command_line_reading;
 mod conformance;
 mod cost;
 mod deployments;
+mod dev;
 mod durability;
 mod fleet_split;
 mod gateway_faults;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{after_write, several, text, wait_query};
+use super::changes::tell_dry_run;
+use super::{after_write, several, text, written};
 use crate::arguments::ApplyArguments;
 use crate::client::{Client, Request};
 use crate::failure::Failure;
@@ -18,22 +19,57 @@ const SEPARATOR: &str = "\n---\n";
 /// Writes the artifacts of files.
 pub(crate) async fn apply(arguments: ApplyArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
-    let files = arguments.filename.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?;
-    let body = files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>().join(SEPARATOR);
-    let mut query = wait_query(arguments.waiting);
-    if arguments.dry_run {
-        query.push(("validate_only", "true".to_owned()));
-    }
-    // JSON is YAML too: files of both kinds go as one text, so that they are one change.
-    let body = Some(("application/yaml", body));
-    let sent = client.send(Request { query, body, ..Request::new(Method::PUT, &[]) }).await;
-    let answer = sent.map_err(|failure| name_files(failure, &files))?;
-    let body = answer.json();
-    let suffix = if arguments.dry_run { " would be applied" } else { " applied" };
+    let body = send(&client, &arguments.filename, written(&arguments.writing, Some(arguments.waiting))).await?;
+    let suffix = if arguments.writing.dry_run { " would be applied" } else { " applied" };
     for artifact in several(&body) {
         print(&format!("{}/{}{suffix}", text(artifact, "kind"), text(artifact, "name")))?;
     }
+    if arguments.writing.dry_run {
+        tell_dry_run(&body)?;
+    }
     after_write(&body, arguments.waiting)
+}
+
+/// What applying files would do.
+pub(super) async fn dry_run(client: &Client, files: &[PathBuf]) -> Result<Value, Failure> {
+    send(client, files, vec![("validate_only", "true".to_owned())]).await
+}
+
+async fn send(client: &Client, paths: &[PathBuf], query: Vec<(&'static str, String)>) -> Result<Value, Failure> {
+    let mut files = Vec::new();
+    for path in paths {
+        for path in expand(path)? {
+            files.push(read(&path)?);
+        }
+    }
+    let body = files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>().join(SEPARATOR);
+    // JSON is YAML too: files of both kinds go as one text, so that they are one change.
+    let body = Some(("application/yaml", body));
+    let sent = client.send(Request { query, body, ..Request::new(Method::PUT, &[]) }).await;
+    sent.map(|answer| answer.json()).map_err(|failure| name_files(failure, &files))
+}
+
+/// A file, or those of a folder that hold documents, by name.
+fn expand(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    if path == Path::new("-") || !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let failed = |cause| Failure::File { path: path.to_owned(), cause };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let is_document =
+            file.extension().is_some_and(|name| ["yaml", "yml", "json"].iter().any(|known| name == *known));
+        if is_document && file.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let what = format!("folder `{}` has no files *.yaml, *.yml or *.json", path.display());
+        return Err(Failure::Usage { what });
+    }
+    Ok(files)
 }
 
 /// One file of the change.
@@ -92,6 +128,20 @@ fn locate(line: u64, files: &[Source]) -> Option<(&str, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_stands_for_its_documents_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.yaml", "a.json", "notes.txt", "c.yml"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let names: Vec<_> = expand(folder.path()).unwrap();
+        let names: Vec<_> = names.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+        assert_eq!(names, ["a.json", "b.yaml", "c.yml"]);
+        let empty = tempfile::tempdir().unwrap();
+        assert_eq!(expand(empty.path()).unwrap_err().exit_code(), 2);
+        assert_eq!(expand(Path::new("-")).unwrap(), [PathBuf::from("-")]);
+    }
 
     #[test]
     fn a_line_of_the_whole_text_is_found_in_its_file() {

@@ -6,9 +6,11 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::apply::read_file;
-use super::{after_write, items, text};
+use super::changes::tell_dry_run;
+use super::{after_write, items, tell, text, written};
 use crate::arguments::{
-    BlueprintArguments, DeployArguments, MergeArguments, ScaleArguments, UndeployArguments, Waiting, WaitingForServices,
+    BlueprintArguments, DeployArguments, MergeArguments, ScaleArguments, UndeployArguments, Waiting,
+    WaitingForServices, Writing,
 };
 use crate::client::{Client, Request};
 use crate::failure::Failure;
@@ -24,12 +26,12 @@ const AT_ONCE: Waiting = Waiting { wait: false, timeout: Duration::ZERO };
 pub(crate) async fn deploy(arguments: DeployArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
     let body = body(&arguments.blueprint)?;
-    let query = dry_run(arguments.dry_run);
+    let query = written(&arguments.writing, None);
     let named = arguments.name.as_deref();
     let path: Vec<&str> = ["deployments"].into_iter().chain(named).collect();
     let method = if named.is_some() { Method::PUT } else { Method::POST };
     let answer = client.send(Request { query, body: Some(body), ..Request::new(method, &path) }).await?.json();
-    finish(&client, &answer, arguments.waiting, arguments.dry_run, "deployed").await
+    finish(&client, &answer, arguments.waiting, &arguments.writing, "deployed").await
 }
 
 /// Merges a blueprint into a deployment.
@@ -37,9 +39,9 @@ pub(crate) async fn merge(arguments: MergeArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
     let body = body(&arguments.blueprint)?;
     let path = ["deployments", &arguments.deployment];
-    let query = dry_run(arguments.dry_run);
+    let query = written(&arguments.writing, None);
     let answer = client.send(Request { query, body: Some(body), ..Request::new(Method::PUT, &path) }).await?.json();
-    finish(&client, &answer, arguments.waiting, arguments.dry_run, "merged").await
+    finish(&client, &answer, arguments.waiting, &arguments.writing, "merged").await
 }
 
 /// Removes a deployment, or some of its services.
@@ -48,8 +50,9 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
     let name = arguments.deployment.as_str();
     let path = ["deployments", name];
     if arguments.services.is_empty() {
-        client.send(Request::new(Method::DELETE, &path)).await?;
-        print(&format!("deployments/{name} undeployed"))?;
+        let query = written(&arguments.writing, None);
+        let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?.json();
+        tell(&answer, &arguments.writing, &format!("deployments/{name} undeployed"))?;
         return if arguments.waiting.wait {
             until_gone(&client, name, arguments.waiting.timeout).await
         } else {
@@ -65,14 +68,14 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
         }
     }
     let request = Request {
-        query: vec![("delete", "true".to_owned())],
+        query: written(&arguments.writing, None).into_iter().chain([("delete", "true".to_owned())]).collect(),
         body: Some(("application/json", json!({"name": name, "clusters": clusters}).to_string())),
         ..Request::new(Method::PUT, &path)
     };
     let answer = client.send(request).await?.json();
-    for (cluster, breed) in &arguments.services {
-        print(&format!("deployments/{name} {cluster}/{breed} undeployed"))?;
-    }
+    let gone =
+        arguments.services.iter().map(|(cluster, breed)| format!("deployments/{name} {cluster}/{breed} undeployed"));
+    tell(&answer, &arguments.writing, &gone.collect::<Vec<_>>().join("\n"))?;
     after_write(&answer, AT_ONCE)?;
     if arguments.waiting.wait { until_done(&client, name, arguments.waiting.timeout).await } else { Ok(()) }
 }
@@ -98,12 +101,9 @@ pub(crate) async fn scale(arguments: ScaleArguments) -> Result<(), Failure> {
         }
     }
     let body = Some(("application/json", scale.to_string()));
-    let answer = client.send(Request { body, ..Request::new(Method::PUT, &path) }).await?.json();
-    finish(&client, &answer, arguments.waiting, false, "scaled").await
-}
-
-fn dry_run(dry_run: bool) -> Vec<(&'static str, String)> {
-    if dry_run { vec![("validate_only", "true".to_owned())] } else { Vec::new() }
+    let query = written(&arguments.writing, None);
+    let answer = client.send(Request { query, body, ..Request::new(Method::PUT, &path) }).await?.json();
+    finish(&client, &answer, arguments.waiting, &arguments.writing, "scaled").await
 }
 
 /// A blueprint, or the name of one.
@@ -119,11 +119,14 @@ async fn finish(
     client: &Client,
     answer: &Value,
     waiting: WaitingForServices,
-    dry_run: bool,
+    said: &Writing,
     done: &str,
 ) -> Result<(), Failure> {
     let name = text(answer, "name");
-    print(&format!("deployments/{name} {}{done}", if dry_run { "would be " } else { "" }))?;
+    print(&format!("deployments/{name} {}{done}", if said.dry_run { "would be " } else { "" }))?;
+    if said.dry_run {
+        tell_dry_run(answer)?;
+    }
     after_write(answer, AT_ONCE)?;
     if waiting.wait { until_done(client, name, waiting.timeout).await } else { Ok(()) }
 }

@@ -3,16 +3,16 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{items, print_as_is, text};
-use crate::arguments::{ExplainArguments, Output};
+use super::{items, text};
+use crate::arguments::ExplainArguments;
 use crate::client::{Client, Request};
 use crate::failure::Failure;
-use crate::output::{print, table};
+use crate::format::show;
+use crate::output::table;
 
 /// Asks what the gateway would decide.
 pub(crate) async fn explain(arguments: ExplainArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
-    let output = arguments.output.output;
     let mut headers = serde_json::Map::new();
     for (name, value) in &arguments.header {
         let values = headers.entry(name.as_str()).or_insert_with(|| Value::Array(Vec::new()));
@@ -26,11 +26,8 @@ pub(crate) async fn explain(arguments: ExplainArguments) -> Result<(), Failure> 
     }
     let path = ["gateways", &arguments.gateway, "explain"];
     let body = Some(("application/json", asked.to_string()));
-    let answer = client.send(Request { body, output, ..Request::new(Method::POST, &path) }).await?;
-    match output {
-        Output::Table => print(&told(&answer.json())),
-        Output::Yaml | Output::Json => print_as_is(&answer, output),
-    }
+    let answer = client.send(Request { body, ..Request::new(Method::POST, &path) }).await?.json();
+    show(&answer, &arguments.output.output, |_| told(&answer))
 }
 
 fn told(explanation: &Value) -> String {

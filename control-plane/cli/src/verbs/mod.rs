@@ -2,48 +2,74 @@
 
 mod apply;
 mod audit;
+mod changes;
+mod context;
 mod deploy;
+mod describe;
+mod edit;
+mod events;
 mod explain;
-mod read;
+mod get;
+mod history;
+mod logs;
 mod rollout;
+mod rows;
 mod split;
+mod version;
 
 use reqwest::Method;
 use serde_json::Value;
 
 pub(crate) use apply::apply;
 pub(crate) use audit::{audit_list, audit_verify};
+pub(crate) use context::{context_delete, context_list, context_set, context_show, context_use};
 pub(crate) use deploy::{deploy, merge, scale, undeploy};
+pub(crate) use describe::describe;
+pub(crate) use edit::edit;
+pub(crate) use events::events;
 pub(crate) use explain::explain;
-pub(crate) use read::{describe, get};
+pub(crate) use get::get;
+pub(crate) use history::{diff, history, undo};
+pub(crate) use logs::logs;
 pub(crate) use rollout::rollout_status;
 pub(crate) use split::{set_weights, split};
+pub(crate) use version::{completion, version};
 
-use crate::arguments::{DeleteArguments, Output, Waiting};
-use crate::client::{Answer, Client, Request};
+use crate::arguments::{DeleteArguments, Waiting, Writing};
+use crate::client::{Client, Request};
 use crate::failure::Failure;
-use crate::output::{print, remark};
+use crate::output::{print, warn};
 
 /// Deletes one artifact.
 pub(crate) async fn delete(arguments: DeleteArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
     let path = [arguments.kind, &arguments.name];
-    let query = wait_query(arguments.waiting);
-    let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?;
-    print(&format!("{}/{} deleted", arguments.kind, arguments.name))?;
-    after_write(&answer.json(), arguments.waiting)
+    let query = written(&arguments.writing, Some(arguments.waiting));
+    let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?.json();
+    let done = format!("{}/{} deleted", arguments.kind, arguments.name);
+    tell(&answer, &arguments.writing, &done)?;
+    after_write(&answer, arguments.waiting)
 }
 
-/// The query that makes a write wait.
-fn wait_query(waiting: Waiting) -> Vec<(&'static str, String)> {
-    if waiting.wait { vec![("wait", format!("{}ms", waiting.timeout.as_millis()))] } else { Vec::new() }
+/// The query of a write: why, whether for show only, and how long it waits for gateways.
+fn written(said: &Writing, waiting: Option<Waiting>) -> Vec<(&'static str, String)> {
+    let reason = said.reason.clone().map(|reason| ("reason", reason));
+    let dry_run = said.dry_run.then(|| ("validate_only", "true".to_owned()));
+    let wait = waiting.filter(|waiting| waiting.wait);
+    let wait = wait.map(|waiting| ("wait", format!("{}ms", waiting.timeout.as_millis())));
+    reason.into_iter().chain(dry_run).chain(wait).collect()
+}
+
+/// Says what was done, or what would be.
+fn tell(answer: &Value, writing: &Writing, done: &str) -> Result<(), Failure> {
+    if writing.dry_run { changes::tell_dry_run(answer).map(drop) } else { print(done) }
 }
 
 /// Tells warnings and the rollout of a write; a rollout that is not complete is a failure of the waiting, not of the
 /// write.
 fn after_write(body: &Value, waiting: Waiting) -> Result<(), Failure> {
     for warning in several(body).iter().flat_map(|artifact| items(artifact, "warnings")) {
-        remark(&format!("warning: {}", text(warning, "message")));
+        warn(text(warning, "message"));
     }
     // One change has one rollout, whichever of its artifacts tells it.
     match several(body).iter().find_map(|artifact| artifact.get("rollout")) {
@@ -57,17 +83,6 @@ fn several(body: &Value) -> &[Value] {
     match body {
         Value::Array(artifacts) => artifacts,
         one => std::slice::from_ref(one),
-    }
-}
-
-/// Writes an answer as the API gave it.
-fn print_as_is(answer: &Answer, output: Output) -> Result<(), Failure> {
-    match output {
-        Output::Json => {
-            let pretty = serde_json::to_string_pretty(&answer.json()).unwrap_or_else(|_| answer.text.clone());
-            print(&pretty)
-        }
-        Output::Yaml | Output::Table => print(&answer.text),
     }
 }
 

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::{items, print_as_is, text};
-use crate::arguments::{Output, RolloutStatusArguments};
+use super::{items, text};
+use crate::arguments::RolloutStatusArguments;
 use crate::client::{Client, Request};
 use crate::failure::Failure;
-use crate::output::{cell, print, remark, table};
+use crate::format::show;
+use crate::output::{cell, remark, table, warn};
 
 /// LIMIT: how often the state is asked for while waiting.
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
@@ -16,25 +17,28 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 /// Shows what each gateway process serves; with `--wait`, as soon as all serve the newest table.
 pub(crate) async fn rollout_status(arguments: RolloutStatusArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
-    let output = arguments.output.output;
+    let waiting = arguments.waiting;
     let begun = Instant::now();
+    let mut told = String::new();
     loop {
         let json = client.send(Request::get(&["rollout"])).await?.json();
-        let is_over = !arguments.waiting.wait || is_complete(&json) || begun.elapsed() >= arguments.waiting.timeout;
-        if !is_over {
+        if waiting.wait && !is_complete(&json) && begun.elapsed() < waiting.timeout {
+            let line = in_a_line(&json);
+            if line != told {
+                remark(&line);
+                told = line;
+            }
             tokio::time::sleep(PAUSE).await;
             continue;
         }
-        match output {
-            Output::Table => print(&tables(&json))?,
-            Output::Json => print(&serde_json::to_string_pretty(&json).unwrap_or_default())?,
-            Output::Yaml => {
-                let answer = client.send(Request { output, ..Request::get(&["rollout"]) }).await?;
-                print_as_is(&answer, output)?;
-            }
-        }
-        return if arguments.waiting.wait { judge(&json) } else { Ok(()) };
+        show(&json, &arguments.output.output, |_| tables(&json))?;
+        return if waiting.wait { judge(&json) } else { Ok(()) };
     }
+}
+
+fn in_a_line(rollout: &Value) -> String {
+    let number = |member| number(rollout, member);
+    format!("revision {}: {} of {} gateway processes serve it", number("revision"), number("applied"), number("of"))
 }
 
 fn number(rollout: &Value, member: &str) -> u64 {
@@ -50,12 +54,12 @@ fn is_complete(rollout: &Value) -> bool {
 pub(super) fn judge(rollout: &Value) -> Result<(), Failure> {
     let (applied, of) = (number(rollout, "applied"), number(rollout, "of"));
     if of == 0 {
-        remark("warning: no gateway process is registered: the change is kept, and nobody serves it");
+        warn("no gateway process is registered: the change is kept, and nobody serves it");
         return Ok(());
     }
     for gateway in items(rollout, "gateways") {
         for problem in items(gateway, "problems") {
-            remark(&format!("warning: gateway process {}: {}", text(gateway, "id"), text(problem, "message")));
+            warn(&format!("gateway process {}: {}", text(gateway, "id"), text(problem, "message")));
         }
     }
     if is_complete(rollout) {
@@ -92,10 +96,8 @@ pub(super) fn tables(rollout: &Value) -> String {
     let unknown = rollout.get("unknown").and_then(Value::as_bool) == Some(true);
     let note = if unknown { " (the store does not answer: as last known)" } else { "" };
     format!(
-        "revision {}: {} of {} gateway processes serve it{note}\n\n{}",
-        number(rollout, "revision"),
-        number(rollout, "applied"),
-        number(rollout, "of"),
+        "{}{note}\n\n{}",
+        in_a_line(rollout),
         table(&["GATEWAY", "REVISION", "STATE", "VERSION", "PROBLEMS"], &rows)
     )
 }

@@ -3,11 +3,12 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{after_write, items, print_as_is, text, wait_query};
-use crate::arguments::{Output, SetWeightsArguments, SplitArguments, Weights};
+use super::{after_write, items, tell, text, written};
+use crate::arguments::{SetWeightsArguments, SplitArguments, Weights};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
-use crate::output::{cell, print, table};
+use crate::format::show;
+use crate::output::{cell, table};
 
 /// Shows a split, or sets its weights.
 pub(crate) async fn split(arguments: SplitArguments) -> Result<(), Failure> {
@@ -15,13 +16,9 @@ pub(crate) async fn split(arguments: SplitArguments) -> Result<(), Failure> {
     if let Some(weights) = &arguments.weights {
         return set(&client, &arguments, weights).await;
     }
-    let output = arguments.output.output;
     let path = ["gateways", &arguments.gateway, "split"];
-    let answer = client.send(Request { output, ..Request::get(&path) }).await?;
-    match output {
-        Output::Table => print(&tables(&answer.json())),
-        Output::Yaml | Output::Json => print_as_is(&answer, output),
-    }
+    let answer = client.send(Request::get(&path)).await?.json();
+    show(&answer, &arguments.output.output, |_| tables(&answer))
 }
 
 /// Gives the routes of a gateway new weights, in their order, unless somebody else wrote the gateway meanwhile.
@@ -45,14 +42,15 @@ async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> 
         }
     }
     let request = Request {
-        query: wait_query(arguments.waiting),
+        query: written(&arguments.writing, Some(arguments.waiting)),
         body: Some(("application/json", gateway.to_string())),
         if_match: read.etag,
         ..Request::new(Method::PUT, &path)
     };
-    let answer = client.send(request).await?;
-    print(&format!("gateways/{} split {}", arguments.gateway, weights.0.join("/")))?;
-    after_write(&answer.json(), arguments.waiting)
+    let answer = client.send(request).await?.json();
+    let done = format!("gateways/{} split {}", arguments.gateway, weights.0.join("/"));
+    tell(&answer, &arguments.writing, &done)?;
+    after_write(&answer, arguments.waiting)
 }
 
 /// Gives routes of a gateway new weights by their names, unless somebody else wrote the gateway meanwhile.
@@ -76,15 +74,15 @@ pub(crate) async fn set_weights(arguments: SetWeightsArguments) -> Result<(), Fa
         }
     }
     let request = Request {
-        query: wait_query(arguments.waiting),
+        query: written(&arguments.writing, Some(arguments.waiting)),
         body: Some(("application/json", gateway.to_string())),
         if_match: read.etag,
         ..Request::new(Method::PUT, &path)
     };
-    let answer = client.send(request).await?;
+    let answer = client.send(request).await?.json();
     let weights: Vec<String> = arguments.weights.iter().map(|(route, weight)| format!("{route} {weight}")).collect();
-    print(&format!("gateways/{} weights {}", arguments.gateway, weights.join(", ")))?;
-    after_write(&answer.json(), arguments.waiting)
+    tell(&answer, &arguments.writing, &format!("gateways/{} weights {}", arguments.gateway, weights.join(", ")))?;
+    after_write(&answer, arguments.waiting)
 }
 
 /// Wanted and delivered, and what decided.

@@ -1,0 +1,67 @@
+//! Flags that all verbs of the client share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::values::{long_wait_time, output, wait_time};
+use crate::format::Output;
+
+/// Where the control plane is, and who we are for it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Server {
+    /// Context whose control plane is asked, in place of the current one: see `vamp context`
+    #[arg(long, env = "VAMP_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Address of the control plane; without it and without a context: `http://127.0.0.1:8080`
+    #[arg(long, env = "VAMP_HOST", value_name = "URL")]
+    pub(crate) host: Option<url::Url>,
+    /// File whose first line is the token to send; the token may also stand in `VAMP_TOKEN`
+    #[arg(long, env = "VAMP_CLIENT_TOKEN_FILE", value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Certificate authority of the control plane (PEM), in place of those that the system trusts
+    #[arg(long, env = "VAMP_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+}
+
+/// How an answer is written.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputArguments {
+    /// `table`, `wide`, `yaml`, `json`, `name`, or `jsonpath=PATH` as in `jsonpath={.name}`
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = output)]
+    pub(crate) output: Output,
+}
+
+/// Waiting for gateways.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Waiting {
+    /// Returns when every gateway process serves the change; exit code 6 if not all do in time
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long --wait waits, up to 60s
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = wait_time)]
+    pub(crate) timeout: Duration,
+}
+
+/// Waiting for services.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitingForServices {
+    /// Returns when all services are as they are wanted; exit code 6 if they are not in time
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long --wait waits, up to 1h
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = long_wait_time)]
+    pub(crate) timeout: Duration,
+}
+
+/// What all changes may say.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Writing {
+    /// Why, in words: it stands in the history
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Checks everything, shows what would change, and changes nothing
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
+}

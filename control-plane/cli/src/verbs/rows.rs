@@ -1,0 +1,159 @@
+//! Artifacts in rows: the columns of each kind.
+
+use serde_json::Value;
+
+use crate::output::{Columns, cell, table};
+
+/// The cells of one artifact.
+type Row = fn(&Value) -> Vec<String>;
+
+/// The table of a kind.
+#[derive(Debug)]
+pub(super) struct Rows {
+    headings: Vec<&'static str>,
+    row: Row,
+    is_wide: bool,
+}
+
+impl Rows {
+    /// With more columns where there is room.
+    pub(super) fn of(kind: &str, is_wide: bool) -> Self {
+        let (headings, row): (&[&str], Row) = match kind {
+            "gateways" => (&["NAME", "PORT", "STICKY", "ROUTES"], gateway),
+            "routes" => (&["NAME", "WEIGHT", "CONDITION", "STRENGTH"], route),
+            "conditions" => (&["NAME", "CONDITION"], condition),
+            "breeds" => (&["NAME", "DEPLOYABLE", "PORTS"], breed),
+            "scales" => (&["NAME", "CPU", "MEMORY", "INSTANCES"], scale),
+            "blueprints" | "deployments" => (&["NAME", "CLUSTERS", "GATEWAYS"], topology),
+            "instances" => (&["NAME", "INSTANCES"], instances),
+            _ => (&["NAME"], |artifact| vec![member(artifact, "name")]),
+        };
+        let more: &[&str] = match (is_wide, kind) {
+            (true, "gateways") => &["VIRTUAL HOSTS", "LABELS"],
+            (true, _) => &["LABELS"],
+            (false, _) => &[],
+        };
+        Self { headings: headings.iter().chain(more).copied().collect(), row, is_wide }
+    }
+
+    /// The cells of one artifact.
+    pub(super) fn cells(&self, artifact: &Value) -> Vec<String> {
+        let mut cells = (self.row)(artifact);
+        if self.is_wide {
+            if self.headings.contains(&"VIRTUAL HOSTS") {
+                cells.push(member(artifact, "virtual_hosts"));
+            }
+            cells.push(labels(artifact));
+        }
+        cells
+    }
+
+    /// All of them, and the columns for those that come later.
+    pub(super) fn table(&self, artifacts: &[Value]) -> (String, Columns) {
+        let rows: Vec<_> = artifacts.iter().map(|artifact| self.cells(artifact)).collect();
+        (table(&self.headings, &rows), Columns::fitting(&self.headings, &rows))
+    }
+}
+
+pub(super) fn member(value: &Value, name: &str) -> String {
+    value.get(name).map_or_else(|| "-".to_owned(), cell)
+}
+
+/// What `-l` can select by.
+fn labels(artifact: &Value) -> String {
+    let metadata = artifact.get("metadata").and_then(Value::as_object).into_iter().flatten();
+    let labels = metadata.filter(|(_, value)| !value.is_object() && !value.is_array() && !value.is_null());
+    let labels: Vec<_> = labels.map(|(name, value)| format!("{name}={}", cell(value))).collect();
+    if labels.is_empty() { "-".to_owned() } else { labels.join(",") }
+}
+
+fn gateway(gateway: &Value) -> Vec<String> {
+    let routes = gateway.get("routes").and_then(Value::as_object).into_iter().flatten();
+    let routes: Vec<_> = routes.map(|(path, route)| format!("{path} {}", member(route, "weight"))).collect();
+    vec![member(gateway, "name"), member(gateway, "port"), member(gateway, "sticky"), routes.join(", ")]
+}
+
+/// A condition is written out or named.
+fn condition_text(route: &Value) -> String {
+    match route.get("condition") {
+        Some(Value::Object(condition)) => {
+            condition.get("condition").or_else(|| condition.get("reference")).map_or_else(|| "-".to_owned(), cell)
+        }
+        Some(other) => cell(other),
+        None => "-".to_owned(),
+    }
+}
+
+fn route(route: &Value) -> Vec<String> {
+    vec![member(route, "name"), member(route, "weight"), condition_text(route), member(route, "condition_strength")]
+}
+
+fn condition(condition: &Value) -> Vec<String> {
+    vec![member(condition, "name"), condition_text(condition)]
+}
+
+fn breed(breed: &Value) -> Vec<String> {
+    let deployable = breed.get("deployable").and_then(|deployable| deployable.get("definition"));
+    let ports = breed.get("ports").and_then(Value::as_object).into_iter().flatten();
+    let ports: Vec<_> = ports.map(|(name, port)| format!("{name} {}", cell(port))).collect();
+    vec![member(breed, "name"), deployable.map_or_else(|| "-".to_owned(), cell), ports.join(", ")]
+}
+
+fn scale(scale: &Value) -> Vec<String> {
+    ["name", "cpu", "memory", "instances"].map(|name| member(scale, name)).to_vec()
+}
+
+fn instances(instances: &Value) -> Vec<String> {
+    let names: Vec<_> = super::items(instances, "instances").map(|instance| member(instance, "name")).collect();
+    vec![member(instances, "name"), names.join(", ")]
+}
+
+/// Clusters with their services, and gateways.
+fn topology(topology: &Value) -> Vec<String> {
+    let of = |name: &str| topology.get(name).and_then(Value::as_object).into_iter().flatten();
+    let breed = |service: &Value| {
+        let breed = service.get("breed");
+        let name = breed.and_then(|breed| breed.get("name").or_else(|| breed.get("reference")));
+        name.map_or_else(|| "?".to_owned(), cell)
+    };
+    let clusters: Vec<_> = of("clusters")
+        .map(|(name, cluster)| {
+            let services: Vec<_> = super::items(cluster, "services").map(breed).collect();
+            format!("{name} ({})", services.join(", "))
+        })
+        .collect();
+    let gateways: Vec<_> = of("gateways").map(|(key, _)| key.clone()).collect();
+    vec![member(topology, "name"), clusters.join(", "), gateways.join(", ")]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wide_table_has_labels_and_hosts() {
+        let gateway = json!({
+            "name": "shop", "port": "9050/http", "sticky": "none", "virtual_hosts": ["a.example"],
+            "metadata": {"team": "shop", "tier": 1, "notes": {"a": 1}}, "routes": {"[h:1]": {"weight": "100%"}},
+        });
+        let (narrow, _) = Rows::of("gateways", false).table(std::slice::from_ref(&gateway));
+        assert!(!narrow.contains("LABELS"), "{narrow}");
+        let (wide, columns) = Rows::of("gateways", true).table(std::slice::from_ref(&gateway));
+        assert!(wide.contains("VIRTUAL HOSTS") && wide.contains("a.example      team=shop,tier=1\n"), "{wide}");
+        let row = columns.row(&Rows::of("gateways", true).cells(&gateway));
+        assert!(wide.ends_with(&row), "a row that comes later stands in the same columns");
+    }
+
+    #[test]
+    fn every_kind_has_a_row_with_its_name() {
+        for kind in vamp_model::Kind::ALL {
+            for is_wide in [false, true] {
+                let rows = Rows::of(kind.plural(), is_wide);
+                let cells = rows.cells(&json!({"name": "a"}));
+                assert_eq!((cells.len(), cells[0].as_str()), (rows.headings.len(), "a"), "{kind}");
+            }
+        }
+    }
+}
