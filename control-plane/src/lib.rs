@@ -15,7 +15,9 @@ pub mod platform;
 mod publish;
 mod reconcile;
 mod rollout;
+mod samples;
 pub mod settings;
+mod sla;
 mod split;
 mod start;
 

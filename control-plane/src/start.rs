@@ -23,6 +23,7 @@ use crate::platform::docker::{DockerPlatform, DockerSettings};
 use crate::platform::process::{ProcessPlatform, ProcessSettings};
 use crate::reconcile::{self, Platforms, States};
 use crate::settings::{AccessSettings, GatewaySettings, PlatformSettings, Settings};
+use crate::sla;
 use crate::split::AskSettings;
 
 /// What instances get to end by themselves when everything ends.
@@ -83,6 +84,7 @@ pub struct Running {
     pub address: SocketAddr,
     serving: JoinHandle<()>,
     reconciling: JoinHandle<()>,
+    promising: JoinHandle<()>,
     platforms: Platforms,
     tasks: Tasks,
     stopping: watch::Sender<bool>,
@@ -115,11 +117,12 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     let (states, told) = watch::channel(States::new());
     let reconciling = reconcile::run(core.clone(), platforms.clone(), states, stopped.clone());
     let reconciling = tokio::spawn(reconciling);
+    let promising = tokio::spawn(sla::run(core.clone(), platforms.clone(), told.clone(), stopped.clone()));
     let about = About { namespace: settings.namespace, started };
     let api = Arc::new(Api::new(core, (told, platforms.clone()), access, about, stopped.clone()));
     let serving = tokio::spawn(listener.serve(api::router(api), stopped));
     tracing::info!(%address, "the API listens");
-    Ok(Running { address, serving, reconciling, platforms, tasks, stopping, persistence })
+    Ok(Running { address, serving, reconciling, promising, platforms, tasks, stopping, persistence })
 }
 
 impl Running {
@@ -138,6 +141,9 @@ impl Running {
         }
         if let Err(error) = self.reconciling.await {
             tracing::error!("the work on deployments did not end in good order: {error}");
+        }
+        if let Err(error) = self.promising.await {
+            tracing::error!("the work on promises did not end in good order: {error}");
         }
         self.tasks.stop().await;
         self.persistence.close().await;

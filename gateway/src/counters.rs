@@ -279,6 +279,37 @@ pub(crate) struct RouteTotals {
     pub(crate) bytes_out: u64,
 }
 
+impl RouteTotals {
+    /// Requests of all kinds.
+    pub(crate) fn requests(&self) -> u64 {
+        self.codes.iter().sum()
+    }
+
+    /// Requests that got an answer of the class 5xx or a cut one; connections, which have no status, that got nobody to
+    /// talk to or were cut.
+    pub(crate) fn errors(&self, carries_tcp: bool) -> u64 {
+        let of = |reasons: &[Reason]| -> u64 {
+            reasons.iter().filter_map(|reason| self.reasons.get(*reason as usize)).sum()
+        };
+        let errors = if carries_tcp {
+            of(&[
+                Reason::NoWeight,
+                Reason::NoEndpoint,
+                Reason::ConnectFailed,
+                Reason::ConnectTimeout,
+                Reason::UpstreamClosed,
+                Reason::UpstreamCut,
+                Reason::Overload,
+            ])
+        } else {
+            let [.., server_errors] = self.codes;
+            server_errors.saturating_add(of(&[Reason::ResponseIdle, Reason::UpstreamCut]))
+        };
+        // A 5xx that was cut counts in both.
+        errors.min(self.requests())
+    }
+}
+
 impl Default for RouteTotals {
     fn default() -> Self {
         Self {
@@ -361,6 +392,19 @@ mod tests {
         for (index, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index, "{reason:?}");
         }
+    }
+
+    #[test]
+    fn errors_are_what_the_server_owes() {
+        let mut totals = RouteTotals { codes: [3, 0, 5, 0, 2, 4], ..RouteTotals::default() };
+        assert_eq!((totals.requests(), totals.errors(false), totals.errors(true)), (14, 4, 0));
+        totals.reasons[Reason::UpstreamCut as usize] = 2;
+        totals.reasons[Reason::ClientClosed as usize] = 3;
+        assert_eq!((totals.errors(false), totals.errors(true)), (6, 2));
+        totals.reasons[Reason::NoEndpoint as usize] = 3;
+        assert_eq!((totals.errors(false), totals.errors(true)), (6, 5));
+        totals.codes = [0, 0, 0, 0, 0, 1];
+        assert_eq!(totals.errors(false), 1, "not more than there were");
     }
 
     #[test]

@@ -265,6 +265,17 @@ impl Serving {
         gateways.map(|(gateway, state)| gateway_counts(gateway, state)).collect()
     }
 
+    /// What was counted of one gateway by route (empty for requests that reached none), without those that had no
+    /// request; `None`: it is not in the table.
+    pub(crate) fn route_totals(&self, gateway: &str) -> Option<(&CompiledGateway, Vec<(&str, RouteTotals)>)> {
+        let index = self.table.find(gateway)?;
+        let (gateway, state) = (self.table.gateways().get(index)?, self.gateways.get(index)?);
+        let routes = gateway.routes.iter().zip(&state.routes);
+        let routes = routes.map(|(route, state)| (route.wire.name.as_str(), state.counters.totals()));
+        let all = std::iter::once(("", state.unrouted.totals())).chain(routes);
+        Some((gateway, all.filter_map(|(route, totals)| Some((route, totals?))).collect()))
+    }
+
     /// What was counted by gateway and route, without those that had no request.
     pub(crate) fn route_snapshots(&self) -> Vec<RouteSnapshot> {
         let mut all = Vec::new();

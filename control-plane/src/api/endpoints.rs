@@ -11,7 +11,7 @@ use super::address::{BadEscape, Parameters, Template};
 use super::ask::Ask;
 use super::problem::{Code, Problem};
 use super::query::Parameter;
-use super::{audit, deployments, events, history, logs, read, schemas, several, status, traffic, write};
+use super::{audit, deployments, events, history, logs, metrics, read, schemas, several, status, traffic, write};
 
 /// What a handler gives back.
 pub(super) type Answer = Result<Response<Body>, Problem>;
@@ -50,6 +50,7 @@ pub(super) enum Schema {
     Explain,
     Explanation,
     Split,
+    Metrics,
     Rollout,
     Info,
     NewEvents,
@@ -527,6 +528,18 @@ fn live() -> Vec<Endpoint> {
                 "Wanted and delivered shares of a gateway, of each process and in sum.",
                 Schema::Split,
                 Handler::Plain(|ask| Box::pin(traffic::split(ask))),
+            )
+        },
+        Endpoint {
+            parameters: &[Parameter::Window],
+            errors: &[Code::NotFound, Code::Unavailable],
+            ..get(
+                "/api/v1/metrics/gateways/{name}",
+                "getMetrics",
+                "Requests, errors and response times of a gateway and its routes in the last seconds, over all processes. \
+                 What nobody asked about before is counted from the first question on.",
+                Schema::Metrics,
+                Handler::Plain(|ask| Box::pin(metrics::of_gateway(ask))),
             )
         },
         Endpoint {

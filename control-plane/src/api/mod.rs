@@ -14,6 +14,7 @@ mod endpoints;
 mod events;
 mod history;
 mod logs;
+mod metrics;
 mod openapi;
 mod problem;
 mod query;

@@ -114,6 +114,7 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
                 json!({"type": "boolean", "default": false})
             }
             Parameter::Wait => json!({"type": "string", "examples": ["5s"]}),
+            Parameter::Window => json!({"type": "string", "default": "2m", "examples": ["30s"]}),
             Parameter::Page => json!({"type": "integer", "minimum": 1, "default": 1}),
             Parameter::PerPage => {
                 json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 30})
@@ -253,6 +254,7 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::Explain => reference("RequestHead"),
         Schema::Explanation => reference("Explanation"),
         Schema::Split => reference("Split"),
+        Schema::Metrics => reference("Metrics"),
         Schema::Rollout => reference("Rollout"),
         Schema::Info => reference("Info"),
         Schema::NewEvents => json!({"anyOf": [reference("NewEvent"), list_of(&reference("NewEvent"))]}),

@@ -6,6 +6,7 @@ use vamp_model::{BadSelector, Selector, nearest};
 
 use super::problem::Problem;
 use crate::persist::{Aggregator, Head};
+use crate::samples::KEPT;
 
 /// LIMIT: how long a write may wait for the gateways; a client that needs longer asks for the rollout again.
 pub(super) const WAIT_MAX: Duration = Duration::from_mins(1);
@@ -18,6 +19,8 @@ pub(super) const TAIL_LINES_MAX: usize = 10_000;
 const TAIL_LINES_DEFAULT: usize = 100;
 /// LIMIT: labels of one question; each is looked for in every artifact of the kind.
 const LABELS_MAX: usize = 32;
+/// The time that metrics are about when nothing is said, as in the original.
+const WINDOW_DEFAULT: Duration = Duration::from_mins(2);
 /// Items of one page when nothing is said, as in the original.
 const PER_PAGE_DEFAULT: u64 = 30;
 
@@ -45,6 +48,7 @@ pub(super) enum Parameter {
     Service,
     Instance,
     Tail,
+    Window,
 }
 
 impl Parameter {
@@ -71,6 +75,7 @@ impl Parameter {
             Self::Service => "service",
             Self::Instance => "instance",
             Self::Tail => "tail",
+            Self::Window => "window",
         }
     }
 
@@ -108,6 +113,9 @@ impl Parameter {
             Self::Service => "Only of services with this breed.",
             Self::Instance => "Only of this instance.",
             Self::Tail => "How many lines, 0 to 10,000; 100 when left out. Very long ones count for more.",
+            Self::Window => {
+                "The last seconds that are wanted: `30s`, `5m`, up to ten minutes; two minutes when left out."
+            }
         }
     }
 }
@@ -282,6 +290,13 @@ impl Query {
             None | Some("false" | "no" | "off" | "0") => Ok(false),
             Some(text) => Err(refuse(parameter, text, "use `true` or `false`")),
         }
+    }
+
+    /// `window`, from a second to what is kept.
+    pub(super) fn window(&self) -> Result<Duration, Problem> {
+        let Some(text) = self.get(Parameter::Window) else { return Ok(WINDOW_DEFAULT) };
+        let window = duration(text).filter(|window| (Duration::from_secs(1)..=KEPT).contains(window));
+        window.ok_or_else(|| refuse(Parameter::Window, text, "use a time from `1s` to `10m`"))
     }
 
     /// `wait`.

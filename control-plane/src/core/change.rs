@@ -11,7 +11,7 @@ use vamp_model::{Artifact, Format, read_as};
 use super::draft::Draft;
 use super::{ChangeError, ChangeRequest, Changed, Current, RestoreRequest, Shared, now_unix_ms};
 use crate::backoff::Backoff;
-use crate::persist::{ArtifactId, PersistError};
+use crate::persist::{ArtifactId, NewEvent, PersistError};
 
 /// LIMIT: how often one change is planned anew because writers of other processes were faster. Writers of this process
 /// take turns, so that each try loses against another control plane only.
@@ -28,6 +28,8 @@ const TOGETHER_TIME: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Waiting {
     request: Arc<ChangeRequest>,
+    /// What is told beside the writes, in the same transaction.
+    events: Vec<NewEvent>,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -35,9 +37,9 @@ type Answer = Result<Changed, ChangeError>;
 
 /// Makes a change: all of it, or nothing. Changes that wait at the same time are kept in one transaction, because what
 /// takes time is the disk; each is planned on top of the one before, and refused alone.
-pub(super) async fn change(shared: &Arc<Shared>, request: ChangeRequest) -> Answer {
+pub(super) async fn change(shared: &Arc<Shared>, request: ChangeRequest, events: Vec<NewEvent>) -> Answer {
     let (answer, mut answered) = oneshot::channel();
-    let waiting = Waiting { request: Arc::new(request), answer };
+    let waiting = Waiting { request: Arc::new(request), events, answer };
     shared.waiting.send(waiting).await.map_err(|_| ChangeError::Stopped)?;
     let mut turn = tokio::select! {
         biased;
@@ -110,17 +112,18 @@ async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<V
     let mut answers = Vec::with_capacity(waiting.len());
     let mut transaction = None;
     let until = Instant::now() + TOGETHER_TIME;
-    for (index, Waiting { request, .. }) in waiting.iter().enumerate() {
+    for (index, Waiting { request, events, .. }) in waiting.iter().enumerate() {
         if Instant::now() > until {
             break;
         }
-        let draft = match draft(shared, &current, request).await {
+        let mut draft = match draft(shared, &current, request).await {
             Ok(draft) if !request.validate_only && !draft.is_empty() => draft,
             answer => {
                 answers.push(answer.map(Draft::into_answer));
                 continue;
             }
         };
+        draft.change.events.clone_from(events);
         let open = match &mut transaction {
             Some(open) => open,
             None => transaction.insert(shared.persistence.begin().await.map_err(Trouble::All)?),

@@ -33,6 +33,7 @@ use crate::persist::{
 use crate::plan::{PlanSettings, Warning};
 use crate::publish::{self, StoreStatus};
 use crate::rollout::{self, Rollout};
+use crate::samples;
 use crate::split::{self, AskError, AskSettings, Split, SplitError};
 
 pub(crate) use shared::{Current, Shared, now_unix_ms};
@@ -145,6 +146,7 @@ impl Core {
             tokio::spawn(publish::guard(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(rollout::follow(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(split::poll(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(samples::run(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(events::keep(Arc::clone(&shared), stopped.clone())),
         ];
         running.extend(elastic.map(|client| tokio::spawn(events::ship(Arc::clone(&shared), client, stopped))));
@@ -153,8 +155,18 @@ impl Core {
 
     /// Makes a change: all of it, or nothing. It is finished even when the caller no longer waits for it.
     pub(crate) async fn change(&self, request: ChangeRequest) -> Result<Changed, ChangeError> {
+        self.change_and_tell(request, Vec::new()).await
+    }
+
+    /// As [`Core::change`], with events that are kept if and only if the change is.
+    pub(crate) async fn change_and_tell(
+        &self,
+        request: ChangeRequest,
+        events: Vec<NewEvent>,
+    ) -> Result<Changed, ChangeError> {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { change::change(&shared, request).await }).await.map_err(|_| ChangeError::Stopped)?
+        let work = async move { change::change(&shared, request, events).await };
+        tokio::spawn(work).await.map_err(|_| ChangeError::Stopped)?
     }
 
     /// Makes an old version of an artifact the newest again, by a new change.

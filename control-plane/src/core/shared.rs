@@ -17,6 +17,7 @@ use crate::persist::{PersistError, Persistence, Snapshot, Stored};
 use crate::plan::Finding;
 use crate::publish::StoreStatus;
 use crate::rollout::Fleet;
+use crate::samples::Samples;
 use crate::split::{Asker, Counts};
 
 /// LIMIT: how often the start is tried anew because another control plane writes into the same database meanwhile.
@@ -88,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) fleet: watch::Sender<Fleet>,
     pub(crate) asker: Asker,
     pub(crate) counts: Counts,
+    /// What the gateways counted lately, second after second.
+    pub(crate) samples: Samples,
     /// Rings when this process kept an event.
     pub(crate) event_kept: Notify,
     /// The newest event, as long as somebody follows.
@@ -133,6 +136,7 @@ impl Shared {
             fleet: watch::Sender::default(),
             asker,
             counts,
+            samples: Samples::new(now_unix_ms()),
             event_kept: Notify::new(),
             newest_event: watch::Sender::new(0),
         })

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vamp_model::{
-    Artifact, Blueprint, Breed, BreedUse, Cluster, ClusterVariable, Deployment, Kind, ScaleUse, Service, SlaUse,
-    Topology, step,
+    Artifact, Blueprint, Breed, BreedUse, Cluster, ClusterVariable, Deployment, Kind, ScaleUse, Service, Topology, step,
 };
 
-use super::{Known, Refusal, breed, deployment, gateways, meets, resolve};
+use super::{Known, Refusal, breed, deployment, gateways, meets, promise, resolve};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
@@ -39,7 +38,7 @@ pub(super) fn merge(name: &str, blueprint: &Blueprint, known: &dyn Known) -> Res
         },
         body: unite(stable.map(|stable| &stable.body), &attached),
     };
-    check(&merged, &mut findings);
+    check(&merged, known, &mut findings);
     let mut writes = vec![WriteRequest::replace(Artifact::Deployment(merged.clone()), None)];
     match gateways::after_merge(&merged, stable, &attached, known) {
         Ok(gateways) => writes.extend(gateways),
@@ -57,12 +56,6 @@ fn expand(body: &Topology, known: &dyn Known, findings: &mut Findings<'_>) -> To
     let mut expanded = body.clone();
     for cluster in &mut expanded.clusters {
         let pointer = step("/clusters", &cluster.name);
-        if let Some(SlaUse::Stored { reference, .. }) = &cluster.sla
-            && known.artifact(Kind::Sla, reference).is_none()
-        {
-            let message = format!("cluster `{}` refers to the SLA `{reference}`, which does not exist", cluster.name);
-            findings.add(step(&pointer, "sla"), message, "create it first, or write it out");
-        }
         for service in &mut cluster.services {
             expand_service(service, &pointer, known, findings);
         }
@@ -136,13 +129,20 @@ fn unite_cluster(stable: &mut Cluster, attached: &Cluster) {
 }
 
 /// What must hold of a deployment as a whole.
-fn check(deployment: &Deployment, findings: &mut Findings<'_>) {
+fn check(deployment: &Deployment, known: &dyn Known, findings: &mut Findings<'_>) {
     let services: Vec<(&Cluster, &Service)> = deployment
         .body
         .clusters
         .iter()
         .flat_map(|cluster| cluster.services.iter().map(move |service| (cluster, service)))
         .collect();
+    for cluster in &deployment.body.clusters {
+        let faults = cluster.sla.as_ref().map(|sla| promise::faults(sla, &deployment.body, known));
+        for (message, hint) in faults.into_iter().flatten() {
+            let message = format!("the SLA of cluster `{}`: {message}", cluster.name);
+            findings.add(step(&step("/clusters", &cluster.name), "sla"), message, hint);
+        }
+    }
     let mut seen = BTreeSet::new();
     for (cluster, service) in &services {
         let pointer = step("/clusters", &cluster.name);

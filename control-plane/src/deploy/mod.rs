@@ -6,6 +6,7 @@
 
 mod gateways;
 mod merge;
+mod promise;
 mod remove;
 mod resolve;
 mod restore;
@@ -59,6 +60,8 @@ pub(crate) enum Action {
         /// The version that must be there now (`If-Match`); `None`: any.
         expected: Option<u64>,
     },
+    /// Other scales, each in the place of one that was seen: all of them, or none when one is no longer there.
+    Rescale(Vec<Rescale>),
     /// Another promise of one cluster, or none.
     Sla {
         /// The cluster.
@@ -66,6 +69,19 @@ pub(crate) enum Action {
         /// The promise.
         sla: Option<SlaUse>,
     },
+}
+
+/// The scale of one service that becomes another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rescale {
+    /// The cluster.
+    pub cluster: String,
+    /// The breed.
+    pub service: String,
+    /// The scale that was seen.
+    pub from: Size,
+    /// The scale.
+    pub to: Size,
 }
 
 /// What is stored.
@@ -99,8 +115,25 @@ pub(crate) fn writes(request: &DeployRequest, known: &dyn Known) -> Result<Vec<W
             service_mut(&mut deployment, cluster, service)?.scale = Some(ScaleUse::Inline(size));
             Ok(vec![WriteRequest::replace(Artifact::Deployment(deployment), None)])
         }
+        Action::Rescale(scales) => {
+            let mut deployment = deployment(name, known)?.clone();
+            for Rescale { cluster, service, from, to } in scales {
+                let found = service_mut(&mut deployment, cluster, service)?;
+                if size_of(found) != *from {
+                    let message = format!("service `{service}` of cluster `{cluster}` has got another scale meanwhile");
+                    return Err(Refusal::Missing(message));
+                }
+                found.scale = Some(ScaleUse::Inline(*to));
+            }
+            Ok(vec![WriteRequest::replace(Artifact::Deployment(deployment), None)])
+        }
         Action::Sla { cluster, sla } => {
             let mut deployment = deployment(name, known)?.clone();
+            let faults = sla.as_ref().map(|sla| promise::faults(sla, &deployment.body, known)).unwrap_or_default();
+            if !faults.is_empty() {
+                let finding = |(message, hint)| Finding::new(Kind::Deployment, name, "/sla", message, hint);
+                return Err(Refusal::Findings(faults.into_iter().map(finding).collect()));
+            }
             cluster_mut(&mut deployment, cluster)?.sla.clone_from(sla);
             Ok(vec![WriteRequest::replace(Artifact::Deployment(deployment), None)])
         }

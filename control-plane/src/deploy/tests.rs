@@ -164,7 +164,7 @@ fn what_does_not_fit_is_named_and_nothing_is_kept() {
     world.refuses("shop", "clusters: {web: 'web:3'}", "there is no breed `web:3`");
     world.refuses("shop", "clusters: {web: 'web:2'}", "variable `TOKEN` of breed `web:2` has no value");
     world.refuses("shop", "clusters: {store: {breed: 'store:9', scale: big}}", "there is no scale `big`");
-    world.refuses("shop", "clusters: {store: {breed: 'store:9', sla: fast}}", "the SLA `fast`, which does not exist");
+    world.refuses("shop", "clusters: {store: {breed: 'store:9', sla: fast}}", "there is no SLA `fast`");
     let alone = "clusters: {api: {name: a, deployable: i, dependencies: {db: 'store*'}}}";
     world.refuses("shop", alone, "breed `a` depends on `store*` (as `db`), which is not deployed");
     world.merge("shop", SHOP).unwrap();
@@ -393,4 +393,61 @@ fn a_gateway_that_clients_use_keeps_what_was_made_of_it() {
     world.merge("shop", "clusters: {web: {breed: 'web:2', env: {TOKEN: x}}}").unwrap();
     world.ask("shop", Action::Restore { then: Box::new(first), expected: None }).unwrap();
     assert_eq!(world.gateway("shop/9050").sticky, sticky);
+}
+
+#[test]
+fn scales_change_together_and_only_from_what_was_seen() {
+    let mut world = World::new();
+    world.merge("shop", SHOP).unwrap();
+    let of = |world: &World, cluster: &str, service: &str| {
+        size_of(world.deployment("shop").cluster(cluster).unwrap().service(service).unwrap())
+    };
+    let (web, store) = (of(&world, "web", "web:1"), of(&world, "store", "store:9"));
+    let rescale = |cluster: &str, service: &str, from: Size, instances| Rescale {
+        cluster: cluster.to_owned(),
+        service: service.to_owned(),
+        from,
+        to: Size { instances, ..from },
+    };
+    let both = vec![rescale("web", "web:1", web, 2), rescale("store", "store:9", store, 5)];
+    world.ask("shop", Action::Rescale(both.clone())).unwrap();
+    assert_eq!((of(&world, "web", "web:1").instances, of(&world, "store", "store:9").instances), (2, 5));
+    let before = world.deployment("shop").clone();
+    let Err(Refusal::Missing(why)) = world.ask("shop", Action::Rescale(both)) else { panic!("not refused") };
+    assert!(why.contains("`web:1`") && why.contains("meanwhile"), "{why}");
+    assert_eq!(*world.deployment("shop"), before);
+}
+
+#[test]
+fn a_promise_that_could_not_be_kept_is_refused_when_it_is_given() {
+    let mut world = World::new();
+    world.merge("shop", SHOP).unwrap();
+    let give = |world: &mut World, text: &str| {
+        let sla = Some(vamp_model::read_sla(text, Format::Yaml).unwrap());
+        world.ask("shop", Action::Sla { cluster: "web".to_owned(), sla })
+    };
+    let window = |interval: u32| {
+        format!(
+            "type: cpu_sliding_window\nthreshold: {{upper: 8, lower: 1}}\nwindow: {{interval: {interval}, cooldown: 9}}"
+        )
+    };
+    let scale = |target: &str| {
+        format!("escalations: [{{type: scale_instances, minimum: 1, maximum: 2, scale_by: 1, target: {target}}}]")
+    };
+    give(&mut world, &format!("{}\n{}", window(600), scale("store"))).unwrap();
+    for (text, part) in [
+        (window(601), "601 s long"),
+        (format!("type: escalation_only\n{}", scale("stoer")), "cluster `stoer`, which is not there"),
+        ("reference: fast".to_owned(), "there is no SLA `fast`"),
+        ("type: escalation_only\nescalations: [more]".to_owned(), "there is no escalation `more`"),
+    ] {
+        let Err(Refusal::Findings(findings)) = give(&mut world, &text) else { panic!("not refused: {text}") };
+        let found: Vec<String> = findings.iter().map(|found| found.violation.to_string()).collect();
+        assert!(found.len() == 1 && found[0].contains(part), "{text}: {found:?}");
+    }
+    world.refuses(
+        "shop",
+        &format!("clusters: {{web: {{breed: 'web:1', sla: {{{}}}}}}}", window(700).replace('\n', ", ")),
+        "700 s long",
+    );
 }

@@ -21,6 +21,7 @@ pub use spec::{
     Deployable, Environment, HostPort, InstanceId, InstanceSpec, Labels, PortSpec, Reach, Restart, SpecError,
 };
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,11 @@ pub trait Platform: Send + Sync + std::fmt::Debug {
     async fn run(&self, id: &InstanceId, command: &[String], patience: Duration) -> Result<Outcome, PlatformError>;
     /// Changes its value whenever it is worth to look again; may also do so without reason, and may miss a change.
     fn hints(&self) -> watch::Receiver<u64>;
+    /// Processor time that each instance has used since it was started; those that do not run are left out. `None`: this
+    /// platform does not tell it.
+    async fn processor_times(&self) -> Result<Option<BTreeMap<InstanceId, Duration>>, PlatformError> {
+        Ok(None)
+    }
     /// What this platform is.
     async fn info(&self) -> Result<Info, PlatformError>;
 }

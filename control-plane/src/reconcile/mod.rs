@@ -7,6 +7,7 @@ mod run;
 #[cfg(test)]
 mod simulation;
 mod state;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::Duration;
 pub(crate) use logs::Source;
 pub(crate) use run::run;
 pub(crate) use state::{Phase, States};
+pub(crate) use usage::Usage;
 
 use crate::causes::with_causes;
 use crate::platform::health::Monitor;

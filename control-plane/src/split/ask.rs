@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use vamp_record::split::SplitAnswer;
+use vamp_record::traffic::{TrafficAnswer, TrafficQuestion};
 use vamp_routing::wire::Registration;
 
 use crate::causes::with_causes;
@@ -16,6 +17,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// LIMIT: gateway processes asked at once, each with an answer in memory.
 const CONCURRENCY: usize = 16;
+/// LIMIT: bytes of one answer about the traffic of some gateways: ten times what it is with three routes each.
+const TRAFFIC_BYTES_MAX: usize = 5 << 20;
+/// LIMIT: gateway processes asked for their traffic at once. It is asked every second, so that slow ones must not make
+/// others wait; their answers are small.
+const TRAFFIC_CONCURRENCY: usize = 64;
 
 /// How gateways are asked.
 #[derive(Clone, Default)]
@@ -84,28 +90,79 @@ impl Asker {
     }
 
     async fn ask_one(&self, registration: &Registration) -> Result<SplitAnswer, String> {
-        let url = format!("{}/splits", registration.admin.trim_end_matches('/'));
-        // Without the address: it is told beside it, and could carry what its author put into it.
-        let failed = |error: reqwest::Error| with_causes(&error.without_url());
-        let mut response = self.http.get(url).send().await.map_err(failed)?;
-        if !response.status().is_success() {
-            return Err(format!("it answered {}: check the gateway token", response.status()));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len().saturating_add(chunk.len()) > ANSWER_BYTES_MAX {
-                return Err(format!("its answer is larger than {ANSWER_BYTES_MAX} bytes"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let mut answer: SplitAnswer =
-            serde_json::from_slice(&body).map_err(|error| format!("its answer can't be read: {error}"))?;
-        let id = &answer.counts.id;
-        if *id != registration.id {
-            return Err(format!("gateway `{id}` answers at its address: give each its own --admin"));
-        }
+        let request = self.http.get(address(registration, "splits"));
+        let body = read(request, ANSWER_BYTES_MAX).await?;
+        let mut answer: SplitAnswer = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        check_id(&answer.counts.id, registration)?;
         // A gateway speaks for itself only.
         answer.before.retain(|before| before.id == registration.id);
         Ok(answer)
     }
+
+    /// The traffic of some gateways as each process counted it, in any order, or why that is not known. Those that did
+    /// not answer within `patience` are left out.
+    pub(crate) async fn traffic<'r>(
+        &self,
+        registrations: Vec<&'r Registration>,
+        question: &TrafficQuestion,
+        patience: Duration,
+    ) -> Vec<(&'r Registration, Result<TrafficAnswer, String>)> {
+        let ask = |registration| async move { (registration, self.traffic_of_one(registration, question).await) };
+        let questions: Vec<_> = registrations.into_iter().map(ask).collect();
+        let mut answers = Vec::with_capacity(questions.len());
+        let mut coming = futures_util::stream::iter(questions).buffer_unordered(TRAFFIC_CONCURRENCY);
+        let work = async {
+            while let Some(answer) = coming.next().await {
+                answers.push(answer);
+            }
+        };
+        // What has come by then is what there is.
+        drop(tokio::time::timeout(patience, work).await);
+        answers
+    }
+
+    async fn traffic_of_one(
+        &self,
+        registration: &Registration,
+        question: &TrafficQuestion,
+    ) -> Result<TrafficAnswer, String> {
+        let request = self.http.post(address(registration, "traffic")).json(question);
+        let body = read(request, TRAFFIC_BYTES_MAX).await?;
+        let answer: TrafficAnswer = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        check_id(&answer.id, registration)?;
+        Ok(answer)
+    }
+}
+
+fn address(registration: &Registration, path: &str) -> String {
+    format!("{}/{path}", registration.admin.trim_end_matches('/'))
+}
+
+/// The body of an answer that went well.
+async fn read(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Vec<u8>, String> {
+    // Without the address: it is told beside it, and could carry what its author put into it.
+    let failed = |error: reqwest::Error| with_causes(&error.without_url());
+    let mut response = request.send().await.map_err(failed)?;
+    if !response.status().is_success() {
+        return Err(format!("it answered {}: check the gateway token", response.status()));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len().saturating_add(chunk.len()) > bytes_max {
+            return Err(format!("its answer is larger than {bytes_max} bytes"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn unreadable(error: &serde_json::Error) -> String {
+    format!("its answer can't be read: {error}")
+}
+
+fn check_id(id: &str, registration: &Registration) -> Result<(), String> {
+    if id == registration.id {
+        return Ok(());
+    }
+    Err(format!("gateway `{id}` answers at its address: give each its own --admin"))
 }

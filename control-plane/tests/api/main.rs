@@ -15,6 +15,7 @@ mod formats;
 mod frame;
 mod history;
 mod lists;
+mod metrics;
 mod openapi;
 mod preconditions;
 mod rollout;

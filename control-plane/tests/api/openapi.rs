@@ -115,6 +115,7 @@ async fn answers_have_no_member_that_the_document_does_not_name() {
         ("GET", "/api/v1/gateways/shop/history/1", "/api/v1/gateways/{name}/history/{version}", None),
         ("GET", "/api/v1/gateways/shop/split", "/api/v1/gateways/{name}/split", None),
         ("POST", "/api/v1/gateways/shop/explain", "/api/v1/gateways/{name}/explain", Some(json!({}))),
+        ("GET", "/api/v1/metrics/gateways/shop", "/api/v1/metrics/gateways/{name}", None),
         ("GET", "/api/v1/rollout", "/api/v1/rollout", None),
         ("GET", "/api/v1/info", "/api/v1/info", None),
         ("GET", "/api/v1/schemas", "/api/v1/schemas", None),

@@ -100,10 +100,15 @@ impl World {
 
     /// Registers a gateway process that serves a table.
     pub(crate) async fn register(&self, id: &str, applied: Option<Generation>) {
+        self.register_at(id, applied, "http://127.0.0.1:1").await;
+    }
+
+    /// As [`World::register`], with an admin listener.
+    pub(crate) async fn register_at(&self, id: &str, applied: Option<Generation>, admin: &str) {
         let registration = Registration {
             id: id.to_owned(),
             boot: "boot".to_owned(),
-            admin: "http://127.0.0.1:1".to_owned(),
+            admin: admin.to_owned(),
             version: "0.1.0".to_owned(),
             applied,
             digest: None,
@@ -117,13 +122,22 @@ impl World {
 
     /// The rollout as soon as `holds` for it.
     pub(crate) async fn rollout_where(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for("rollout", what, holds).await
+    }
+
+    /// What a path answers as soon as `holds` for it.
+    pub(crate) async fn get_where(&self, path: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for(path, path, holds).await
+    }
+
+    async fn wait_for(&self, path: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let rollout = self.get("rollout").await.expect(200);
-            if holds(&rollout) {
-                return rollout;
+            let answer = self.get(path).await.expect(200);
+            if holds(&answer) {
+                return answer;
             }
-            assert!(tokio::time::Instant::now() < until, "{what}: {rollout:#}");
+            assert!(tokio::time::Instant::now() < until, "{what}: {answer:#}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

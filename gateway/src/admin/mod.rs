@@ -9,12 +9,13 @@ mod figures;
 mod problem;
 mod ready;
 mod table;
+mod traffic;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
@@ -26,6 +27,7 @@ use tokio::sync::watch;
 use vamp_record::access::Access;
 use vamp_record::listener::Manner;
 use vamp_record::split::{SplitAnswer, SplitCounts};
+use vamp_record::traffic::TrafficAnswer;
 
 use self::figures::Figures;
 use self::problem::Problem;
@@ -87,6 +89,7 @@ pub(crate) fn router(state: AdminState) -> Router {
         .route("/metrics", get(metrics))
         .route("/table", get(table))
         .route("/splits", get(splits))
+        .route("/traffic", post(traffic))
         .route("/explain", post(explain))
         .method_not_allowed_fallback(async |method: Method, uri: Uri| Problem::method_not_allowed(&method, uri.path()))
         .fallback(async |uri: Uri| Problem::unknown_address(uri.path()))
@@ -136,10 +139,21 @@ async fn table(State(state): State<Arc<AdminState>>, uri: Uri) -> Result<Json<Va
     shown.map(Json)
 }
 
+async fn traffic(State(state): State<Arc<AdminState>>, body: Body) -> Result<Json<TrafficAnswer>, Problem> {
+    let asked = traffic::read(&whole(body, traffic::BODY_BYTES_MAX).await?)?;
+    let (id, boot) = (state.id.clone(), state.boot.clone());
+    let gateways = beside(move || traffic::counted(&state.plane.serving(), &asked)).await?;
+    Ok(Json(TrafficAnswer { id, boot, gateways }))
+}
+
+/// The whole body, within its bounds.
+async fn whole(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, bytes_max)).await;
+    read.map_err(|_| Problem::slow_request())?.map_err(|_| Problem::too_large(bytes_max))
+}
+
 async fn explain(State(state): State<Arc<AdminState>>, body: Body) -> Result<Json<Value>, Problem> {
-    let read = tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, BODY_BYTES_MAX)).await;
-    let body = read.map_err(|_| Problem::slow_request())?.map_err(|_| Problem::too_large(BODY_BYTES_MAX))?;
-    let asked = explain::read(&body)?;
+    let asked = explain::read(&whole(body, BODY_BYTES_MAX).await?)?;
     let explanation = beside(move || {
         let explanation = state.plane.explain(&asked.gateway, &asked.head);
         explanation.ok_or_else(|| Problem::unknown_gateway(&asked.gateway))

@@ -46,7 +46,7 @@ impl Problem {
 
     pub(super) fn unknown_address(path: &str) -> Self {
         let detail = format!("there is no `{}` here", shown(path));
-        let mend = "ask for /live, /ready, /metrics, /table, /splits or /explain";
+        let mend = "ask for /live, /ready, /metrics, /table, /splits, /traffic or /explain";
         Self::new(StatusCode::NOT_FOUND, "unknown-address", "There is no such address", detail, mend)
     }
 

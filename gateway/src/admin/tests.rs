@@ -157,6 +157,19 @@ async fn splits_are_what_the_control_plane_reads() {
 }
 
 #[tokio::test]
+async fn traffic_is_told_of_the_gateways_that_are_asked_about() {
+    let admin = Admin::with_table().await;
+    let ask = |question: Value| answered(admin.ask(Method::POST, "/traffic").body(question.to_string()));
+    let (status, answer) = ask(json!({"gateways": ["none", "shop"]})).await;
+    assert_eq!(status, 200);
+    // Nothing came through it yet.
+    assert_eq!(answer, json!({"id": "g1", "boot": "b1", "gateways": [{"gateway": "shop", "routes": []}]}));
+    assert_eq!(ask(json!({"gateway": "shop"})).await.0, 400);
+    assert_eq!(ask(json!({"gateways": vec!["shop"; 1_001]})).await.0, 400);
+    assert_eq!(ask(json!({"gateways": ["x".repeat(1 << 20)]})).await.0, 413);
+}
+
+#[tokio::test]
 async fn a_request_is_explained_by_the_table_in_service() {
     let admin = Admin::with_table().await;
     let (status, plain) = admin.explain(&json!({"gateway": "shop"})).await;
@@ -199,14 +212,16 @@ async fn no_page_of_a_browser_gets_an_answer() {
         let foreign = admin.ask(Method::GET, path).header(ORIGIN, "http://evil.example");
         assert_eq!(answered(foreign).await.0, 403, "{path}");
     }
-    let explained = admin.ask(Method::POST, "/explain").header(ORIGIN, "null").body("{}");
-    assert_eq!(answered(explained).await.0, 403);
+    for path in ["/explain", "/traffic"] {
+        let asked = admin.ask(Method::POST, path).header(ORIGIN, "null").body("{}");
+        assert_eq!(answered(asked).await.0, 403, "{path}");
+    }
 }
 
 #[tokio::test]
 async fn with_tokens_nothing_is_answered_without_one() {
     let admin = Admin::start(Access::Tokens(Tokens::parse("0123456789abcdef").unwrap()));
-    for path in ["/live", "/ready", "/metrics", "/table", "/splits", "/elsewhere"] {
+    for path in ["/live", "/ready", "/metrics", "/table", "/splits", "/traffic", "/elsewhere"] {
         assert_eq!(admin.get(path).await.0, 401, "{path}");
         assert_eq!(answered(admin.ask(Method::GET, path).bearer_auth("wrong-0123456789")).await.0, 401, "{path}");
     }

@@ -50,6 +50,6 @@ pub use near::nearest;
 pub use path::RoutePath;
 pub use reference::{Reference, references};
 pub use route::{Rewrite, Route, RouteBody};
-pub use scale::{Scale, ScaleUse, Size};
+pub use scale::{INSTANCES_MAX, Scale, ScaleUse, Size};
 pub use sla::{Escalation, EscalationBody, EscalationUse, Figure, Scaled, Sla, SlaBody, SlaRule, SlaUse};
 pub use violation::{Violation, step};

@@ -39,7 +39,7 @@ pub enum ScaleUse {
 }
 
 /// LIMIT: instances of one service; a platform of this product's size runs thousands in all.
-const INSTANCES_MAX: u32 = 1_000;
+pub const INSTANCES_MAX: u32 = 1_000;
 
 const EXAMPLE: &str = "write `{cpu: 0.2, memory: 64MB, instances: 2}`";
 

@@ -23,7 +23,7 @@ pub struct Sla {
 pub struct SlaBody {
     /// When it is broken.
     pub rule: SlaRule,
-    /// What follows, tried in order.
+    /// What follows: all of it.
     pub escalations: Vec<EscalationUse>,
 }
 
@@ -59,9 +59,9 @@ pub enum SlaRule {
 pub enum Figure {
     /// Mean time to answer, milliseconds.
     ResponseTime,
-    /// Answers of 500 and above, and those that never came, in percent of all.
+    /// Answers of 500 and above, and those that were cut or never came, in percent of all.
     ErrorRate,
-    /// Requests in a second.
+    /// Requests in a second for each instance.
     RequestRate,
     /// Processor time of all instances, in percent of what the scale allows.
     Cpu,

@@ -13,6 +13,7 @@ mod reason;
 mod record;
 pub mod split;
 pub mod template;
+pub mod traffic;
 
 pub use client::ElasticClient;
 pub use elastic_url::ElasticUrl;

@@ -25,6 +25,7 @@ mod fleet_split;
 mod gateway_faults;
 mod main_job;
 mod shipping;
+mod sla;
 mod store_faults;
 mod tcp;
 mod upgrade;

@@ -193,10 +193,10 @@ fn topology() -> Value {
 fn promises() -> Value {
     let amount = |description: &str| json!({"type": "number", "description": description});
     let sla = json!({
-        "type": text("`response_time_sliding_window` (ms), `error_rate_sliding_window` (%), `request_rate_sliding_window` (1/s), `cpu_sliding_window` (%), `escalation_only`, or anything else."),
+        "type": text("`response_time_sliding_window` (ms), `error_rate_sliding_window` (%), `request_rate_sliding_window` (1/s for each instance), `cpu_sliding_window` (%), `escalation_only`, or anything else."),
         "threshold": members("Bounds of the figure.", json!({"upper": amount("Above it the cluster is scaled up."), "lower": amount("Below it the cluster is scaled down.")})),
         "window": members("Times.", json!({"interval": time("Over which the figure is taken."), "cooldown": time("How long nothing is done after something was done.")})),
-        "escalations": one_or_many(&reference("EscalationInSla"), "What follows, tried in order."),
+        "escalations": one_or_many(&reference("EscalationInSla"), "What follows, all of it."),
     });
     let escalation = json!({
         "type": text("`scale_instances`, `scale_cpu`, `scale_memory`, `to_one`, `to_all`, or anything else."),

@@ -7,8 +7,18 @@ use super::{Code, list_of, reference};
 
 pub(super) fn all() -> Value {
     let mut all = Map::new();
-    let parts =
-        [artifacts(), parts_of_artifacts(), problems(), rollout(), split(), explain(), history(), events(), about()];
+    let parts = [
+        artifacts(),
+        parts_of_artifacts(),
+        problems(),
+        rollout(),
+        split(),
+        metrics(),
+        explain(),
+        history(),
+        events(),
+        about(),
+    ];
     for part in parts.into_iter().chain(super::deployables::all()) {
         if let Value::Object(part) = part {
             all.extend(part);
@@ -200,6 +210,42 @@ fn rollout() -> Value {
         "GatewayProcess": members("One gateway process.", gateway),
         "Generation": members("Which table: ordered by epoch, then revision.", generation),
         "Store": members("How the store stands to what is wanted.", store),
+    })
+}
+
+fn metrics() -> Value {
+    let maybe = |kind: &str, description: &str| json!({"type": [kind, "null"], "description": description});
+    let figures = json!({
+        "requests": maybe("integer", "Requests that ended; connections of a TCP gateway. Null when nothing is known."),
+        "errors": maybe("integer", "Those answered with 5xx, cut, or not served by anybody."),
+        "requests_per_second": maybe("number", "Over the time that is known."),
+        "error_percent": maybe("number", "Errors in percent of the requests; null without requests."),
+        "response_time_ms": {"anyOf": [reference("ResponseTime"), {"type": "null"}], "description": "Whole head read to last byte sent; of a TCP gateway, how long connections lasted. Null without requests."},
+    });
+    let with = |more: Value| {
+        let mut figures = figures.clone();
+        if let (Some(figures), Value::Object(more)) = (figures.as_object_mut(), more) {
+            figures.extend(more);
+        }
+        figures
+    };
+    let gateway = with(json!({
+        "gateway": text("The gateway."),
+        "window_seconds": number("The time that was asked about."),
+        "known_seconds": {"type": "number", "description": "How much of it is known: a second in which a gateway process could not be read is not."},
+        "routes": list_of(&reference("RouteMetrics")),
+    }));
+    let route = with(json!({"route": text("The route; empty for requests that reached none.")}));
+    let time = json!({
+        "mean": maybe("number", "The mean."),
+        "p50": maybe("number", "Half of the requests took no longer."),
+        "p95": maybe("number", "95% of them took no longer."),
+        "p99": maybe("number", "99% of them took no longer."),
+    });
+    json!({
+        "Metrics": members("What was counted at a gateway.", gateway),
+        "RouteMetrics": members("What was counted of one route.", route),
+        "ResponseTime": members("Milliseconds.", time),
     })
 }
 

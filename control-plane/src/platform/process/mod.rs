@@ -9,6 +9,7 @@ mod launch;
 mod log;
 mod platform;
 mod supervisor;
+mod usage;
 
 pub use platform::ProcessPlatform;
 

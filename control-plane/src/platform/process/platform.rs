@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::folder::{Folder, Plan, Status};
 use super::identity::Identity;
-use super::{ProcessSettings, SUPERVISE, environment, hints, inherit, log, now_unix_ms};
+use super::{ProcessSettings, SUPERVISE, environment, hints, inherit, log, now_unix_ms, usage};
 use crate::platform::instance::{OUTPUT_BYTES_MAX, end_of};
 use crate::platform::ports::{self, Owners};
 use crate::platform::turns::Turns;
@@ -253,6 +253,24 @@ impl Platform for ProcessPlatform {
 
     fn hints(&self) -> watch::Receiver<u64> {
         self.hints.subscribe()
+    }
+
+    async fn processor_times(&self) -> Result<Option<BTreeMap<InstanceId, Duration>>, PlatformError> {
+        let root = self.root().to_owned();
+        blocking(move || {
+            let cause = |cause| PlatformError::File { path: "/proc".into(), cause };
+            let groups = usage::of_groups().map_err(cause)?;
+            let mut times = BTreeMap::new();
+            for (id, folder) in Folder::all(&root)? {
+                // One that was removed meanwhile uses nothing.
+                let process = folder.status().ok().flatten().and_then(|status| status.process);
+                let group = process.filter(Identity::is_alive).and_then(|process| process.pid());
+                let time = group.and_then(|group| groups.get(&group.as_raw_nonzero().get()));
+                times.extend(time.map(|time| (id, *time)));
+            }
+            Ok(Some(times))
+        })
+        .await
     }
 
     async fn info(&self) -> Result<Info, PlatformError> {

@@ -1,0 +1,198 @@
+//! Promises of clusters are kept: by numbers that the gateways tell, within bounds, step by step, and over the death of
+//! the control plane; and each step says why.
+
+use serde_json::{Value, json};
+use vamp_tests::installation::{Gateway, Installation, PATIENCE};
+use vamp_tests::load::Load;
+use vamp_tests::process::own_binary;
+use vamp_tests::{eventually, free_port};
+
+use crate::load_on;
+
+/// Window and cool-down of the promises here, seconds: decisions are so far apart at least.
+const WINDOW: u32 = 2;
+const COOLDOWN: u32 = 2;
+
+struct Scene {
+    installation: Installation,
+    _gateway: Gateway,
+    port: u16,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let installation = Installation::start().await;
+        let gateway = installation.gateway_with("g1", &["--threads", "2"]).await;
+        Self { installation, _gateway: gateway, port: free_port() }
+    }
+
+    /// A service that takes 100 ms for each answer, however many instances it has, under a promise.
+    async fn deploy(&self, sla: &str) {
+        let blueprint = format!(
+            "
+name: shop
+gateways: {{{}: web/http}}
+clusters:
+  web:
+    services:
+    - breed:
+        name: web:1
+        deployable: {{type: command, definition: \"{}\"}}
+        ports: {{http: 8080/http}}
+        environment_variables: {{VERSION: \"1\", DELAY_MS: \"100\"}}
+        health_checks: {{port: http, path: /, timeout: 5s, interval: 1s, failures: 3}}
+      scale: {{cpu: 1, memory: 256MB, instances: 1}}
+    sla: {sla}
+",
+            self.port,
+            own_binary("origin").display()
+        );
+        self.installation.put("deployments/shop", &blueprint).await.expect(&[200, 201]);
+        self.until_instances(1).await;
+    }
+
+    /// Waits until the service has so many instances, and all is as it is wanted.
+    async fn until_instances(&self, count: u64) {
+        eventually(2 * PATIENCE, &format!("{count} instances"), async || {
+            let status = self.installation.get("deployments/shop/status").await.body;
+            (status["done"] == true && status["services"][0]["ready"] == count).then_some(())
+        })
+        .await;
+    }
+
+    /// Events with this tag, oldest first.
+    async fn events(&self, tag: &str) -> Vec<Value> {
+        let found = self.installation.get(&format!("events?tag={tag}&tag=deployments:shop&per_page=100")).await;
+        let mut events = found.expect(&[200]).as_array().unwrap().clone();
+        events.reverse();
+        events
+    }
+
+    /// The instances before and after each decision, oldest first.
+    async fn steps(&self) -> Vec<(String, String)> {
+        let step = |event: &Value, side: &str| event["value"]["steps"][0][side].as_str().unwrap().to_owned();
+        self.events("escalation").await.iter().map(|event| (step(event, "from"), step(event, "to"))).collect()
+    }
+
+    async fn end(self) {
+        self.installation.delete("deployments/shop").await.expect(&[200]);
+        eventually(PATIENCE, "nothing is left of it", async || {
+            let left = self.installation.get("deployments/shop/status").await;
+            (left.status.as_u16() == 404).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Seconds of its day at which an event was kept.
+fn at(event: &Value) -> f64 {
+    let time = event["timestamp"].as_str().unwrap().split(['T', 'Z']).nth(1).unwrap();
+    time.split(':').fold(0.0, |sum, part| sum * 60.0 + part.parse::<f64>().unwrap())
+}
+
+fn pairs(steps: &[(&str, &str)]) -> Vec<(String, String)> {
+    steps.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_service_gets_instances_up_to_the_bound_and_gives_them_back_when_the_load_is_over() {
+    let mut scene = Scene::set().await;
+    let sla = format!(
+        "{{type: response_time_sliding_window, threshold: {{upper: 50, lower: 20}}, \
+         window: {{interval: {WINDOW}, cooldown: {COOLDOWN}}}, \
+         escalations: [{{type: scale_instances, minimum: 1, maximum: 3, scale_by: 1}}]}}"
+    );
+    scene.deploy(&sla).await;
+    let load = Load::start(load_on(scene.port));
+    scene.until_instances(2).await;
+    // Killed between two steps: the next control plane knows when the last one was.
+    scene.installation.restart_control_plane().await;
+    scene.until_instances(3).await;
+    // More would help no more than before, and it is at its bound.
+    let stuck =
+        eventually(PATIENCE, "it says that it is at its bound", async || scene.events("sla:stuck").await.pop()).await;
+    let message = stuck["value"]["message"].as_str().unwrap();
+    assert!(message.contains("nothing is done") && message.contains("is 3, the bound is 3"), "{message}");
+    scene.installation.restart_control_plane().await;
+    let metrics = eventually(PATIENCE, "the response time is told", async || {
+        let metrics = scene.installation.get("metrics/gateways/shop%2Fweb%2Fhttp?window=5s").await.expect(&[200]);
+        metrics["requests"].as_u64().is_some_and(|requests| requests > 0).then_some(metrics)
+    })
+    .await;
+    let mean = metrics["response_time_ms"]["mean"].as_f64().unwrap();
+    assert!(mean >= 99.0 && metrics["errors"] == 0, "{metrics:#}");
+    load.flow(100).await;
+    assert_eq!(scene.steps().await, pairs(&[("1", "2"), ("2", "3")]));
+    load.finish().await.assert_flawless();
+
+    // One by one, and not below the least.
+    scene.until_instances(1).await;
+    let all = pairs(&[("1", "2"), ("2", "3"), ("3", "2"), ("2", "1")]);
+    assert_eq!(scene.steps().await, all);
+    let events = scene.events("escalation").await;
+    let message = |index: usize| events[index]["value"]["message"].as_str().unwrap().to_owned();
+    assert!(message(0).starts_with("SLA of shop/web: mean response time 1"), "{}", message(0));
+    assert!(message(0).contains("requests) is above 50 ms: the number of instances of web:1 1 → 2"), "{}", message(0));
+    assert!(message(3).contains("no request in"), "{}", message(3));
+    // By the clock of the machine, which all these control planes share.
+    let apart: Vec<f64> = events.windows(2).map(|pair| (at(&pair[1]) - at(&pair[0])).rem_euclid(86_400.0)).collect();
+    assert!(apart.iter().all(|seconds| *seconds > f64::from(WINDOW + COOLDOWN) - 0.5), "{apart:?}");
+    assert_eq!(scene.events("sla:stuck").await.len(), 1, "it was told once");
+    // The history tells the same as the events.
+    let history = scene.installation.get("deployments/shop/history").await.expect(&[200]);
+    let reasons: Vec<_> = history.as_array().unwrap().iter().map(|version| version["cause"].to_string()).collect();
+    assert_eq!(reasons.iter().filter(|cause| cause.contains("SLA of shop/web")).count(), 4, "{reasons:#?}");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_measures_elsewhere_asks_by_events() {
+    let scene = Scene::set().await;
+    scene
+        .deploy("{type: escalation_only, escalations: [{type: scale_instances, minimum: 1, maximum: 2, scale_by: 1}]}")
+        .await;
+    let ask = async |tag: &str| {
+        let event = json!({"tags": ["sla", tag, "deployment:shop", "cluster:web"]});
+        scene.installation.post("events", &event).await.expect(&[201])["id"].as_u64().unwrap()
+    };
+    let event = ask("sla:escalate").await;
+    scene.until_instances(2).await;
+    let steps = pairs(&[("1", "2")]);
+    assert_eq!(scene.steps().await, steps);
+    assert_eq!(scene.events("escalation").await[0]["value"]["numbers"]["event"], event);
+    ask("sla:escalate").await;
+    let stuck =
+        eventually(PATIENCE, "it says that it is at its bound", async || scene.events("sla:stuck").await.pop()).await;
+    assert!(stuck["value"]["message"].as_str().unwrap().contains("asks for sla:escalate"), "{stuck:#}");
+    ask("sla:deescalate").await;
+    scene.until_instances(1).await;
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_works_hard_gets_more_instances() {
+    let scene = Scene::set().await;
+    // Some hundredths of a processor each, and allowed a hundredth.
+    let work = "while :; do i=0; while [ $i -lt 4000 ]; do i=$((i+1)); done; sleep 0.05; done";
+    let blueprint = json!({
+        "name": "shop",
+        "clusters": {"work": {
+            "services": [{
+                "breed": {"name": "work:1", "deployable": {"type": "command", "definition": work}},
+                "scale": {"cpu": 0.01, "memory": "64MB", "instances": 1},
+            }],
+            "sla": {
+                "type": "cpu_sliding_window",
+                "threshold": {"upper": 50, "lower": 1},
+                "window": {"interval": WINDOW, "cooldown": COOLDOWN},
+                "escalations": [{"type": "scale_instances", "minimum": 1, "maximum": 2, "scale_by": 1}],
+            },
+        }},
+    });
+    scene.installation.put("deployments/shop", &blueprint.to_string()).await.expect(&[200, 201]);
+    scene.until_instances(2).await;
+    assert_eq!(scene.steps().await, pairs(&[("1", "2")]));
+    let message = scene.events("escalation").await[0]["value"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("processor time") && message.contains("is above 50 % of the scale"), "{message}");
+    scene.end().await;
+}
