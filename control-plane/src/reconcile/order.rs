@@ -81,7 +81,10 @@ fn order(deployment: &Deployment, cluster: &Cluster, service: &Service, breed: &
     let kind = breed.deployable.kind.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
     let spec = spec(deployment, cluster, service, breed, &kind, values);
     let template = spec.as_ref().map(|spec| spec.digest().chars().take(16).collect()).unwrap_or_default();
-    let checks = health_checks(cluster, service, breed).into_iter().map(check).collect();
+    let mut checks: Vec<HealthCheck> = health_checks(cluster, service, breed).into_iter().map(check).collect();
+    if checks.is_empty() {
+        checks = breed.ports.iter().map(|port| open_port(&port.name)).collect();
+    }
     Order {
         wanted: Wanted { name, template, count: size_of(service).instances, needs: needs(deployment, breed) },
         kind,
@@ -159,6 +162,19 @@ fn dialect(deployment: &Deployment, cluster: &Cluster, service: &Service, driver
     let said = [&service.dialects, &cluster.dialects, &deployment.body.dialects];
     let nearest = said.into_iter().find_map(|dialects| dialects.get(driver));
     nearest.and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+/// What is asked where nobody says how: whether the port takes connections. Else an instance would get requests before it
+/// can take them, and the one before it would be gone.
+fn open_port(port: &str) -> HealthCheck {
+    HealthCheck {
+        probe: Probe::Tcp { port: port.to_owned() },
+        initial_delay: Duration::ZERO,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        failures: 3,
+        successes: 1,
+    }
 }
 
 fn check(check: &vamp_model::HealthCheck) -> HealthCheck {

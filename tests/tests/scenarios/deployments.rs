@@ -217,6 +217,33 @@ async fn instances_are_found_again(mut scene: Scene) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_health_checks_an_instance_takes_requests_when_its_port_is_open() {
+    let scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 1, "[]", "")).await;
+    let before = scene.until_done().await;
+    let load = Load::start(load_on(scene.port));
+    load.flow(100).await;
+    // Another order, whose program takes its time until it listens.
+    let program = own_binary("origin").display().to_string();
+    let slow = scene.blueprint("1", 1, "[]", "slow").replace(&program, &format!("sleep 3; exec {program}"));
+    scene.merge(&slow).await;
+    let replaced = |status: &Value| status["done"] == true && instances(status, "web:1") != instances(&before, "web:1");
+    scene.until("it is replaced", replaced).await;
+    load.flow(100).await;
+    // One that never listens is never done, and gets nothing.
+    let deaf = scene.blueprint("2", 1, "[]", "").replace(&program, "sleep 1000");
+    scene.merge(&deaf).await;
+    let failed = |status: &Value| status["services"][1]["phase"] == "Failed";
+    let status = scene.until("the second version has failed", failed).await;
+    let message = status["services"][1]["message"].as_str().unwrap();
+    assert!(message.contains("connection to"), "{message}");
+    assert_eq!(status["services"][1]["instances"][0]["routed"], false);
+    let report = load.finish().await;
+    report.assert_flawless();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_instance_goes_while_the_store_keeps_gateways_from_letting_it_go() {
     let scene = Scene::set().await;
     scene.merge(&scene.blueprint("1", 3, CHECK, "")).await;
