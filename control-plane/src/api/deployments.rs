@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use vamp_model::{
-    Artifact, Blueprint, DeployBody, Deployment, Document, Format, Kind, Topology, read_as, read_deploy_body,
+    Artifact, Blueprint, DeployBody, Deployment, Document, Format, Kind, Topology, contract, read_as, read_deploy_body,
     read_scale, read_sla, to_json,
 };
 
@@ -11,7 +11,7 @@ use super::ask::Ask;
 use super::conditional::Precondition;
 use super::endpoints::Answer;
 use super::problem::Problem;
-use super::query::Parameter;
+use super::query::{Form, Parameter};
 use super::write::{Failure, Shape, answer_of, change};
 use super::{history, read, write};
 use crate::deploy::{Action, DeployRequest};
@@ -44,7 +44,12 @@ pub(super) async fn get(ask: Ask) -> Answer {
     let deployment = stored(&ask).await?;
     let blueprint = ask.api.core.export(&deployment).await;
     let blueprint = blueprint.map_err(|error| Problem::internal("reading the database", &error))?;
-    Ok(ask.written.answer(StatusCode::OK, &to_json(&Artifact::Blueprint(blueprint))))
+    let mut blueprint = Artifact::Blueprint(blueprint);
+    if ask.query.form()? == Form::Contracted {
+        // Everything is written out in it already.
+        contract(&mut blueprint);
+    }
+    Ok(ask.written.answer(StatusCode::OK, &to_json(&blueprint)))
 }
 
 /// `GET /api/v1/deployments/{name}/status`

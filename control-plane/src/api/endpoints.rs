@@ -374,7 +374,13 @@ fn collection(kind: Kind) -> Vec<Endpoint> {
     };
     vec![
         Endpoint {
-            parameters: &[Parameter::Label, Parameter::Page, Parameter::PerPage],
+            parameters: &[
+                Parameter::Label,
+                Parameter::Page,
+                Parameter::PerPage,
+                Parameter::ExpandReferences,
+                Parameter::OnlyReferences,
+            ],
             ..get(
                 &path,
                 &format!("list{many}"),
@@ -414,6 +420,7 @@ fn item(kind: Kind) -> Vec<Endpoint> {
     let one = capital(kind.singular());
     vec![
         Endpoint {
+            parameters: &[Parameter::ExpandReferences, Parameter::OnlyReferences],
             preconditions: Preconditions::Read,
             errors: &[Code::NotFound],
             ..get(
@@ -560,7 +567,7 @@ fn live() -> Vec<Endpoint> {
 
 fn get_deployment() -> Endpoint {
     Endpoint {
-        parameters: &[Parameter::AsBlueprint],
+        parameters: &[Parameter::AsBlueprint, Parameter::ExpandReferences, Parameter::OnlyReferences],
         preconditions: Preconditions::Read,
         errors: &[Code::NotFound],
         ..get(

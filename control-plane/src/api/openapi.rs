@@ -110,9 +110,11 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
     }
     for parameter in endpoint.parameters {
         let schema = match parameter {
-            Parameter::ValidateOnly | Parameter::AsBlueprint | Parameter::Delete => {
-                json!({"type": "boolean", "default": false})
-            }
+            Parameter::ValidateOnly
+            | Parameter::AsBlueprint
+            | Parameter::Delete
+            | Parameter::ExpandReferences
+            | Parameter::OnlyReferences => json!({"type": "boolean", "default": false}),
             Parameter::Wait => json!({"type": "string", "examples": ["5s"]}),
             Parameter::Window => json!({"type": "string", "default": "2m", "examples": ["30s"]}),
             Parameter::Page => json!({"type": "integer", "minimum": 1, "default": 1}),

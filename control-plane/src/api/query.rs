@@ -49,6 +49,8 @@ pub(super) enum Parameter {
     Instance,
     Tail,
     Window,
+    ExpandReferences,
+    OnlyReferences,
 }
 
 impl Parameter {
@@ -76,6 +78,8 @@ impl Parameter {
             Self::Instance => "instance",
             Self::Tail => "tail",
             Self::Window => "window",
+            Self::ExpandReferences => "expand_references",
+            Self::OnlyReferences => "only_references",
         }
     }
 
@@ -116,6 +120,8 @@ impl Parameter {
             Self::Window => {
                 "The last seconds that are wanted: `30s`, `5m`, up to ten minutes; two minutes when left out."
             }
+            Self::ExpandReferences => "`true`: with everything written out that is referred to.",
+            Self::OnlyReferences => "`true`: with nothing of breeds but their names. Both, or none: as it is stored.",
         }
     }
 }
@@ -133,6 +139,17 @@ pub(super) struct Page {
     pub(super) number: u64,
     /// 1 to [`PER_PAGE_MAX`].
     pub(super) size: u64,
+}
+
+/// How much of what an artifact refers to is shown in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// What stands in the stored document.
+    Stored,
+    /// All of it.
+    Expanded,
+    /// Of breeds nothing but their names.
+    Contracted,
 }
 
 impl Query {
@@ -290,6 +307,17 @@ impl Query {
             None | Some("false" | "no" | "off" | "0") => Ok(false),
             Some(text) => Err(refuse(parameter, text, "use `true` or `false`")),
         }
+    }
+
+    /// `expand_references` and `only_references`.
+    pub(super) fn form(&self) -> Result<Form, Problem> {
+        let expanded = self.switch(Parameter::ExpandReferences)?;
+        let contracted = self.switch(Parameter::OnlyReferences)?;
+        Ok(match (expanded, contracted) {
+            (true, false) => Form::Expanded,
+            (false, true) => Form::Contracted,
+            _ => Form::Stored,
+        })
     }
 
     /// `window`, from a second to what is kept.

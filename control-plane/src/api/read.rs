@@ -6,13 +6,14 @@ use axum::body::Body;
 use axum::http::header::{ETAG, LINK};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
-use vamp_model::{Artifact, Kind, nearest};
+use vamp_model::{Artifact, Kind, contract, expand, nearest, to_json};
 
 use super::ask::Ask;
 use super::conditional;
 use super::endpoints::Answer;
 use super::problem::Problem;
-use super::query::Page;
+use super::query::{Form, Page};
+use crate::core::Current;
 use crate::persist::{Snapshot, Stored};
 
 static TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
@@ -20,9 +21,8 @@ static TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 /// `GET /api/v1/{kind}`
 pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
     let page = ask.query.page()?;
-    let selectors = ask.query.labels()?;
-    let current = ask.api.core.shared.refresh().await;
-    let current = current.map_err(|error| Problem::database("reading the database", &error))?;
+    let (selectors, form) = (ask.query.labels()?, ask.query.form()?);
+    let current = now(&ask).await?;
     let snapshot = &current.snapshot;
     let is_selected = |stored: &&Stored| {
         let metadata = || current.artifact(kind, &stored.name).and_then(Artifact::metadata);
@@ -36,7 +36,7 @@ pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
         let unreadable = |damage: &str| json!({"kind": kind, "name": stored.name, "unreadable": damage});
         documents.push(match stored.damage.as_deref() {
             Some(damage) => unreadable(damage),
-            None => shown(snapshot, kind, stored).unwrap_or_else(|_| unreadable("it is no document any more")),
+            None => shown(&current, kind, stored, form).unwrap_or_else(|_| unreadable("it is no document any more")),
         });
     }
     let path = format!("/api/v1/{}{}", kind.plural(), ask.query.without_page());
@@ -45,19 +45,24 @@ pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
 
 /// `GET /api/v1/{kind}/{name}`
 pub(super) async fn get(ask: Ask, kind: Kind) -> Answer {
-    let snapshot = snapshot(&ask).await?;
-    let Some(stored) = find(&snapshot, kind, ask.name()) else {
-        return Err(not_there(&snapshot, kind, ask.name()));
+    let form = ask.query.form()?;
+    let current = now(&ask).await?;
+    let Some(stored) = find(&current.snapshot, kind, ask.name()) else {
+        return Err(not_there(&current.snapshot, kind, ask.name()));
     };
     if let Some(damage) = &stored.damage {
         return Err(Problem::damaged(kind, ask.name(), stored.version, damage));
+    }
+    if form == Form::Expanded {
+        // What it shows of others has versions of its own: no tag stands for all of it.
+        return Ok(ask.written.answer(StatusCode::OK, &shown(&current, kind, stored, form)?));
     }
     let mut answer = if conditional::is_known(&ask.headers, stored.version)? {
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer
     } else {
-        ask.written.answer(StatusCode::OK, &shown(&snapshot, kind, stored)?)
+        ask.written.answer(StatusCode::OK, &shown(&current, kind, stored, form)?)
     };
     answer.headers_mut().insert(ETAG, conditional::tag(stored.version));
     Ok(answer)
@@ -97,6 +102,11 @@ fn links(page: Page, total: u64, path: &str) -> String {
     links.join(", ")
 }
 
+async fn now(ask: &Ask) -> Result<Arc<Current>, Problem> {
+    let current = ask.api.core.shared.refresh().await;
+    current.map_err(|error| Problem::database("reading the database", &error))
+}
+
 pub(super) async fn snapshot(ask: &Ask) -> Result<Arc<Snapshot>, Problem> {
     ask.api.core.snapshot().await.map_err(|error| Problem::database("reading the database", &error))
 }
@@ -129,9 +139,15 @@ fn not_there(snapshot: &Snapshot, kind: Kind, name: &str) -> Problem {
 }
 
 /// A stored document as it is shown: a gateway shows the port that it has, also when its author named none.
-fn shown(snapshot: &Snapshot, kind: Kind, stored: &Stored) -> Result<Value, Problem> {
-    let port = if kind == Kind::Gateway { snapshot.ports.get(&stored.name).copied() } else { None };
-    with_port(stored.document.as_deref().unwrap_or("null"), port)
+fn shown(current: &Current, kind: Kind, stored: &Stored, form: Form) -> Result<Value, Problem> {
+    let port = if kind == Kind::Gateway { current.snapshot.ports.get(&stored.name).copied() } else { None };
+    let artifact = current.artifact(kind, &stored.name).filter(|_| form != Form::Stored).cloned();
+    let Some(mut artifact) = artifact else { return with_port(stored.document.as_deref().unwrap_or("null"), port) };
+    match form {
+        Form::Contracted => contract(&mut artifact),
+        Form::Expanded | Form::Stored => expand(&mut artifact, &|kind, name| current.artifact(kind, name)),
+    }
+    with_port(&to_json(&artifact).to_string(), port)
 }
 
 /// A document with its port, where it has none.

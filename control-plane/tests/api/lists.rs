@@ -78,3 +78,35 @@ async fn a_list_may_be_of_those_with_a_label_and_its_pages_stay_so() {
     assert!(page.header("link").unwrap().contains("conditions?label=team%3Dshop&page=2&per_page=1>; rel=\"next\""));
     world.get("conditions?label=%3Dshop").await.problem(400, "bad-request");
 }
+
+#[tokio::test]
+async fn what_is_referred_to_is_written_out_on_wish() {
+    let world = World::start().await;
+    let documents = json!([
+        {"kind": "conditions", "name": "phone", "condition": "user-agent == Android"},
+        {"kind": "routes", "name": "canary", "weight": "10%", "condition": {"reference": "phone"}},
+        {"kind": "gateways", "name": "shop",
+         "routes": {"[127.0.0.1:81]": {"weight": "90%"}, "[127.0.0.1:82]": "canary"}},
+        {"kind": "breeds", "name": "web", "deployable": {"type": "command", "definition": "web"}},
+        {"kind": "blueprints", "name": "site", "clusters": {"web": {"services": [{"breed": {"reference": "web"}}]}}},
+    ]);
+    world.post_json("", &documents).await.expect(201);
+    let stored = world.get("gateways/shop").await.expect(200);
+    let answer = world.get("gateways/shop?expand_references=true").await;
+    assert_eq!(answer.header("etag"), None, "a tag would not change with what is written out");
+    let expanded = answer.expect(200);
+    assert_eq!(stored["routes"]["[127.0.0.1:82]"]["reference"], "canary");
+    assert_eq!(expanded["routes"]["[127.0.0.1:82]"]["condition"]["condition"], "user-agent == Android");
+    assert_eq!(expanded["port"], stored["port"]);
+    assert_eq!(world.get("gateways?expand_references=true").await.expect(200), json!([expanded]));
+    let breed = |site: &Value| site["clusters"]["web"]["services"][0]["breed"].clone();
+    let site = world.get("blueprints/site?expand_references=true").await.expect(200);
+    assert_eq!(breed(&site)["deployable"]["definition"], "web");
+    // What was expanded is a document that can be written, and be shown with names alone.
+    world.put("blueprints/site", &site.to_string()).await.expect(200);
+    let site = world.get("blueprints/site?only_references=true").await.expect(200);
+    assert_eq!(breed(&site), json!({"reference": "web"}));
+    let both = world.get("blueprints/site?only_references=true&expand_references=true").await.expect(200);
+    assert_eq!(breed(&both)["deployable"]["definition"], "web");
+    world.get("blueprints/site?only_references=perhaps").await.expect(400);
+}
