@@ -62,7 +62,7 @@ async fn a_parameter_that_an_address_does_not_know_is_refused_with_the_near_one(
     for (path, near) in [
         ("gateways?perpage=3", "`per_page`"),
         ("gateways?wait=5s", "page, per_page"),
-        ("gateways/shop?page=1", "it takes none"),
+        ("gateways/shop?page=1", "it takes expand_references, only_references"),
         ("audit/changes?limi=3", "`limit`"),
         ("rollout?verbose", "it takes none"),
     ] {
