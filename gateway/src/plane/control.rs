@@ -357,6 +357,8 @@ impl Control {
                         // Dropped with the others, when the threads have ended.
                         waiting.push(drained);
                     }
+                    // Who is told to stop while it hands over may hear of both, in either order.
+                    Some(Request::HandOver { ended }) => waiting.push(ended),
                     Some(_) => {}
                     None => return,
                 },

@@ -496,6 +496,32 @@ async fn a_drain_lets_requests_end_and_closes_what_is_idle() {
 }
 
 #[tokio::test]
+async fn who_hands_over_and_is_told_to_stop_waits_for_requests_under_way_in_either_order() {
+    for is_told_first in [true, false] {
+        let origin = Origin::start("origin", Manner::AnswersLate).await;
+        let plane = start(settings(2));
+        let port = free_port();
+        apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
+        let under_way = tokio::spawn(get(port));
+        eventually("it is sent on", || plane.counters().upstreams == 1).await;
+        let drained = async {
+            plane.drain().await;
+            assert_eq!(plane.counters().clients, 0);
+        };
+        let handed_over = async {
+            plane.hand_over().await;
+            assert_eq!(plane.counters().clients, 0);
+        };
+        if is_told_first {
+            tokio::join!(drained, handed_over);
+        } else {
+            tokio::join!(handed_over, drained);
+        }
+        assert_eq!(under_way.await.unwrap(), Some(ok("origin")));
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_end_in_time_is_cut_and_recorded_as_drained() {
     let origin = Origin::start("origin", Manner::IsSilent).await;
     let limits = Limits { drain_timeout: Duration::from_millis(200), ..Limits::default() };
