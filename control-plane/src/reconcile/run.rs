@@ -31,7 +31,7 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// LIMIT: instances that are started and removed at the same time; the others wait for the next look.
 const WORK_MAX: usize = 32;
 
-/// Why an instance is still there that gets nothing in the newest table.
+/// Why an instance is still there that gets nothing in the newest table, or a service is not done whose instances are ready.
 const WAITS_FOR_GATEWAYS: &str = "waits until every live gateway serves the newest table and has let instances go: `vamp rollout status` says which lag";
 
 /// What an instance gets to end by itself.
@@ -351,6 +351,11 @@ impl Reconciler {
             .into_iter()
             .map(|name| {
                 let mut state = view.state(name, self.failures.get(name).or(self.removal_failures.get(name)));
+                let was_done = former.get(name).is_some_and(|former| former.phase == Phase::Done);
+                if state.phase == Phase::Done && !was_done && !view.picture.acknowledged {
+                    // Whoever is told that it is done may send requests.
+                    (state.phase, state.message) = (Phase::Updating, Some(WAITS_FOR_GATEWAYS.to_owned()));
+                }
                 if let Some(former) = former.get(name)
                     && (former.phase, former.intention) == (state.phase, state.intention)
                 {
