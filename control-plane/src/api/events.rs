@@ -108,7 +108,7 @@ fn moment(text: &str) -> Result<u64, Problem> {
     let parsed = text.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
     parsed.ok_or_else(|| {
         let detail = format!("`{}` is no time of an event", query::shown(text));
-        Problem::bad_request(detail, "write it as `2026-01-31T12:00:00Z`, or leave it out for now")
+        Problem::bad_request(detail, "write it as `2026-01-31T12:00:00Z`; left out, it is the present")
     })
 }
 
