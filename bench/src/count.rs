@@ -1,6 +1,7 @@
-//! What a request and an idle client cost, in figures that do not depend on how busy the machine is: user-space
+//! What a request, a TCP connection and an idle client cost, in figures that do not depend on how busy the machine is: user-space
 //! instructions (callgrind) and system calls (strace) as the difference of two run lengths, and resident memory.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use clap::Args;
@@ -10,6 +11,7 @@ use crate::load::{Target, counted};
 use crate::peers::{Ports, Stage, haproxy_configuration, vamp_routes};
 use crate::process::{Process, await_listening, free_port};
 use crate::product::{GatewayRun, Product};
+use crate::tcp::load::Work;
 use crate::workload::Site;
 
 #[derive(Debug, Args)]
@@ -58,6 +60,13 @@ impl Counter {
     }
 }
 
+/// What passes.
+#[derive(Debug, Clone, Copy)]
+enum Traffic {
+    Http(Site),
+    Tcp(Work),
+}
+
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
@@ -67,30 +76,40 @@ enum Subject {
 
 #[expect(clippy::print_stdout, reason = "the figures are what the command is for")]
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    println!("| for one request | vamp | haproxy |\n|---|---|---|");
-    for (name, counter, site) in [
-        ("user instructions, 100 B", Counter::Instructions, Site::Small),
-        ("user instructions, 90/10 + condition + record", Counter::Instructions, Site::Vamp),
-        ("system calls, 100 B", Counter::SystemCalls, Site::Small),
-        ("system calls, 90/10 + condition + record", Counter::SystemCalls, Site::Vamp),
-    ] {
-        let vamp = per_request(Subject::Vamp, counter, site, options)?;
-        let haproxy = per_request(Subject::Haproxy, counter, site, options)?;
-        let decimals = if matches!(counter, Counter::Instructions) { 0 } else { 2 };
-        println!("| {name} | {vamp:.decimals$} | {haproxy:.decimals$} |");
+    println!("| for one | vamp | haproxy |\n|---|---|---|");
+    for (counter, counted) in [(Counter::Instructions, "user instructions"), (Counter::SystemCalls, "system calls")] {
+        for (name, traffic) in [
+            ("request, 100 B", Traffic::Http(Site::Small)),
+            ("request, 90/10 + condition + record", Traffic::Http(Site::Vamp)),
+            ("TCP exchange, 100 B", Traffic::Tcp(Work::Exchange)),
+            ("TCP connection, with one exchange and record", Traffic::Tcp(Work::Connection)),
+        ] {
+            let vamp = for_each(Subject::Vamp, counter, traffic, options)?;
+            let haproxy = for_each(Subject::Haproxy, counter, traffic, options)?;
+            let decimals = if matches!(counter, Counter::Instructions) { 0 } else { 2 };
+            println!("| {name}: {counted} | {vamp:.decimals$} | {haproxy:.decimals$} |");
+        }
     }
     let [vamp, haproxy] = [idle(Subject::Vamp)?, idle(Subject::Haproxy)?];
     println!("| MB for 1,000 idle clients | {vamp:.2} | {haproxy:.2} |");
     Ok(())
 }
 
-fn per_request(subject: Subject, counter: Counter, site: Site, options: &Options) -> Result<f64, Failure> {
-    let run = |requests: usize| -> Result<f64, Failure> {
+fn for_each(subject: Subject, counter: Counter, traffic: Traffic, options: &Options) -> Result<f64, Failure> {
+    let run = |units: usize| -> Result<f64, Failure> {
         let directory = tempfile::tempdir()?;
         let file = directory.path().join("counts");
         let words = counter.words(file.to_str().ok_or("the temporary directory is not UTF-8")?);
-        let (mut running, port) = Subjected::start(subject, site, words, directory.path())?;
-        counted(Target { name: "the proxy", port, bytes: site.bytes() }, options.connections, requests)?;
+        let (mut running, port) = Subjected::start(subject, traffic, words, directory.path())?;
+        match traffic {
+            Traffic::Http(site) => {
+                counted(Target { name: "the proxy", port, bytes: site.bytes() }, options.connections, units)?;
+            }
+            Traffic::Tcp(work) => {
+                let target = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+                crate::tcp::load::count(target, work, options.connections, units)?;
+            }
+        }
         running.stop()?;
         for _ in 0..200 {
             // The counts are written a moment after the end.
@@ -108,7 +127,7 @@ fn per_request(subject: Subject, counter: Counter, site: Site, options: &Options
 /// MB (2²⁰ bytes) of a thousand idle clients that had an answer each.
 fn idle(subject: Subject) -> Result<f64, Failure> {
     let directory = tempfile::tempdir()?;
-    let (running, port) = Subjected::start(subject, Site::Small, Vec::new(), directory.path())?;
+    let (running, port) = Subjected::start(subject, Traffic::Http(Site::Small), Vec::new(), directory.path())?;
     let target = Target { name: "the proxy", port, bytes: Site::Small.bytes() };
     let mut clients = Vec::new();
     let mut sizes = Vec::new();
@@ -129,6 +148,7 @@ fn idle(subject: Subject) -> Result<f64, Failure> {
 struct Subjected {
     program: Program,
     _stage: Stage,
+    _origins: Vec<Process>,
 }
 
 enum Program {
@@ -137,31 +157,39 @@ enum Program {
 }
 
 impl Subjected {
-    fn start(subject: Subject, site: Site, before: Vec<String>, directory: &Path) -> Result<(Self, u16), Failure> {
+    fn start(
+        subject: Subject,
+        traffic: Traffic,
+        before: Vec<String>,
+        directory: &Path,
+    ) -> Result<(Self, u16), Failure> {
         let stage = Stage::start(directory)?;
         let port = free_port()?;
-        let program = match subject {
-            Subject::Vamp => {
-                let mut arguments = vec!["--threads".to_owned(), "1".to_owned()];
-                if site == Site::Vamp {
-                    arguments.extend(["--elasticsearch".to_owned(), format!("http://{}", stage.sink())]);
-                }
-                let product = Product::start(&GatewayRun { before, arguments }, directory)?;
-                let routes = vamp_routes(&stage, site);
-                let document = serde_json::json!({ "name": "bench", "port": port, "routes": routes });
-                product.put_gateway("bench", &document)?;
-                Program::Vamp(Box::new(product))
+        let (pair, origins) = match traffic {
+            Traffic::Http(_) => (None, Vec::new()),
+            Traffic::Tcp(work) => {
+                let (ports, running) = crate::tcp::origins(&[work])?;
+                (ports.first().map(|(_, origin)| (port, *origin)), running)
             }
+        };
+        let program = match subject {
+            Subject::Vamp => Program::Vamp(Box::new(vamp(traffic, port, pair, before, &stage, directory)?)),
             Subject::Haproxy => {
-                let path = directory.join("haproxy.cfg");
-                std::fs::write(&path, haproxy_configuration(&stage, Ports::only(site, port)?))?;
-                let own = ["haproxy", "-db", "-f", path.to_str().ok_or("the temporary directory is not UTF-8")?];
+                let configuration = match traffic {
+                    Traffic::Http(site) => {
+                        let path = directory.join("haproxy.cfg");
+                        std::fs::write(&path, haproxy_configuration(&stage, Ports::only(site, port)?))?;
+                        path.to_str().ok_or("the temporary directory is not UTF-8")?.to_owned()
+                    }
+                    Traffic::Tcp(_) => crate::tcp::haproxy_configuration(false, pair.into_iter(), &stage, directory)?,
+                };
+                let own = ["haproxy", "-db", "-f", &configuration];
                 let words: Vec<&str> = before.iter().map(String::as_str).chain(own).collect();
                 Program::Haproxy(Process::start_anywhere(&words)?)
             }
         };
         await_listening("the proxy", port)?;
-        Ok((Self { program, _stage: stage }, port))
+        Ok((Self { program, _stage: stage, _origins: origins }, port))
     }
 
     fn process(&self) -> &Process {
@@ -177,6 +205,29 @@ impl Subjected {
             Program::Haproxy(process) => process.terminate(),
         }
     }
+}
+
+/// The product on one thread, with its gateway counted.
+fn vamp(
+    traffic: Traffic,
+    port: u16,
+    pair: Option<(u16, u16)>,
+    before: Vec<String>,
+    stage: &Stage,
+    directory: &Path,
+) -> Result<Product, Failure> {
+    let mut run = GatewayRun { before, arguments: vec!["--threads".to_owned(), "1".to_owned()] };
+    let site = match traffic {
+        Traffic::Tcp(_) => return crate::tcp::vamp(run, pair.into_iter(), stage, directory),
+        Traffic::Http(site) => site,
+    };
+    if site == Site::Vamp {
+        run.arguments.extend(["--elasticsearch".to_owned(), format!("http://{}", stage.sink())]);
+    }
+    let product = Product::start(&run, directory)?;
+    let document = serde_json::json!({ "name": "bench", "port": port, "routes": vamp_routes(stage, site) });
+    product.put_gateway("bench", &document)?;
+    Ok(product)
 }
 
 #[cfg(test)]

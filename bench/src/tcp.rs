@@ -69,8 +69,11 @@ impl Peer {
         let ports = origins.iter().map(|(work, _)| Ok((*work, free_port()?))).collect::<Result<Vec<_>, Failure>>()?;
         let pairs = ports.iter().zip(origins).map(|((_, port), (_, origin))| (*port, *origin));
         let running = match kind {
-            Kind::Vamp => Running::Product(Box::new(vamp(pairs, stage, directory)?)),
-            Kind::Haproxy | Kind::HaproxySplice => Running::One(haproxy(kind, pairs, stage, directory)?),
+            Kind::Vamp => Running::Product(Box::new(vamp(GatewayRun::pinned(PROXY_CORE), pairs, stage, directory)?)),
+            Kind::Haproxy | Kind::HaproxySplice => {
+                let configuration = haproxy_configuration(kind == Kind::HaproxySplice, pairs, stage, directory)?;
+                Running::One(Process::start(PROXY_CORE, &["haproxy", "-db", "-f", &configuration])?)
+            }
         };
         for (_, port) in &ports {
             await_listening(kind.name(), *port)?;
@@ -90,8 +93,13 @@ impl Peer {
     }
 }
 
-fn vamp(pairs: impl Iterator<Item = (u16, u16)>, stage: &Stage, directory: &Path) -> Result<Product, Failure> {
-    let mut run = GatewayRun::pinned(PROXY_CORE);
+/// The product with a TCP gateway for each pair of its port and the origin's.
+pub(crate) fn vamp(
+    mut run: GatewayRun,
+    pairs: impl Iterator<Item = (u16, u16)>,
+    stage: &Stage,
+    directory: &Path,
+) -> Result<Product, Failure> {
     run.arguments.extend(["--elasticsearch".to_owned(), format!("http://{}", stage.sink())]);
     let product = Product::start(&run, directory)?;
     for (port, origin) in pairs {
@@ -103,13 +111,14 @@ fn vamp(pairs: impl Iterator<Item = (u16, u16)>, stage: &Stage, directory: &Path
     Ok(product)
 }
 
-fn haproxy(
-    kind: Kind,
+/// Writes HAProxy's configuration for the same, and tells its path.
+pub(crate) fn haproxy_configuration(
+    splices: bool,
     pairs: impl Iterator<Item = (u16, u16)>,
     stage: &Stage,
     directory: &Path,
-) -> Result<Process, Failure> {
-    let splice = if kind == Kind::HaproxySplice { "  option splice-auto\n" } else { "" };
+) -> Result<String, Failure> {
+    let splice = if splices { "  option splice-auto\n" } else { "" };
     let mut text = format!(
         "global\n  nbthread 1\n  maxconn 2000\n\
          defaults\n  mode tcp\n  log {} local0\n  option tcplog\n{splice}  timeout connect 3s\n  timeout client 60s\n  \
@@ -122,10 +131,9 @@ fn haproxy(
              backend back{port}\n  server origin 127.0.0.1:{origin}\n"
         ));
     }
-    let path = directory.join(format!("{}.cfg", if splice.is_empty() { "plain" } else { "splice" }));
+    let path = directory.join(if splices { "splice.cfg" } else { "plain.cfg" });
     std::fs::write(&path, text)?;
-    let path = path.to_str().ok_or("the temporary directory is not UTF-8")?;
-    Process::start(PROXY_CORE, &["haproxy", "-db", "-f", path])
+    Ok(path.to_str().ok_or("the temporary directory is not UTF-8")?.to_owned())
 }
 
 /// What one proxy needed in one slice of time.
@@ -164,10 +172,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// A port for each work.
-type Ports = Vec<(Work, u16)>;
+pub(crate) type Ports = Vec<(Work, u16)>;
 
 /// A server for each work.
-fn origins(chosen: &[Work]) -> Result<(Ports, Vec<Process>), Failure> {
+pub(crate) fn origins(chosen: &[Work]) -> Result<(Ports, Vec<Process>), Failure> {
     let own = std::env::current_exe()?;
     let own = own.to_str().ok_or("the path of this program is not UTF-8")?;
     let (mut ports, mut processes) = (Vec::new(), Vec::new());

@@ -117,6 +117,31 @@ pub(crate) fn make(target: SocketAddr, work: Work, seconds: u64) -> Result<(), F
     Ok(())
 }
 
+/// Makes this many connections, or exchanges, one after the other on each of its clients.
+pub(crate) fn count(target: SocketAddr, work: Work, clients: usize, units: usize) -> Result<(), Failure> {
+    on_this_thread(async move {
+        let mut running = JoinSet::new();
+        for index in 0..clients {
+            let units = units / clients + usize::from(index < units % clients);
+            running.spawn(async move {
+                let mut server = TcpStream::connect(target).await?;
+                server.set_nodelay(true)?;
+                for _ in 0..units {
+                    if work == Work::Connection {
+                        server = TcpStream::connect(target).await?;
+                    }
+                    exchange(&mut server).await?;
+                }
+                Ok::<_, Failure>(())
+            });
+        }
+        while let Some(ended) = running.join_next().await {
+            ended??;
+        }
+        Ok(())
+    })
+}
+
 async fn client(target: SocketAddr, work: Work, until: Instant) -> Result<f64, Failure> {
     let mut done = 0.0;
     match work {

@@ -16,14 +16,15 @@ use super::answer::Answer;
 use super::exchange::{Arrival, Exchange, blank_record, give_back_slot, micros};
 use super::flow::{self, Backlog, poll_read};
 use super::hear::{Heard, Hearing};
+use super::open_record::OpenRecord;
 use super::relay::Ended;
 use super::scratch;
 use super::timer::Timer;
-use super::tunnel::{self, Carried};
+use super::tunnel;
 use crate::http1::{Fault, PeerText, is_trusted};
 use crate::listen::Seat;
 use crate::serving::Place;
-use crate::upstream;
+use crate::upstream::{self, Lease};
 use crate::worker::Worker;
 
 /// LIMIT: how long, and how much, a client is listened to after its last answer, so that it can read that answer before
@@ -93,7 +94,6 @@ pub(super) struct Connection<C> {
 }
 
 /// What becomes of the connection after a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// The next request.
     Listen,
@@ -101,6 +101,16 @@ enum Next {
     Close,
     /// It is closed, but the client may still be sending.
     Linger,
+    /// It carries whatever the client and the upstream agreed to speak.
+    Tunnel(Box<Tunnel>),
+}
+
+/// A connection after an upgrade. Nothing of its request is left but what is recorded, and nothing of the table.
+struct Tunnel {
+    upstream: upstream::Connection,
+    /// Counts it at its endpoint.
+    _lease: Option<Lease>,
+    record: OpenRecord,
 }
 
 /// Serves one client connection to its end.
@@ -153,6 +163,7 @@ impl<C: ClientStream> Connection<C> {
                 Next::Listen => (),
                 Next::Close => return,
                 Next::Linger => return Box::pin(self.linger()).await,
+                Next::Tunnel(tunnel) => return Box::pin(self.carry(*tunnel)).await,
             }
         }
     }
@@ -188,7 +199,11 @@ impl<C: ClientStream> Connection<C> {
             .await;
             match ended {
                 Ended::Answered => return self.answered(exchange, upstream),
-                Ended::Upgraded => return Box::pin(self.tunnel(exchange, upstream)).await,
+                Ended::Upgraded => {
+                    let Some(record) = exchange.goes_on() else { return Next::Close };
+                    let lease = exchange.lease.take();
+                    return Next::Tunnel(Box::new(Tunnel { upstream, _lease: lease, record }));
+                }
                 // Once: the next connection is a new one.
                 Ended::Stale => exchange.retries(),
                 Ended::Failed(reason) => {
@@ -336,19 +351,16 @@ impl<C: ClientStream> Connection<C> {
         .await
     }
 
-    /// Carries whatever the client and the upstream agreed to speak.
-    async fn tunnel(&mut self, exchange: &mut Exchange, mut upstream: upstream::Connection) -> Next {
+    /// Carries a tunnel to its end.
+    async fn carry(&mut self, tunnel: Tunnel) {
+        let Tunnel { mut upstream, mut record, _lease } = tunnel;
         let idle = self.worker.limits.tunnel_idle_timeout;
         let early = std::mem::take(&mut self.saved);
-        let mut carried = Carried { up: early.len() as u64, down: 0 };
+        record.carried.up = early.len() as u64;
         let first = (Backlog::holding(early), std::mem::take(&mut self.to_client));
-        tunnel::run(&mut self.client, &mut upstream.stream, first, idle, &mut self.timer, &mut carried).await;
-        exchange.note(|record| {
-            record.bytes_in += carried.up;
-            record.bytes_out += carried.down;
-        });
-        exchange.finish(Reason::TunnelClosed, Instant::now());
-        Next::Close
+        let (client, timer) = (&mut self.client, &mut self.timer);
+        tunnel::run(client, &mut upstream.stream, first, idle, timer, &mut record.carried).await;
+        record.finish(Reason::TunnelClosed);
     }
 
     /// Lets the client read its last answer although it still sends: what it sends is dropped.

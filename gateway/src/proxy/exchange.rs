@@ -11,6 +11,7 @@ use vamp_routing::wire::Sticky;
 use vamp_routing::{CookiePlan, Decision, Head, Refusal, cookie};
 
 use super::flow::Backlog;
+use super::open_record::OpenRecord;
 use crate::http1::{Body, Relay, RequestHead};
 use crate::limits::Limits;
 use crate::serving::{Place, Serving};
@@ -336,6 +337,12 @@ impl Exchange {
             upload.replayable = false;
             upload.replay = Vec::new();
         }
+    }
+
+    /// Ends the request, but not its record: what follows on this connection belongs to it.
+    pub(super) fn goes_on(&mut self) -> Option<OpenRecord> {
+        let record = self.record.take()?;
+        Some(OpenRecord::new(Rc::clone(&self.worker), self.serving.tally(self.place()), self.started, record))
     }
 
     /// Ends the request: its record is counted and handed on, once.

@@ -10,6 +10,7 @@ mod connection;
 mod exchange;
 pub(crate) mod flow;
 mod hear;
+mod open_record;
 mod relay;
 pub(crate) mod scratch;
 #[cfg(test)]
@@ -19,3 +20,4 @@ pub(crate) mod tunnel;
 
 pub(crate) use connection::serve;
 pub(crate) use exchange::{Arrival, blank_record, micros};
+pub(crate) use open_record::OpenRecord;

@@ -1,9 +1,8 @@
 //! The life of one connection of a TCP gateway: decided once, by whence it comes, then carried as it is until both sides
 //! have said their last; its record is finished exactly once.
 //!
-//! While nothing moves it holds no buffer. Of the table that decided it keeps the counters of its route, so that no table
-//! lives as long as the connections that came by it. What ends before both sides ended it is reset, both ways: nobody is
-//! to take a part for the whole.
+//! While nothing moves it holds no buffer, and no table. What ends before both sides ended it is reset, both ways: nobody
+//! is to take a part for the whole.
 
 mod hear;
 mod opening;

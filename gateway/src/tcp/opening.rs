@@ -2,18 +2,19 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use vamp_record::Reason;
+use vamp_record::{Reason, Record};
 use vamp_routing::wire::{ProxyVersion, Tcp};
 use vamp_routing::{Client, Decision, Entry};
 
 use super::hear;
-use super::passage::{Account, Passage};
+use super::passage::Passage;
 use crate::http1::is_trusted;
-use crate::proxy::micros;
 use crate::proxy::timer::Timer;
+use crate::proxy::{Arrival, OpenRecord, blank_record, micros};
 use crate::proxy_header::{self, Ends};
 use crate::serving::Place;
 use crate::upstream::{self, Connection, Lease};
@@ -44,38 +45,41 @@ impl Opening {
         let (ends, early) = match self.announced().await {
             Ok(announced) => announced,
             Err(reason) => {
-                self.account(&serving, self.peer, Place::Gateway(self.gateway)).finish(reason);
+                self.record(&serving, self.peer, Place::Gateway(self.gateway)).finish(reason);
                 return None;
             }
         };
         let client = ends.map_or(self.peer, |ends| ends.source);
         let decided = self.worker.decide(&serving, Entry::Gateway(self.gateway), &Client(client.ip()));
         let Ok(decision) = decided else {
-            self.account(&serving, client, Place::Gateway(self.gateway)).finish(Reason::NoWeight);
+            self.record(&serving, client, Place::Gateway(self.gateway)).finish(Reason::NoWeight);
             return None;
         };
-        let mut account = self.account(&serving, client, Place::Route(&decision.chain));
+        let mut record = self.record(&serving, client, Place::Route(&decision.chain));
         let reached = if self.worker.memory.is_scarce() {
             Err(Reason::Overload)
         } else {
-            self.reach(&serving, &decision, &mut account).await
+            self.reach(&serving, &decision, &mut record).await
         };
         match reached {
             Ok(Reached { upstream, lease }) => {
                 let before =
                     self.options.send_proxy.map(|version| self.introduction(version, ends)).unwrap_or_default();
+                let idle = self.worker.limits.tunnel_idle_timeout;
                 let Self { client, timer, .. } = self;
-                Some(Box::new(Passage::new(client, upstream, lease, account, timer, before, early)))
+                Some(Box::new(Passage::new(client, upstream, lease, record, (timer, idle), before, early)))
             }
             Err(reason) => {
-                account.finish(reason);
+                record.finish(reason);
                 None
             }
         }
     }
 
-    fn account(&self, serving: &Served, client: SocketAddr, place: Place<'_>) -> Account {
-        Account::new(Rc::clone(&self.worker), serving, client, self.accepted, place)
+    fn record(&self, serving: &Served, client: SocketAddr, place: Place<'_>) -> OpenRecord {
+        let arrival = Arrival { began: self.accepted, heard: self.accepted, peer: client };
+        let record = Record { is_tcp: true, ..blank_record(&self.worker, serving, arrival, place) };
+        OpenRecord::new(Rc::clone(&self.worker), serving.tally(place), self.accepted, record)
     }
 
     /// For whom the peer speaks, if it says so, and the bytes behind that. Only a trusted proxy is believed.
@@ -96,21 +100,24 @@ impl Opening {
     }
 
     /// Connects to an endpoint of the route, or to others when it does not accept.
-    async fn reach(&self, serving: &Served, decision: &Decision, account: &mut Account) -> Result<Reached, Reason> {
+    async fn reach(&self, serving: &Served, decision: &Decision, open: &mut OpenRecord) -> Result<Reached, Reason> {
         let mut tried = Vec::new();
         let mut tries_left = self.worker.limits.retries_max;
         let mut refused = Reason::NoEndpoint;
         loop {
             let lease = upstream::pick(serving, decision, &tried).ok_or(refused)?;
             if !tried.is_empty() {
-                account.note(|record| record.retries = record.retries.saturating_add(1));
+                open.note(|record| record.retries = record.retries.saturating_add(1));
             }
-            account.asks(&lease);
+            open.note(|record| {
+                record.endpoint = Some(Arc::clone(&lease.endpoint.address));
+                record.endpoint_lookup = Some(Arc::clone(&lease.lookup));
+            });
             let began = Instant::now();
             let error = match lease.connect(&self.worker).await {
                 Ok(upstream) => {
                     let took = Instant::now().saturating_duration_since(began);
-                    account.note(|record| record.connect_us = Some(micros(took)));
+                    open.note(|record| record.connect_us = Some(micros(took)));
                     return Ok(Reached { upstream, lease });
                 }
                 Err(error) => error,

@@ -437,5 +437,13 @@ pub(crate) async fn eventually(what: &str, state: impl Fn() -> bool) {
     }
 }
 
+/// Puts a table with this gateway into service.
+pub(crate) async fn apply(vamp: &Vamp, gateways: Vec<Gateway>) {
+    let generation = vamp.plane.serving().table.generation();
+    let table = Table { generation: Generation { revision: generation.revision + 1, ..generation }, gateways };
+    let table = vamp.plane.compile(&table).unwrap();
+    assert_eq!(vamp.plane.apply(table).await, []);
+}
+
 pub(crate) const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 pub(crate) const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";

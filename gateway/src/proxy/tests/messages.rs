@@ -1,7 +1,11 @@
 //! Requests and answers that are as they should be.
 
-use super::fixture::*;
+use std::sync::Arc;
+
 use vamp_record::{Reason, Texts};
+use vamp_routing::wire::Gateway;
+
+use super::fixture::*;
 
 #[tokio::test]
 async fn requests_of_one_connection_share_one_connection_to_the_origin() {
@@ -187,6 +191,35 @@ async fn an_upgrade_becomes_a_tunnel() {
     assert_eq!((record.reason, record.status, record.bytes_in), (Reason::TunnelClosed, 101, 300_005));
     let head = &origin.heads()[0];
     assert!(head.contains("Upgrade: echo") && head.contains("Connection: upgrade"), "{head}");
+}
+
+#[tokio::test]
+async fn a_tunnel_keeps_no_table_and_counts_where_it_was_decided() {
+    let origin = Origin::start(|mut upstream| async move {
+        upstream.head().await;
+        upstream.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\n").await;
+        let bytes = upstream.body(5).await;
+        upstream.send(bytes).await;
+        upstream.body(1).await;
+    })
+    .await;
+    let vamp = Vamp::before(&[origin.address]).await;
+    let mut client = vamp.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 101);
+    let first = Arc::downgrade(&vamp.plane.serving());
+    for _ in 0..3 {
+        let others = gateway(vec![route("another", 100, &[origin.address])]);
+        apply(&vamp, vec![Gateway { port: Some(vamp.address.port()), ..others }]).await;
+    }
+    eventually("the first table is freed", || first.strong_count() == 0).await;
+    client.send("hello").await;
+    client.until(b"hello").await.unwrap();
+    tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
+    client.closed().await;
+    let record = &vamp.records(1).await[0];
+    assert_eq!((record.reason, record.revision, &*record.labels.route), (Reason::TunnelClosed, 7, "only"));
+    assert_eq!((record.bytes_in, record.bytes_out > 5), (5, true));
 }
 
 #[tokio::test]

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
-use vamp_routing::wire::{Gateway, Generation, Route, Table, Tcp};
+use vamp_routing::wire::{Gateway, Route, Tcp};
 
 use crate::limits::Limits;
 use crate::plane::PlaneSettings;
-pub(super) use crate::proxy::tests::fixture::{Vamp, eventually, limits, route, soon};
+pub(super) use crate::proxy::tests::fixture::{Vamp, apply, eventually, limits, route, soon};
 
 /// A gateway that carries connections over these routes, on a port that is free now.
 pub(super) fn gateway(routes: Vec<Route>) -> Gateway {
@@ -35,14 +35,6 @@ pub(super) fn settings(limits: Limits) -> PlaneSettings {
 /// One gateway with one route to these servers.
 pub(super) async fn before(servers: &[SocketAddr]) -> Vamp {
     Vamp::start(settings(limits()), gateway(vec![route("only", 100, servers)])).await
-}
-
-/// Puts a table with this gateway into service.
-pub(super) async fn apply(vamp: &Vamp, gateways: Vec<Gateway>) {
-    let generation = vamp.plane.serving().table.generation();
-    let table = Table { generation: Generation { revision: generation.revision + 1, ..generation }, gateways };
-    let table = vamp.plane.compile(&table).unwrap();
-    assert_eq!(vamp.plane.apply(table).await, []);
 }
 
 /// A client's connection to the gateway.
