@@ -10,7 +10,7 @@ use rand::seq::SliceRandom;
 
 use crate::Failure;
 use crate::load::{self, Done};
-use crate::peers::{Kind, LOAD_CORE, Peer, Stage};
+use crate::peers::{Kind, LOAD_CORE, Peer, Stage, leave_proxy_core};
 use crate::report::{Run, Slice};
 use crate::workload::{Arrivals, Workload};
 
@@ -38,6 +38,7 @@ pub(crate) struct Options {
 
 #[expect(clippy::print_stdout, reason = "the figures are what the command is for")]
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    leave_proxy_core()?;
     let directory = tempfile::tempdir()?;
     let stage = Stage::start(directory.path())?;
     let mut kinds = vec![Kind::Haproxy, Kind::Vamp];
@@ -58,6 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             }
         }
     }
+    peers.iter().try_for_each(|peer| peer.check(&stage))?;
     let versions = peers.iter().map(|peer| (peer.kind, peer.version.clone())).collect();
     let (rounds, seconds, connections) = (options.rounds, options.seconds, options.connections);
     let run = Run { versions, slices, rounds, seconds, connections };

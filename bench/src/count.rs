@@ -2,15 +2,17 @@
 //! instructions (callgrind) and system calls (strace) as the difference of two run lengths, and resident memory.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 
 use crate::Failure;
 use crate::load::{Target, counted};
 use crate::peers::{Ports, Stage, haproxy_configuration, vamp_routes};
 use crate::process::{Process, await_listening, free_port};
 use crate::product::{GatewayRun, Product};
+use crate::report::keep;
 use crate::tcp::load::Work;
 use crate::workload::Site;
 
@@ -25,6 +27,9 @@ pub(crate) struct Options {
     /// Clients, each with one request under way.
     #[arg(long, default_value_t = 16)]
     connections: usize,
+    /// Folder for the figures.
+    #[arg(long, default_value = "bench/results")]
+    results: PathBuf,
 }
 
 /// Clients that stay idle before and after the memory of a thousand more is measured.
@@ -74,10 +79,33 @@ enum Subject {
     Haproxy,
 }
 
+/// One line of the table.
+struct Row {
+    words: String,
+    vamp: f64,
+    haproxy: f64,
+    decimals: usize,
+}
+
+impl Row {
+    fn line(&self) -> String {
+        let Self { words, vamp, haproxy, decimals } = self;
+        format!("| {words} | {vamp:.decimals$} | {haproxy:.decimals$} |")
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the figures are what the command is for")]
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    println!("| for one | vamp | haproxy |\n|---|---|---|");
-    for (counter, counted) in [(Counter::Instructions, "user instructions"), (Counter::SystemCalls, "system calls")] {
+    let names = "| for one | vamp | haproxy |\n|---|---|---|";
+    println!("{names}");
+    let mut rows = Vec::new();
+    let mut tell = |row: Row| {
+        println!("{}", row.line());
+        rows.push(row);
+    };
+    for (counter, counted, decimals) in
+        [(Counter::Instructions, "user instructions", 0), (Counter::SystemCalls, "system calls", 2)]
+    {
         for (name, traffic) in [
             ("request, 100 B", Traffic::Http(Site::Small)),
             ("request, 90/10 + condition + record", Traffic::Http(Site::Vamp)),
@@ -86,12 +114,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         ] {
             let vamp = for_each(Subject::Vamp, counter, traffic, options)?;
             let haproxy = for_each(Subject::Haproxy, counter, traffic, options)?;
-            let decimals = if matches!(counter, Counter::Instructions) { 0 } else { 2 };
-            println!("| {name}: {counted} | {vamp:.decimals$} | {haproxy:.decimals$} |");
+            tell(Row { words: format!("{name}: {counted}"), vamp, haproxy, decimals });
         }
     }
-    let [vamp, haproxy] = [idle(Subject::Vamp)?, idle(Subject::Haproxy)?];
-    println!("| MB for 1,000 idle clients | {vamp:.2} | {haproxy:.2} |");
+    let (vamp, haproxy) = (idle(Subject::Vamp)?, idle(Subject::Haproxy)?);
+    tell(Row { words: "MB for 1,000 idle clients".to_owned(), vamp, haproxy, decimals: 2 });
+    let lines: Vec<String> = [names.to_owned()].into_iter().chain(rows.iter().map(Row::line)).collect();
+    let raw = rows.iter().map(|row| json!({ "what": row.words, "vamp": row.vamp, "haproxy": row.haproxy }));
+    let folder = keep(&options.results, "count", &(lines.join("\n") + "\n"), &raw.collect())?;
+    println!("figures: {}", folder.display());
     Ok(())
 }
 
@@ -225,7 +256,7 @@ fn vamp(
         run.arguments.extend(["--elasticsearch".to_owned(), format!("http://{}", stage.sink())]);
     }
     let product = Product::start(&run, directory)?;
-    let document = serde_json::json!({ "name": "bench", "port": port, "routes": vamp_routes(stage, site) });
+    let document = json!({ "name": "bench", "port": port, "routes": vamp_routes(stage, site) });
     product.put_gateway("bench", &document)?;
     Ok(product)
 }

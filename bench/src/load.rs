@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt as _;
 
 use crate::Failure;
+use crate::origin::BODY_BYTE;
 use crate::statistics::quantile;
 
 /// What a load did.
@@ -165,7 +166,11 @@ impl<'t> Client<'t> {
                 if !answer.starts_with(b"HTTP/1.1 200") {
                     return Err(format!("{} answered with something else than 200", self.target.name).into());
                 }
-                if filled >= head + 4 + self.target.bytes {
+                let body = answer.get(head + 4..).unwrap_or_default();
+                if body.len() > self.target.bytes || body.iter().any(|byte| *byte != BODY_BYTE) {
+                    return Err(format!("{} answered with another body", self.target.name).into());
+                }
+                if body.len() == self.target.bytes {
                     return Ok(());
                 }
             }

@@ -10,12 +10,15 @@ use crate::Failure;
 /// LIMIT: the most that one read takes; the heads of the load are far smaller.
 const READ_BYTES: usize = 16 * 1024;
 
+/// What bodies are made of.
+pub(crate) const BODY_BYTE: u8 = b'x';
+
 /// Serves until it is killed.
 pub(crate) fn run(listen: SocketAddr, bytes: usize) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut answer =
         format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {bytes}\r\n\r\n").into_bytes();
-    answer.resize(answer.len() + bytes, b'x');
+    answer.resize(answer.len() + bytes, BODY_BYTE);
     let answer: &'static [u8] = Vec::leak(answer);
     runtime.block_on(async move {
         let listener = TcpListener::bind(listen).await?;

@@ -9,6 +9,7 @@ use crate::process::{Process, await_listening, free_port};
 /// The running product; ends with this value.
 pub(crate) struct Product {
     api: String,
+    admin: String,
     runtime: tokio::runtime::Runtime,
     client: reqwest::Client,
     gateway: Process,
@@ -86,6 +87,7 @@ impl Product {
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
         let product = Self {
             api: format!("http://127.0.0.1:{api_port}/api/v1"),
+            admin: format!("http://{admin}"),
             runtime,
             client,
             gateway,
@@ -122,6 +124,13 @@ impl Product {
         Ok(())
     }
 
+    /// The sum of a metric of the gateway over all its series that have these words among their labels.
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> Result<f64, Failure> {
+        let url = format!("{}/metrics", self.admin);
+        let page = self.runtime.block_on(async { self.client.get(url).send().await?.text().await })?;
+        Ok(metric(&page, name, labels))
+    }
+
     /// Waits until the control plane knows of the gateway.
     fn await_gateway(&self) -> Result<(), Failure> {
         for _ in 0..200 {
@@ -136,5 +145,24 @@ impl Product {
             }
         }
         Err("the gateway did not register with the control plane in 10 s".into())
+    }
+}
+
+fn metric(page: &str, name: &str, labels: &str) -> f64 {
+    let series = page.lines().filter_map(|line| line.strip_prefix(name)).filter(|rest| rest.starts_with(['{', ' ']));
+    let values =
+        series.filter(|rest| rest.contains(labels)).filter_map(|rest| rest.rsplit(' ').next()?.parse::<f64>().ok());
+    values.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_of_one_metric_are_added() {
+        let page = "# TYPE a counter\na{route=\"x\"} 1\na{route=\"y\"} 2\na_more 4\nb 8\n";
+        let whole = |name, labels| format!("{}", metric(page, name, labels));
+        assert_eq!([whole("a", ""), whole("a", "route=\"y\""), whole("b", "")], ["3", "2", "8"]);
     }
 }

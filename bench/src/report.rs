@@ -148,13 +148,19 @@ impl Run {
 
     /// Writes all below `results`; tells where.
     pub(crate) fn write(&self, results: &Path) -> Result<PathBuf, Failure> {
-        let folder = results.join(format!("compare-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()));
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("raw.json"), format!("{:#}\n", self.raw()))?;
-        std::fs::write(folder.join("summary.md"), self.table())?;
+        let folder = keep(results, "compare", &self.table(), &self.raw())?;
         std::fs::write(folder.join("ratios.svg"), plot::ratios(self))?;
         Ok(folder)
     }
+}
+
+/// Writes what was measured, as it is printed and as it was read, into a new folder below `results`; tells where.
+pub(crate) fn keep(results: &Path, command: &str, summary: &str, raw: &Value) -> Result<PathBuf, Failure> {
+    let folder = results.join(format!("{command}-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()));
+    std::fs::create_dir_all(&folder)?;
+    std::fs::write(folder.join("raw.json"), format!("{raw:#}\n"))?;
+    std::fs::write(folder.join("summary.md"), summary)?;
+    Ok(folder)
 }
 
 /// Whether the quartiles are too far apart to judge by the median.

@@ -1,19 +1,20 @@
 //! TCP gateways beside HAProxy's `mode tcp`, both with a record of each connection: CPU for a connection, for an exchange
 //! of small messages, and for what passes in large transfers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use rand::seq::SliceRandom;
+use serde_json::json;
 
 use self::load::Work;
 use crate::Failure;
-use crate::peers::{LOAD_CORE, PROXY_CORE, Stage};
+use crate::peers::{LOAD_CORE, PROXY_CORE, Stage, leave_proxy_core};
 use crate::process::{Process, await_listening, free_port};
 use crate::product::{GatewayRun, Product};
-use crate::report::is_too_noisy;
+use crate::report::{self, is_too_noisy};
 use crate::statistics::{quantile, spread};
 
 pub(crate) mod load;
@@ -29,6 +30,9 @@ pub(crate) struct Options {
     /// The work; without it, all of it.
     #[arg(long, value_enum, value_delimiter = ',')]
     work: Vec<Work>,
+    /// Folder for raw runs and summary.
+    #[arg(long, default_value = "bench/results")]
+    results: PathBuf,
 }
 
 /// A proxy that is measured.
@@ -104,8 +108,8 @@ pub(crate) fn vamp(
     let product = Product::start(&run, directory)?;
     for (port, origin) in pairs {
         let name = format!("bench-{port}");
-        let routes = serde_json::json!({ format!("[127.0.0.1:{origin}]"): { "weight": "100%" } });
-        let document = serde_json::json!({ "name": name, "port": format!("{port}/tcp"), "routes": routes });
+        let routes = json!({ format!("[127.0.0.1:{origin}]"): { "weight": "100%" } });
+        let document = json!({ "name": name, "port": format!("{port}/tcp"), "routes": routes });
         product.put_gateway(&name, &document)?;
     }
     Ok(product)
@@ -145,8 +149,15 @@ struct Slice {
     cpu_us: f64,
 }
 
+impl Slice {
+    fn raw(&self) -> serde_json::Value {
+        json!({ "round": self.round, "peer": self.kind.name(), "work": self.work.word(), "cpu_us": self.cpu_us })
+    }
+}
+
 #[expect(clippy::print_stdout, reason = "the figures are what the command is for")]
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    leave_proxy_core()?;
     let directory = tempfile::tempdir()?;
     let stage = Stage::start(directory.path())?;
     let chosen = if options.work.is_empty() { Work::value_variants() } else { &*options.work };
@@ -167,7 +178,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             }
         }
     }
-    println!("\n{}", table(&slices, chosen, options));
+    let summary = table(&slices, chosen, options);
+    println!("\n{summary}");
+    let raw: Vec<_> = slices.iter().map(Slice::raw).collect();
+    let raw = json!({ "rounds": options.rounds, "seconds": options.seconds, "slices": raw });
+    println!("raw runs and table: {}", report::keep(&options.results, "tcp", &summary, &raw)?.display());
     Ok(())
 }
 

@@ -13,7 +13,7 @@ pub(crate) use vamp::routes as vamp_routes;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -26,6 +26,13 @@ use crate::workload::Site;
 /// The core of the proxies, and that of load, origins and sinks.
 pub(crate) const PROXY_CORE: usize = 0;
 pub(crate) const LOAD_CORE: usize = 1;
+
+/// Keeps this program, and whatever it starts from now on and does not pin elsewhere, off the proxies' core.
+pub(crate) fn leave_proxy_core() -> Result<(), Failure> {
+    let (core, own) = (LOAD_CORE.to_string(), std::process::id().to_string());
+    let status = Command::new("taskset").args(["-a", "-c", "-p", &core, &own]).stdout(Stdio::null()).status()?;
+    if status.success() { Ok(()) } else { Err(format!("`taskset` could not pin the load to core {core}").into()) }
+}
 
 /// A proxy that can be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -168,6 +175,14 @@ impl Peer {
             }
         }
         Ok(peer)
+    }
+
+    /// Whether what was measured was done, as far as the proxy can tell.
+    pub(crate) fn check(&self, stage: &Stage) -> Result<(), Failure> {
+        match &self.running {
+            Running::Two { records, .. } => records.check(stage),
+            Running::One(_) => Ok(()),
+        }
     }
 
     pub(crate) fn target(&self, site: Site) -> Target<'static> {

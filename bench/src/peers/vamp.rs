@@ -13,6 +13,21 @@ impl Instance {
     pub(super) fn process(&self) -> &Process {
         self.0.gateway()
     }
+
+    /// Whether each request left its record, and the weights were kept: what was not done costs nothing, so that its
+    /// figures would count nothing.
+    pub(super) fn check(&self, stage: &Stage) -> Result<(), Failure> {
+        let dropped = self.0.metric("vamp_gateway_records_dropped_total", "")?;
+        let requests = self.0.metric("vamp_gateway_requests_total", "")?;
+        let canary = self.0.metric("vamp_gateway_requests_total", &format!("[{}]", stage.canary))?;
+        if dropped > 0.0 || requests == 0.0 || (canary - requests / 10.0).abs() > 1.0 {
+            return Err(format!(
+                "of {requests} requests {canary} went to the canary, and {dropped} records were dropped"
+            )
+            .into());
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn start(stage: &Stage, ports: Ports) -> Result<(String, Running), Failure> {

@@ -123,23 +123,25 @@ pub(crate) fn count(target: SocketAddr, work: Work, clients: usize, units: usize
         let mut running = JoinSet::new();
         for index in 0..clients {
             let units = units / clients + usize::from(index < units % clients);
-            running.spawn(async move {
-                let mut server = TcpStream::connect(target).await?;
-                server.set_nodelay(true)?;
-                for _ in 0..units {
-                    if work == Work::Connection {
-                        server = TcpStream::connect(target).await?;
-                    }
-                    exchange(&mut server).await?;
-                }
-                Ok::<_, Failure>(())
-            });
+            running.spawn(counted_client(target, work, units));
         }
         while let Some(ended) = running.join_next().await {
             ended??;
         }
         Ok(())
     })
+}
+
+async fn counted_client(target: SocketAddr, work: Work, units: usize) -> Result<(), Failure> {
+    let mut server = TcpStream::connect(target).await?;
+    server.set_nodelay(true)?;
+    for done in 0..units {
+        if done > 0 && work == Work::Connection {
+            server = TcpStream::connect(target).await?;
+        }
+        exchange(&mut server).await?;
+    }
+    Ok(())
 }
 
 async fn client(target: SocketAddr, work: Work, until: Instant) -> Result<f64, Failure> {
