@@ -210,7 +210,7 @@ fn version(program: &str, arguments: &[&str]) -> Result<String, Failure> {
     let text = String::from_utf8_lossy(&text).into_owned();
     let line = text.lines().find(|line| line.contains(|c: char| c.is_ascii_digit())).unwrap_or_default();
     // Some name themselves by their path.
-    Ok(line.replace(program, "").trim().to_owned())
+    Ok(line.trim().strip_prefix(program).unwrap_or(line).trim().to_owned())
 }
 
 /// A program that `bench/peers` fetched.
