@@ -209,21 +209,25 @@ impl Topology {
     /// What only shows when all parts are seen together.
     fn check(&self, decoder: &mut Decoder<'_>, fields: &Fields<'_>) {
         let mut refuse = |pointer: &str, message: String, hint: &str| {
-            decoder.refuse_at(fields.place, &format!("{}{pointer}", fields.pointer), message, hint);
+            decoder.refuse_below(fields, pointer, message, hint);
         };
         let owner = &fields.owner;
         let mut breeds = HashSet::new();
         for cluster in &self.clusters {
             let pointer = step("/clusters", &cluster.name);
-            for service in &cluster.services {
+            for (index, service) in cluster.services.iter().enumerate() {
                 let breed = service.breed.name();
                 if !breeds.insert(breed) {
                     let message = format!("{owner} has the breed `{breed}` in two services");
-                    refuse(&pointer, message, "a breed makes one service: give the other one a name of its own");
+                    refuse(
+                        &format!("{pointer}/services/{index}/breed"),
+                        message,
+                        "a breed makes one service: give the other one a name of its own",
+                    );
                 }
             }
-            for (why, hint) in self.faults_of_cluster(cluster) {
-                refuse(&pointer, format!("cluster `{}` of {owner}: {why}", cluster.name), &hint);
+            for Fault { below, why, hint } in self.faults_of_cluster(cluster) {
+                refuse(&format!("{pointer}{below}"), format!("cluster `{}` of {owner}: {why}", cluster.name), &hint);
             }
         }
         let mut ports = HashSet::new();
@@ -233,8 +237,8 @@ impl Topology {
                 let message = format!("{owner} has two gateways on port {}", gateway.port.unwrap_or_default());
                 refuse(&pointer, message, "give one of them another port");
             }
-            for (why, hint) in self.faults_of_outer(gateway) {
-                refuse(&pointer, format!("gateway `{}` of {owner}: {why}", gateway.key), &hint);
+            for Fault { below, why, hint } in self.faults_of_outer(gateway) {
+                refuse(&format!("{pointer}{below}"), format!("gateway `{}` of {owner}: {why}", gateway.key), &hint);
             }
         }
         for variable in &self.environment {
@@ -250,27 +254,29 @@ impl Topology {
         }
     }
 
-    fn faults_of_cluster(&self, cluster: &Cluster) -> Vec<(String, String)> {
+    fn faults_of_cluster(&self, cluster: &Cluster) -> Vec<Fault> {
         let mut faults = Vec::new();
         if cluster.services.is_empty() {
-            faults.push(("it has no service".to_owned(), "add `services: [BREED]`".to_owned()));
+            faults.push(Fault::new("/services", "it has no service", "add `services: [BREED]`"));
         }
         let ports = cluster.known_ports();
         for (port, gateway) in &cluster.gateways {
+            let below = step("/gateways", port);
             if let Some(ports) = ports.as_ref().filter(|ports| !ports.contains(&port.as_str())) {
-                let hint = format!("its services have {}", listed(ports));
-                faults.push((format!("it has a gateway for port `{port}`, which none of its services has"), hint));
+                let why = format!("it has a gateway for port `{port}`, which none of its services has");
+                faults.push(Fault::new(&below, why, format!("its services have {}", listed(ports))));
             }
             for route in &gateway.routes {
+                let below = step(&format!("{below}/routes"), &route.path.to_string());
                 let RoutePath::Gateway(service) = &route.path else {
-                    let hint = "name the breed of one of its services".to_owned();
-                    faults.push((format!("the route `{}` leads to no service", route.path), hint));
+                    let why = format!("the route `{}` leads to no service", route.path);
+                    faults.push(Fault::new(&below, why, "name the breed of one of its services"));
                     continue;
                 };
                 if cluster.service(service).is_none() {
                     let names: Vec<&str> = cluster.services.iter().map(|service| service.breed.name()).collect();
-                    let hint = format!("it has {}", listed(&names));
-                    faults.push((format!("the route `{service}` names none of its services"), hint));
+                    let why = format!("the route `{service}` names none of its services");
+                    faults.push(Fault::new(&below, why, format!("it has {}", listed(&names))));
                 }
             }
             let given = gateway.routes.iter().filter_map(|route| match &route.content {
@@ -283,44 +289,49 @@ impl Topology {
                     "the weights of the gateway of port `{port}` add up to {}",
                     crate::percent::format_sum(sum)
                 );
-                faults.push((message, "make them 100% or less; what is left goes to the others".to_owned()));
+                let hint = "make them 100% or less; what is left goes to the others";
+                faults.push(Fault::new(&format!("{below}/routes"), message, hint));
             }
         }
-        for service in &cluster.services {
+        for (index, service) in cluster.services.iter().enumerate() {
             let breed = service.breed.inline();
             for (variable, value) in &service.environment {
+                let below = step(&format!("/services/{index}/environment_variables"), variable);
                 let unknown = breed.filter(|breed| !breed.environment.iter().any(|known| known.name == *variable));
                 if let Some(breed) = unknown {
                     let names: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
                     let message = format!("breed `{}` has no variable `{variable}`", breed.name);
-                    faults.push((message, format!("it has {}", listed(&names))));
+                    faults.push(Fault::new(&below, message, format!("it has {}", listed(&names))));
                 }
-                faults.extend(self.faults_of_value(value));
+                let of_value = self.faults_of_value(value).into_iter();
+                faults.extend(of_value.map(|(why, hint)| Fault::new(&below, why, hint)));
             }
         }
         faults
     }
 
-    fn faults_of_outer(&self, gateway: &OuterGateway) -> Vec<(String, String)> {
+    fn faults_of_outer(&self, gateway: &OuterGateway) -> Vec<Fault> {
         let mut faults = Vec::new();
         for route in &gateway.body.routes {
+            let below = step("/routes", &route.path.to_string());
             let target = match &route.path {
                 RoutePath::Gateway(path) => path.split_once('/').filter(|(_, port)| !port.contains('/')),
                 _ => None,
             };
             let Some((cluster, port)) = target else {
                 let message = format!("the route `{}` leads to no cluster", route.path);
-                faults.push((message, "write CLUSTER/PORT, such as web/http".to_owned()));
+                faults.push(Fault::new(&below, message, "write CLUSTER/PORT, such as web/http"));
                 continue;
             };
             let Some(found) = self.cluster(cluster) else {
                 let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-                faults.push((format!("there is no cluster `{cluster}`"), format!("it has {}", listed(&names))));
+                let why = format!("there is no cluster `{cluster}`");
+                faults.push(Fault::new(&below, why, format!("it has {}", listed(&names))));
                 continue;
             };
             if let Some(ports) = found.known_ports().filter(|ports| !ports.contains(&port)) {
                 let message = format!("cluster `{cluster}` has no port `{port}`");
-                faults.push((message, format!("it has {}", listed(&ports))));
+                faults.push(Fault::new(&below, message, format!("it has {}", listed(&ports))));
             }
         }
         faults
@@ -358,6 +369,20 @@ impl Topology {
             Some((format!("`{reference}`: {why}"), hint))
         });
         faults.collect()
+    }
+}
+
+/// What is wrong with a part of a blueprint.
+struct Fault {
+    /// Where it stands below the part.
+    below: String,
+    why: String,
+    hint: String,
+}
+
+impl Fault {
+    fn new(below: &str, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { below: below.to_owned(), why: why.into(), hint: hint.into() }
     }
 }
 
@@ -628,7 +653,11 @@ fn take_inner_gateway<'t>(
     what: &str,
     protocol: Protocol,
 ) -> InnerGateway {
-    fields.ignore(&["selector", "lookup_name", "kind", "metadata", "internal", "deployed", "service"]);
+    if let Some(field) = fields.take("selector") {
+        let message = format!("{what} has a selector, and routes that follow labels are not built");
+        decoder.refuse(&field, message, "write its routes out");
+    }
+    fields.ignore(&["lookup_name", "kind", "metadata", "internal", "deployed", "service"]);
     let sticky = fields.take("sticky").map(|field| decode_sticky(decoder, &field, what));
     let hosts = fields.take("virtual_hosts").map(|field| decode_hosts(decoder, &field, what)).unwrap_or_default();
     let routes = fields.take("routes").map(|field| decode_routes(decoder, &field, what, protocol)).unwrap_or_default();

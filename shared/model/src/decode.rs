@@ -26,6 +26,7 @@ pub(crate) struct Fields<'t> {
     pub(crate) owner: String,
     pub(crate) pointer: String,
     pub(crate) place: Place,
+    node: &'t Node,
     entries: Vec<(&'t Key, &'t Node)>,
 }
 
@@ -62,6 +63,18 @@ impl<'t> Decoder<'t> {
         }
     }
 
+    /// Refuses what stands below these fields at a pointer, taken or not, as near to it as its author wrote something.
+    pub(crate) fn refuse_below(
+        &mut self,
+        fields: &Fields<'_>,
+        below: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        let (place, pointer) = nearest_to(fields.node, &fields.pointer, below);
+        self.refuse_at(place, &pointer, message, hint);
+    }
+
     pub(crate) fn refuse(&mut self, field: &Field<'_>, message: impl Into<String>, hint: impl Into<String>) {
         self.refuse_at(field.node.place, &field.pointer, message, hint);
     }
@@ -76,6 +89,7 @@ impl<'t> Decoder<'t> {
             owner: owner.to_owned(),
             pointer: field.pointer.clone(),
             place: field.node.place,
+            node: field.node,
             entries: entries.iter().map(|(key, node)| (key, node)).collect(),
         })
     }
@@ -119,6 +133,40 @@ impl<'t> Decoder<'t> {
         }
         node.place
     }
+}
+
+/// Where something stands below a node, and its pointer as its author spelled it. Steps that the author left out, because
+/// one thing may stand in place of a list or of a map, are passed by.
+fn nearest_to(mut node: &Node, pointer: &str, below: &str) -> (Place, String) {
+    let (mut place, mut pointer) = (node.place, pointer.to_owned());
+    for wanted in below.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")) {
+        match &node.content {
+            Content::Map(map) => {
+                let Some((key, value)) = map.iter().find(|(key, _)| is_spelling_of(&key.text, &wanted)) else {
+                    continue;
+                };
+                (place, pointer, node) = (key.place, step(&pointer, &key.text), value);
+            }
+            Content::List(items) => {
+                let Some(item) = wanted.parse().ok().and_then(|index: usize| items.get(index)) else { continue };
+                (place, pointer, node) = (item.place, step(&pointer, &wanted), item);
+            }
+            _ => {}
+        }
+    }
+    (place, pointer)
+}
+
+/// Whether a key is a word, or one of its short forms.
+fn is_spelling_of(key: &str, wanted: &str) -> bool {
+    const LONG: &str = "environment_variables";
+    key == wanted
+        || match wanted.split_once(&format!(".{LONG}.")) {
+            Some((cluster, name)) => {
+                [format!("{cluster}.{name}"), format!("{cluster}.env.{name}")].contains(&key.to_owned())
+            }
+            None => wanted == LONG && key == "env",
+        }
 }
 
 impl<'t> Fields<'t> {

@@ -79,7 +79,7 @@ impl Gateway {
         if let Some(field) = fields.take("selector") {
             decoder.refuse(
                 &field,
-                format!("{owner} has a selector, which needs a container driver, and none is built yet"),
+                format!("{owner} has a selector, and routes that follow labels are not built"),
                 "write its routes out",
             );
         }

@@ -76,7 +76,7 @@ impl RouteBody {
         if let Some(field) = fields.take("selector") {
             decoder.refuse(
                 &field,
-                format!("{owner} has a selector, which needs a container driver, and none is built yet"),
+                format!("{owner} has a selector, and routes that follow labels are not built"),
                 "write the addresses as routes `[host:port]`",
             );
         }

@@ -425,3 +425,45 @@ fn a_dependency_on_a_stored_breed_is_a_use_of_it() {
     let found = references(&Artifact::Breed(breed));
     assert_eq!((found[0].name.as_str(), found[0].pointer.as_str(), found.len()), ("b", "/dependencies/a", 1));
 }
+
+/// What only shows when all parts are seen together is told where it stands, as its author spelled it.
+#[test]
+fn faults_between_parts_have_the_place_of_the_part() {
+    let text = "\
+name: x
+gateways:
+  9050: web/htp
+  9051: {routes: {web/http: {weight: 100%}}, selector: 'label(a)(b)'}
+clusters:
+  web:
+    services:
+    - breed: {name: w1, deployable: w, ports: {http: 80}, environment_variables: {A: a}}
+      env:
+        B: b
+    - breed: {name: w1, deployable: w, ports: {http: 80}}
+    gateways:
+      htpp: {routes: {w1: {weight: 10%}}}
+      http:
+        routes: {w2: {weight: 10%}}
+  none: []
+env:
+  web.A: $gone.host
+  gone.Q: q
+";
+    let violations = read_as(text, Format::Yaml, Kind::Blueprint, Some("x")).unwrap_err();
+    let mut places: Vec<_> =
+        violations.iter().map(|found| (found.line.unwrap(), found.column.unwrap(), found.pointer.as_str())).collect();
+    places.sort_unstable();
+    let expected = [
+        (3, 3, "/gateways/9050"),
+        (4, 56, "/gateways/9051/selector"),
+        (10, 9, "/clusters/web/services/0/env/B"),
+        (11, 7, "/clusters/web/services/1/breed"),
+        (13, 7, "/clusters/web/gateways/htpp"),
+        (15, 18, "/clusters/web/gateways/http/routes/w2"),
+        (16, 3, "/clusters/none"),
+        (18, 3, "/env/web.A"),
+        (19, 3, "/env/gone.Q"),
+    ];
+    assert_eq!(places, expected, "{violations:#?}");
+}

@@ -125,7 +125,7 @@ fn each_fault_has_its_place_and_its_mend() {
     check_refused("routes: {a/b/c/d/e: {}}", 1, 10, "has 5 segments");
     check_refused("routes: ['[127.0.0.1:81]', '[127.0.0.1:81]']", 1, 28, "twice");
     check_refused("routes: {'[127.0.0.1:81]': {balance: hdr}}", 1, 38, "use `roundrobin`");
-    check_refused("selector: id(x)", 1, 11, "container driver");
+    check_refused("selector: id(x)", 1, 11, "routes that follow labels");
     check_refused("kind: routes", 1, 7, "the address is that of gateways");
     check_refused("name: other", 1, 7, "the address names `g`");
     check_refused("port: 1\nport: 2", 2, 1, "port");
