@@ -12,6 +12,7 @@ use vamp_store::StoreUrl;
 use vamp_store::layout::name;
 
 use crate::platform::docker::EngineAddress;
+use crate::platform::process::Grouping;
 
 /// Settings of one control plane.
 #[derive(Debug, Clone, clap::Args)]
@@ -71,9 +72,15 @@ pub struct PlatformSettings {
     /// Directory for services of the type `command`, which run as programs of this host; made if missing. Without it nobody can have programs run here
     #[arg(long, env = "VAMP_PROCESS_DIR", value_name = "DIR")]
     pub process_dir: Option<PathBuf>,
+    /// Control group below which those services get groups of their own, with their limits of processors and memory: a path as in `/proc/self/cgroup`, made if missing, or `off`. Without it: the group of this program (version 1), or the one that was delegated to it (version 2, `Delegate=` and `DelegateSubgroup=` of systemd)
+    #[arg(long, env = "VAMP_PROCESS_CGROUP", value_name = "PATH", requires = "process_dir")]
+    pub process_cgroup: Option<Grouping>,
     /// Docker engine for services of the type `container/docker`: `unix:///PATH`, or `tcp://127.0.0.1:PORT` for a tunnel or a proxy before its socket. Whoever may deploy containers can do on its host what this program can. Without it nobody can have containers run here
     #[arg(long, env = "VAMP_DOCKER_HOST", value_name = "ADDRESS")]
     pub docker_host: Option<EngineAddress>,
+    /// Credentials of registries from which that engine gets images: a `config.json` of Docker whose `auths` have them; read anew for each image
+    #[arg(long, env = "VAMP_DOCKER_CONFIG", value_name = "FILE", requires = "docker_host")]
+    pub docker_config: Option<PathBuf>,
     /// Lets containers have the host: its network, paths and devices, `privileged` and added capabilities. Whoever may deploy is root there then
     #[arg(long, env = "VAMP_DOCKER_ALLOW_HOST_ACCESS", requires = "docker_host")]
     pub docker_allow_host_access: bool,
@@ -239,6 +246,7 @@ mod tests {
         refused(&["--docker-host", "/run/docker.sock"], "`unix:///PATH`");
         refused(&["--docker-host", "tcp://192.0.2.1:2375"], "root on its host");
         refused(&["--docker-allow-host-access"], "--docker-host");
+        refused(&["--process-dir", "d", "--process-cgroup", "vamp"], "`/vamp`");
         refused(&["--instance-host", "0.0.0.0"], "one address of this host");
     }
 }

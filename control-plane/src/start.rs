@@ -19,7 +19,7 @@ use crate::core::{Core, CoreError, CoreSettings, Tasks};
 use crate::persist::{Database, PersistError, Persistence, Retention};
 use crate::plan::PlanSettings;
 use crate::platform::PlatformError;
-use crate::platform::docker::{DockerPlatform, DockerSettings};
+use crate::platform::docker::{CredentialsError, CredentialsFile, DockerPlatform, DockerSettings};
 use crate::platform::process::{ProcessPlatform, ProcessSettings};
 use crate::reconcile::{self, Platforms, States};
 use crate::settings::{AccessSettings, GatewaySettings, PlatformSettings, Settings};
@@ -72,6 +72,9 @@ pub enum StartError {
     /// A platform can't be used.
     #[error("services can't be run in --process-dir")]
     Platform(#[from] PlatformError),
+    /// Credentials of registries can't be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
     /// Instances can't be checked.
     #[error("the health of instances can't be asked for")]
     Health(#[source] reqwest::Error),
@@ -157,6 +160,7 @@ fn platforms(settings: &PlatformSettings, namespace: &str) -> Result<Platforms, 
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
         let mut process = ProcessSettings::new(folder);
         process.host = settings.instance_host;
+        process.groups = settings.process_cgroup.clone().unwrap_or_default();
         process.port_range = settings.instance_ports.0.clone();
         let platform = ProcessPlatform::open(process)?;
         platforms.add("command", Arc::new(platform)).map_err(StartError::Health)?;
@@ -165,6 +169,7 @@ fn platforms(settings: &PlatformSettings, namespace: &str) -> Result<Platforms, 
         let mut docker = DockerSettings::new(address.clone(), namespace.to_owned());
         docker.publish = settings.instance_host;
         docker.port_range = settings.instance_ports.0.clone();
+        docker.credentials = settings.docker_config.clone().map(CredentialsFile::open).transpose()?;
         docker.allows_host_access = settings.docker_allow_host_access;
         // An engine that is away makes its services unknown, and stops nobody.
         platforms.add("container/docker", Arc::new(DockerPlatform::open(docker))).map_err(StartError::Health)?;

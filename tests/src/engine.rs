@@ -167,7 +167,7 @@ fn copy(from: &Path, to: &Path) {
 pub struct Registry {
     process: Process,
     address: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Registry {
@@ -175,29 +175,45 @@ impl Registry {
     pub async fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("vamp-registry-").tempdir().expect("a temporary directory");
         let address = format!("127.0.0.1:{}", free_port());
-        let data = folder.path().join("data");
+        let process = Self::serve(folder.path(), &address, "");
+        let mut registry = Self { process, address, folder };
+        registry.answers().await;
+        registry
+    }
+
+    /// Goes on with the same images, for nobody but one user; `line` is the user's line of an `htpasswd` with bcrypt.
+    pub async fn close_to_all_but(&mut self, line: &str) {
+        self.process.signal(Signal::Terminate);
+        self.process.wait(PATIENCE).await;
+        let users = self.folder.path().join("users");
+        std::fs::write(&users, line).expect("a file can be written");
+        let access = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", users.display());
+        self.process = Self::serve(self.folder.path(), &self.address, &access);
+        self.answers().await;
+    }
+
+    fn serve(folder: &Path, address: &str, more: &str) -> Process {
+        let data = folder.join("data");
         let settings = format!(
-            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n",
+            "version: 0.1\nlog: {{level: warn}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n{more}",
             data.display()
         );
-        let file = folder.path().join("registry.yml");
+        let file = folder.join("registry.yml");
         std::fs::write(&file, settings).expect("a file can be written");
         let arguments = [Path::new("serve"), &file];
         let nothing: [(&str, &str); 0] = [];
-        let process = Process::spawn(Path::new("docker-registry"), arguments, nothing, &folder.path().join("log"));
-        let mut registry = Self { process, address, _folder: folder };
-        let url = format!("http://{}/v2/", registry.address);
+        Process::spawn(Path::new("docker-registry"), arguments, nothing, &folder.join("log"))
+    }
+
+    async fn answers(&mut self) {
+        let url = format!("http://{}/v2/", self.address);
         eventually(PATIENCE, "the registry answers", async || {
-            assert!(!registry.process.has_ended(), "the registry ended:\n{}", registry.process.tail());
-            crate::components::http_client()
-                .get(&url)
-                .send()
-                .await
-                .is_ok_and(|answer| answer.status().is_success())
-                .then_some(())
+            assert!(!self.process.has_ended(), "the registry ended:\n{}", self.process.tail());
+            let answer = crate::components::http_client().get(&url).send().await;
+            let is_ready = |status: StatusCode| status.is_success() || status == StatusCode::UNAUTHORIZED;
+            answer.is_ok_and(|answer| is_ready(answer.status())).then_some(())
         })
         .await;
-        registry
     }
 
     /// Freezes it: connections stay, nothing answers.

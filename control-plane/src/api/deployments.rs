@@ -55,28 +55,39 @@ pub(super) async fn get(ask: Ask) -> Answer {
 /// `GET /api/v1/deployments/{name}/status`
 pub(super) async fn status(ask: Ask) -> Answer {
     let stored = stored(&ask).await;
-    match status_of(&ask, ask.name(), stored.as_ref().ok()) {
+    let changed = read::current(&ask, Kind::Deployment, ask.name()).await?.map_or(0, |stored| stored.sequence);
+    match status_of(&ask, ask.name(), stored.as_ref().ok(), changed) {
         Some(status) => Ok(ask.written.answer(StatusCode::OK, &status)),
         None => Err(stored.err().unwrap_or_else(|| Problem::no_part("nothing is known of the deployment yet"))),
     }
 }
 
-/// How far a deployment has come; `None`: nothing of it is wanted, and nothing is left.
-fn status_of(ask: &Ask, name: &str, stored: Option<&Deployment>) -> Option<Value> {
+/// How far a deployment has come since it was changed last; `None`: nothing of it is wanted, and nothing is left.
+fn status_of(ask: &Ask, name: &str, stored: Option<&Deployment>, changed: u64) -> Option<Value> {
     let states = ask.api.states.borrow();
     let own: Vec<_> = states.iter().filter(|(service, _)| service.deployment == name).map(|(_, state)| state).collect();
     if own.is_empty() && stored.is_none() {
         return None;
     }
     let wanted = stored.map_or(0, |stored| stored.body.clusters.iter().map(|cluster| cluster.services.len()).sum());
-    let done = own.len() == wanted && own.iter().all(|state| state.phase == Phase::Done);
+    let done =
+        own.len() == wanted && own.iter().all(|state| state.phase == Phase::Done && state.seen_change >= changed);
     Some(json!({"done": done, "services": own}))
 }
 
 /// `DELETE /api/v1/deployments/{name}`
-pub(super) async fn undeploy(ask: Ask) -> Answer {
+pub(super) async fn undeploy(mut ask: Ask) -> Answer {
     let deployment = ask.name().to_owned();
-    make(&ask, DeployRequest { deployment, action: Action::Remove }, &[]).await
+    if ask.body.is_empty() {
+        return make(&ask, DeployRequest { deployment, action: Action::Remove }, &[]).await;
+    }
+    let (blueprint, documents) = blueprint(&mut ask, Some(&deployment)).await?;
+    let services = services(&blueprint.body);
+    if services.is_empty() {
+        let mend = "name services to remove these, or send no body to remove the whole deployment";
+        return Err(Problem::bad_request("the body names no service", mend));
+    }
+    make(&ask, DeployRequest { deployment, action: Action::RemoveServices(services) }, &documents).await
 }
 
 /// `POST /api/v1/deployments/{name}/history/{version}/restore`
@@ -188,7 +199,8 @@ async fn blueprint(ask: &mut Ask, name: Option<&str>) -> Result<(Blueprint, Vec<
     }
 }
 
-fn services(body: &Topology) -> Vec<(String, String)> {
+/// Every service that is named: cluster and breed.
+pub(super) fn services(body: &Topology) -> Vec<(String, String)> {
     let clusters = body.clusters.iter();
     let named = clusters.flat_map(|cluster| {
         cluster.services.iter().map(|service| (cluster.name.clone(), service.breed.name().to_owned()))

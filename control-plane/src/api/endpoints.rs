@@ -64,6 +64,8 @@ pub(super) enum Schema {
     Document,
     /// A blueprint, or the name of one.
     Deploy,
+    /// The same, for the services that are to go; nothing for all of them.
+    Undeploy,
     Scale,
     Sla,
     DeploymentStatus,
@@ -341,18 +343,22 @@ fn any_kind() -> Vec<Endpoint> {
             &[Code::Exists, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
             Handler::Plain(|ask| Box::pin(several::create(ask))),
         ),
-        endpoint(
-            Method::PUT,
-            "putArtifacts",
-            "Creates or replaces artifacts of any kind in one change.",
-            written(201, "All created."),
-            &[Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
-            Handler::Plain(|ask| Box::pin(several::replace(ask))),
-        ),
+        Endpoint {
+            parameters: &[Parameter::ValidateOnly, Parameter::Wait, Parameter::Reason, Parameter::Deploy],
+            ..endpoint(
+                Method::PUT,
+                "putArtifacts",
+                "Creates or replaces artifacts of any kind in one change, and deploys its blueprints where that is wanted.",
+                written(201, "All created."),
+                &[Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+                Handler::Plain(|ask| Box::pin(several::replace(ask))),
+            )
+        },
         endpoint(
             Method::DELETE,
             "deleteArtifacts",
-            "Deletes the artifacts that the documents name, in one change.",
+            "Deletes the artifacts that the documents name, in one change; of a deployment the services that its document \
+             names, or all of it when it names none.",
             deleted,
             &[Code::NotFound, Code::InUse, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
             Handler::Plain(|ask| Box::pin(several::delete(ask))),
@@ -623,8 +629,8 @@ fn deployments() -> Vec<Endpoint> {
             Method::DELETE,
             one,
             "undeploy",
-            "Removes a deployment with its services and gateways.",
-            Schema::Nothing,
+            "Removes the services that a blueprint names; without a body, the deployment with all services and gateways.",
+            Schema::Undeploy,
             |ask| Box::pin(deployments::undeploy(ask)),
         ),
         Endpoint {

@@ -140,7 +140,9 @@ async fn handle(api: Arc<Api>, request: Request) -> endpoints::Answer {
     let (body, _reserved) = if endpoint.body == Schema::Nothing {
         (Vec::new(), None)
     } else {
-        written::sent(&parts.headers)?;
+        if endpoint.body != Schema::Undeploy {
+            written::sent(&parts.headers)?;
+        }
         read_body(&api, &parts.headers, body).await?
     };
     let what = format!("{} {}", parts.method, parts.uri.path());

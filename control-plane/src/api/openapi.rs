@@ -83,7 +83,8 @@ fn operation(endpoint: &Endpoint) -> Value {
             Schema::Explain | Schema::NewEvents => json!({"application/json": {"schema": schema}}),
             _ => documents(&schema),
         };
-        object.insert("requestBody".to_owned(), json!({"required": true, "content": content}));
+        let required = endpoint.body != Schema::Undeploy;
+        object.insert("requestBody".to_owned(), json!({"required": required, "content": content}));
     }
     operation
 }
@@ -113,6 +114,7 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
             Parameter::ValidateOnly
             | Parameter::AsBlueprint
             | Parameter::Delete
+            | Parameter::Deploy
             | Parameter::ExpandReferences
             | Parameter::OnlyReferences => json!({"type": "boolean", "default": false}),
             Parameter::Wait => json!({"type": "string", "examples": ["5s"]}),
@@ -267,7 +269,7 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::Audit => reference("Audit"),
         Schema::Difference => reference("Difference"),
         Schema::Health => reference("Health"),
-        Schema::Deploy => {
+        Schema::Deploy | Schema::Undeploy => {
             let named = |key: &str| json!({"type": "object", "properties": {key: {"type": "string"}}, "required": [key], "additionalProperties": false});
             json!({"anyOf": [
                 reference("Blueprint"),

@@ -43,6 +43,7 @@ pub(super) enum Parameter {
     Aggregator,
     AsBlueprint,
     Delete,
+    Deploy,
     Label,
     Cluster,
     Service,
@@ -72,6 +73,7 @@ impl Parameter {
             Self::Aggregator => "aggregator",
             Self::AsBlueprint => "as_blueprint",
             Self::Delete => "delete",
+            Self::Deploy => "deploy",
             Self::Label => "label",
             Self::Cluster => "cluster",
             Self::Service => "service",
@@ -108,6 +110,10 @@ impl Parameter {
                  of the values that are numbers; null when there is none."
             }
             Self::AsBlueprint => "`true`: as a blueprint from which the same can be deployed.",
+            Self::Deploy => {
+                "`true`: each blueprint is deployed too, under its own name, in the same change: what it says anew wins, \
+                 weights and scales that were moved since it was stored stay, and what it does not name is left."
+            }
             Self::Delete => "`true`: the services that the body names are removed from the deployment.",
             Self::Label => {
                 "Only those whose `metadata` has this: `team=shop`, `team!=shop`, `team` or `!team`; may stand several \

@@ -16,7 +16,7 @@ use super::read::with_port;
 use super::{address, difference};
 use crate::core::{ChangeError, ChangeRequest, Changed, Outcome, WriteRequest};
 use crate::deploy::DeployRequest;
-use crate::plan::Finding;
+use crate::plan::{Finding, Warning};
 use crate::rollout::Rollout;
 
 /// `PUT /api/v1/{kind}/{name}`
@@ -81,6 +81,18 @@ pub(super) struct Made {
     rollout: Option<Rollout>,
     /// What would change, when nothing is to change.
     planned: Option<Vec<Value>>,
+}
+
+impl Made {
+    /// Artifacts that were written, as they are now.
+    pub(super) fn outcomes(&self) -> &[Outcome] {
+        &self.changed.outcomes
+    }
+
+    /// Adds what works, but most likely not as meant.
+    pub(super) fn warn(&mut self, message: String) {
+        self.changed.warnings.push(Warning { gateway: None, message });
+    }
 }
 
 /// Why it was not made.
@@ -177,12 +189,9 @@ pub(super) fn answer_of(ask: &Ask, mut made: Made, kind: Kind, shape: Shape) -> 
     answer(ask, made, shape)
 }
 
-/// The answer to a change of which only what the documents named is told.
-pub(super) fn answer_named(ask: &Ask, mut made: Made, documents: &[Document], shape: Shape) -> Answer {
-    let is_named = |outcome: &Outcome| {
-        let mut named = documents.iter().map(|document| &document.artifact);
-        named.any(|artifact| artifact.kind() == outcome.kind && artifact.name() == outcome.name)
-    };
+/// The answer to a change of which only these artifacts are told.
+pub(super) fn answer_named(ask: &Ask, mut made: Made, named: &[(Kind, String)], shape: Shape) -> Answer {
+    let is_named = |outcome: &Outcome| named.iter().any(|(kind, name)| (*kind, name) == (outcome.kind, &outcome.name));
     made.changed.outcomes.retain(is_named);
     answer(ask, made, shape)
 }

@@ -148,7 +148,7 @@ fn expand<'r>(current: &Current, request: &'r ChangeRequest) -> Result<Cow<'r, [
         apply(&mut artifacts, write);
     }
     for deploy in &request.deploys {
-        let follows = deploy::writes(deploy, &artifacts).map_err(|refusal| match refusal {
+        let follows = deploy::writes(deploy, &artifacts, &current.artifacts).map_err(|refusal| match refusal {
             deploy::Refusal::Missing(what) => ChangeError::NoSuchPart(what),
             deploy::Refusal::Findings(findings) => ChangeError::Findings(findings),
         })?;

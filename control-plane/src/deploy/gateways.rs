@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use vamp_model::{
-    Artifact, Blueprint, Cluster, Deployment, Gateway, GatewayRoute, InnerGateway, Kind, OuterGateway, Protocol,
-    RouteBody, RoutePath, RouteUse, Topology, percent, step, weights,
+    Artifact, Blueprint, Cluster, Deployment, Gateway, GatewayRoute, InnerGateway, Kind, Protocol, RouteBody,
+    RoutePath, RouteUse, Topology, percent, step, weights,
 };
 use vamp_routing::wire::{Share, Sticky, Tcp};
 
+use super::outer::{outer, over};
 use super::{Known, breed, gateway, inner_gateway};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
@@ -43,7 +44,8 @@ pub(super) fn after_merge(
     }
     for outer_gateway in &attached.gateways {
         let pointer = step("/gateways", &outer_gateway.key);
-        match outer(&merged.name, outer_gateway, known) {
+        let former = stable.and_then(|stable| stable.body.gateways.iter().find(|found| found.key == outer_gateway.key));
+        match outer(&merged.name, outer_gateway, former, known) {
             Ok(gateway) => match foreign(&gateway.name, stable, known) {
                 Some((message, hint)) => faults.push((pointer, message, hint)),
                 None => writes.extend(changed(gateway, known)),
@@ -76,7 +78,7 @@ pub(super) fn after_removal(
         let left_ports: Vec<String> = left.map(ports).unwrap_or_default();
         for port in ports(cluster) {
             let name = inner_gateway(&before.name, &cluster.name, &port);
-            let Some(stored) = gateway(&name, known) else { continue };
+            let Some(stored) = settled(&name, known) else { continue };
             let Some(left) = left.filter(|_| left_ports.contains(&port)) else {
                 writes.push(WriteRequest::delete(Kind::Gateway, &name, None));
                 continue;
@@ -125,7 +127,7 @@ fn ports(cluster: &Cluster) -> Vec<String> {
 }
 
 /// Connections as they come, without PROXY headers.
-const PLAIN_TCP: Tcp = Tcp { accept_proxy: false, send_proxy: None };
+pub(super) const PLAIN_TCP: Tcp = Tcp { accept_proxy: false, send_proxy: None };
 
 /// Whether a port of a cluster carries connections rather than HTTP, by the first breed that has it.
 fn carries_tcp(cluster: &Cluster, port: &str) -> bool {
@@ -139,16 +141,17 @@ fn services_with<'c>(cluster: &'c Cluster, port: &'c str) -> impl Iterator<Item 
     having.filter(move |breed| breed.ports.iter().any(|found| found.name == port)).map(|breed| breed.name.as_str())
 }
 
-fn path(deployment: &str, cluster: &str, service: &str, port: &str) -> String {
+/// Where a route to a service of a cluster leads.
+pub(super) fn service_path(deployment: &str, cluster: &str, service: &str, port: &str) -> String {
     format!("{deployment}/{cluster}/{service}/{port}")
 }
 
 fn leads_to(route: &GatewayRoute, deployment: &str, cluster: &Cluster, port: &str) -> bool {
     let to = route.path.to_string();
-    services_with(cluster, port).any(|service| to == path(deployment, &cluster.name, service, port))
+    services_with(cluster, port).any(|service| to == service_path(deployment, &cluster.name, service, port))
 }
 
-fn weight(route: &GatewayRoute) -> Share {
+pub(super) fn weight(route: &GatewayRoute) -> Share {
     match &route.content {
         RouteUse::Inline(body) => body.weight.unwrap_or(Share::NONE),
         RouteUse::Stored { weight, .. } => weight.unwrap_or(Share::NONE),
@@ -165,29 +168,21 @@ fn inner(
     known: &dyn Known,
 ) -> Result<Gateway, (String, String)> {
     let name = inner_gateway(deployment, &cluster.name, port);
-    let stored = gateway(&name, known);
+    let stored = settled(&name, known);
+    let stored = stored.as_ref();
+    let there = stored.map(|stored| stored.routes.as_slice()).unwrap_or_default();
+    let newcomer = (!there.is_empty()).then_some(Share::NONE);
+    let nothing = RouteUse::Inline(RouteBody::default());
     let mut routes = Vec::new();
     for service in services_with(cluster, port) {
-        let to = path(deployment, &cluster.name, service, port);
+        let path = RoutePath::Instances(service_path(deployment, &cluster.name, service, port));
         let given = said.and_then(|said| said.routes.iter().find(|route| route.path.to_string() == service));
-        let former = stored.and_then(|stored| stored.routes.iter().find(|route| route.path.to_string() == to));
-        let mut content = match (given, former) {
-            (Some(given), _) => given.content.clone(),
-            (None, Some(former)) => former.content.clone(),
-            (None, None) => RouteUse::Inline(RouteBody::default()),
-        };
-        if let RouteUse::Inline(body) = &mut content
-            && body.weight.is_none()
-        {
-            body.weight = match former {
-                Some(former) => Some(weight(former)),
-                None if stored.is_some_and(|stored| !stored.routes.is_empty()) => Some(Share::NONE),
-                None => None,
-            };
-        }
-        routes.push(GatewayRoute { path: RoutePath::Instances(to), content });
+        let former = there.iter().find(|former| former.path == path);
+        let content = over(given.map_or(&nothing, |given| &given.content), former, newcomer);
+        routes.push(GatewayRoute { path, content });
     }
     settle(&name, &mut routes)?;
+    refuse_loss(&name, there, &routes)?;
     let sticky = said.and_then(|said| said.sticky).or(stored.map(|stored| stored.sticky)).unwrap_or(Sticky::None);
     let hosts = said.map(|said| said.virtual_hosts.clone()).filter(|hosts| !hosts.is_empty());
     Ok(Gateway {
@@ -201,33 +196,37 @@ fn inner(
     })
 }
 
-/// A gateway by which clients come in.
-fn outer(deployment: &str, given: &OuterGateway, known: &dyn Known) -> Result<Gateway, (String, String)> {
-    let name = format!("{deployment}/{}", given.key);
-    let stored = gateway(&name, known);
-    let mut routes: Vec<GatewayRoute> = given
-        .body
-        .routes
-        .iter()
-        .map(|route| GatewayRoute {
-            path: RoutePath::Gateway(format!("{deployment}/{}", route.path)),
-            content: route.content.clone(),
-        })
-        .collect();
-    settle(&name, &mut routes)?;
-    Ok(Gateway {
-        metadata: stored.map(|stored| stored.metadata.clone()).unwrap_or_default(),
-        port: given.port,
-        tcp: (given.protocol == Protocol::Tcp).then(|| stored.and_then(|stored| stored.tcp).unwrap_or(PLAIN_TCP)),
-        sticky: given.body.sticky.unwrap_or(Sticky::None),
-        virtual_hosts: given.body.virtual_hosts.clone(),
-        routes,
-        name,
-    })
+/// Services that have a port no longer take no traffic with them.
+fn refuse_loss(name: &str, before: &[GatewayRoute], after: &[GatewayRoute]) -> Result<(), (String, String)> {
+    if after.iter().any(|route| weight(route) != Share::NONE) {
+        return Ok(());
+    }
+    let gone = before.iter().filter(|former| !after.iter().any(|route| route.path == former.path));
+    match gone.into_iter().find(|former| weight(former) != Share::NONE) {
+        None => Ok(()),
+        Some(route) => Err((
+            format!(
+                "route `{}` of gateway `{name}` gets {}, and its service would have the port no longer",
+                route.path,
+                percent::format(weight(route))
+            ),
+            format!("give its share to the others first: `vamp gateway set-weights {name} …`"),
+        )),
+    }
+}
+
+/// A stored gateway with the weights that its author left to be shared out.
+pub(super) fn settled(name: &str, known: &dyn Known) -> Option<Gateway> {
+    let mut stored = gateway(name, known)?.clone();
+    let mut routes = stored.routes.clone();
+    if settle(name, &mut routes).is_ok() {
+        stored.routes = routes;
+    }
+    Some(stored)
 }
 
 /// Settles the weights, as a gateway does that is written by itself.
-fn settle(name: &str, routes: &mut [GatewayRoute]) -> Result<(), (String, String)> {
+pub(super) fn settle(name: &str, routes: &mut [GatewayRoute]) -> Result<(), (String, String)> {
     let inline = |route: &GatewayRoute| match &route.content {
         RouteUse::Inline(body) => Some(body.weight),
         RouteUse::Stored { .. } => None,
@@ -314,7 +313,7 @@ pub(crate) fn check(touched: &BTreeSet<&str>, known: &dyn Known) -> Vec<Finding>
         let [_, cluster, port] = name.split('/').collect::<Vec<_>>()[..] else { return None };
         let cluster = deployment.cluster(cluster)?;
         let expected: BTreeSet<String> =
-            services_with(cluster, port).map(|service| path(first, &cluster.name, service, port)).collect();
+            services_with(cluster, port).map(|service| service_path(first, &cluster.name, service, port)).collect();
         let found: BTreeSet<String> = stored.routes.iter().map(|route| route.path.to_string()).collect();
         (expected != found).then(|| {
             let message =

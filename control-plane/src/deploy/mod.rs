@@ -4,8 +4,11 @@
 //! Pure: what is stored goes in, writes come out, and the core keeps them in one change. A merge adds to what is there
 //! and never takes a share of the traffic from it: a new version of a service that is there comes in at 0 %.
 
+mod apply;
 mod gateways;
 mod merge;
+mod outer;
+mod paper;
 mod promise;
 mod remove;
 mod resolve;
@@ -20,6 +23,7 @@ use vamp_model::{
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
+pub(crate) use apply::left_over;
 pub(crate) use gateways::{check as check_gateways, export};
 pub(crate) use resolve::{Unresolved, Values, environment, health_checks};
 
@@ -40,6 +44,9 @@ pub(crate) struct DeployRequest {
 pub(crate) enum Action {
     /// The services of a blueprint are added, or replaced where they are there.
     Merge(Box<Blueprint>),
+    /// It becomes what a file says that may have been applied before: what it says anew wins, what only was moved since
+    /// stays.
+    Apply(Box<Blueprint>),
     /// It goes, with all its services and gateways.
     Remove,
     /// These services go: cluster and breed.
@@ -101,11 +108,16 @@ pub(crate) enum Refusal {
     Findings(Vec<Finding>),
 }
 
-/// The writes that follow from what is asked.
-pub(crate) fn writes(request: &DeployRequest, known: &dyn Known) -> Result<Vec<WriteRequest>, Refusal> {
+/// The writes that follow from what is asked; `before` is what was stored before the change began that this is part of.
+pub(crate) fn writes(
+    request: &DeployRequest,
+    known: &dyn Known,
+    before: &dyn Known,
+) -> Result<Vec<WriteRequest>, Refusal> {
     let name = &request.deployment;
     match &request.action {
         Action::Merge(blueprint) => merge::merge(name, blueprint, known),
+        Action::Apply(blueprint) => apply::apply(name, blueprint, known, before),
         Action::Remove => remove::all(name, known),
         Action::RemoveServices(services) => remove::services(name, services, known),
         Action::Restore { then, expected } => restore::restore(then, *expected, known),

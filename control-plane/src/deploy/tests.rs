@@ -1,11 +1,15 @@
 //! Deployments as users build them up: merged, scaled, taken apart.
 
+mod outer;
+
 use std::collections::BTreeMap;
 
 use vamp_model::{Artifact, Format, Gateway, Kind, read, read_as};
 use vamp_routing::wire::Share;
 
 use super::*;
+
+mod applied;
 
 /// What is stored, as the core would have it.
 #[derive(Default)]
@@ -49,7 +53,13 @@ impl World {
     }
 
     fn ask(&mut self, deployment: &str, action: Action) -> Result<(), Refusal> {
-        let writes = writes(&DeployRequest { deployment: deployment.to_owned(), action }, self)?;
+        let before = self.0.clone();
+        self.ask_after(deployment, action, &Self(before))
+    }
+
+    /// As part of a change before which this was stored.
+    fn ask_after(&mut self, deployment: &str, action: Action, before: &Self) -> Result<(), Refusal> {
+        let writes = writes(&DeployRequest { deployment: deployment.to_owned(), action }, self, before)?;
         let touched: Vec<String> = writes.iter().map(|write| write.name.clone()).collect();
         for write in writes {
             match write.artifact {

@@ -58,7 +58,7 @@ pub enum PlatformError {
         command: String,
     },
     /// No such image.
-    #[error("image `{image}` can't be fetched: correct the name, or give access to its registry")]
+    #[error("image `{image}` can't be fetched: correct the name, or give access to its registry (`--docker-config`)")]
     UnknownImage {
         /// The image.
         image: String,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::Stream;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,8 @@ pub struct Instance {
     pub started_at_unix_ms: Option<u64>,
     /// How often it ended by itself and was started again.
     pub restarts: u32,
+    /// Parts of its order that are not kept, each with the reason and the mend.
+    pub warnings: Vec<String>,
 }
 
 /// What an instance does.
@@ -55,6 +58,15 @@ pub struct Exit {
     pub is_out_of_memory: bool,
     /// When, milliseconds since 1970 (UTC).
     pub at_unix_ms: u64,
+}
+
+/// What an instance uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time since it was started.
+    pub processor_time: Duration,
+    /// Memory now, without what the system may take back at any time.
+    pub memory_bytes: u64,
 }
 
 /// Which lines are wanted.

@@ -16,12 +16,12 @@ mod spec;
 mod turns;
 
 pub use error::PlatformError;
-pub use instance::{Exit, Instance, LogLine, LogOutput, LogQuery, LogStream, Outcome, State};
+pub use instance::{Exit, Instance, LogLine, LogOutput, LogQuery, LogStream, Outcome, State, Usage};
 pub use spec::{
     Deployable, Environment, HostPort, InstanceId, InstanceSpec, Labels, PortSpec, Reach, Restart, SpecError,
 };
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,11 +66,9 @@ pub trait Platform: Send + Sync + std::fmt::Debug {
     async fn run(&self, id: &InstanceId, command: &[String], patience: Duration) -> Result<Outcome, PlatformError>;
     /// Changes its value whenever it is worth to look again; may also do so without reason, and may miss a change.
     fn hints(&self) -> watch::Receiver<u64>;
-    /// Processor time that each instance has used since it was started; those that do not run are left out. `None`: this
-    /// platform does not tell it.
-    async fn processor_times(&self) -> Result<Option<BTreeMap<InstanceId, Duration>>, PlatformError> {
-        Ok(None)
-    }
+    /// What each of these instances uses; those that do not run are left out. Who asks about many asks seldom: each may
+    /// cost a question of its own.
+    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Usage>, PlatformError>;
     /// What this platform is.
     async fn info(&self) -> Result<Info, PlatformError>;
 }

@@ -16,11 +16,14 @@ use std::time::Duration;
 pub(crate) use logs::Source;
 pub(crate) use run::run;
 pub(crate) use state::{Phase, States};
-pub(crate) use usage::Usage;
+pub(crate) use usage::Times;
 
 use crate::causes::with_causes;
 use crate::platform::health::Monitor;
 use crate::platform::{Labels, SharedPlatform};
+
+/// LIMIT: how long a platform gets to say what runs there; then its instances are unknown.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What runs services, by the type of their deployables, and where they find the gateways.
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use vamp_model::{Artifact, Instance as Target, Instances, Kind};
 
-use super::Platforms;
+use super::{LIST_TIMEOUT, Platforms};
 use super::machine::{Action, Machine, Picture, Seen, ServiceName};
 use super::order::{Order, known_by, orders};
 use super::state::{InstanceState, Intention, Phase, ServiceState, States};
@@ -24,9 +24,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// LIMIT: how often everything is looked at while much changes.
 const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
-
-/// LIMIT: how long a platform gets to say what runs there; then its instances are unknown.
-const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// LIMIT: instances that are started and removed at the same time; the others wait for the next look.
 const WORK_MAX: usize = 32;
@@ -495,6 +492,7 @@ impl View<'_> {
             None => (Phase::Updating, failure.cloned().or(waits)),
         };
         ServiceState {
+            seen_change: self.current.snapshot.position.sequence,
             cluster: name.cluster.clone(),
             service: name.service.clone(),
             intention: if order.is_some() { Intention::Deployment } else { Intention::Undeployment },
@@ -515,6 +513,7 @@ impl View<'_> {
                         .map(|target| target.ports.into_iter().collect())
                         .unwrap_or_default(),
                     restarts: known.instance.restarts,
+                    warnings: known.instance.warnings.clone(),
                 })
                 .collect(),
         }

@@ -31,6 +31,9 @@ pub(crate) struct ServiceState {
     pub ready: u32,
     /// All that are there, sorted by name.
     pub instances: Vec<InstanceState>,
+    /// The last change that was known when it was looked at.
+    #[serde(skip)]
+    pub seen_change: u64,
 }
 
 /// Whether a service is to be there, in the words of the original.
@@ -72,4 +75,7 @@ pub(crate) struct InstanceState {
     pub ports: BTreeMap<String, String>,
     /// How often it ended and was started again.
     pub restarts: u32,
+    /// Parts of its order that its platform does not keep, each with the reason and the mend.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }

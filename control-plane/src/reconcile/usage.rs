@@ -1,54 +1,52 @@
-//! What instances use, by cluster, as far as their platforms tell it.
+//! What instances use, by cluster, as their platforms tell it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::Platforms;
 use super::order::known_by;
+use super::{LIST_TIMEOUT, Platforms, Runner};
 use crate::causes::with_causes;
-use crate::platform::Labels;
+use crate::platform::{Labels, PlatformError};
 
-/// Processor time of each instance since it was started, or why it is not known.
-pub(crate) type ClusterUsage = Result<BTreeMap<String, Duration>, String>;
+/// A cluster, by its deployment and its name.
+pub(crate) type ClusterKey = (String, String);
 
-/// What instances use.
-#[derive(Debug, Default)]
-pub(crate) struct Usage {
-    /// By deployment and cluster, where instances were found.
-    pub(crate) clusters: BTreeMap<(String, String), ClusterUsage>,
-    /// Why there may be more.
-    pub(crate) missing: Option<String>,
-}
+/// Processor time of each instance since it was started.
+pub(crate) type Times = BTreeMap<String, Duration>;
 
 impl Platforms {
-    /// Asks every platform what its instances use.
-    pub(crate) async fn usage(&self) -> Usage {
-        let mut usage = Usage::default();
-        for (kind, runner) in &self.by_kind {
-            let any = Labels::new();
-            let asked = tokio::join!(runner.platform.list(&any), runner.platform.processor_times());
-            let (instances, times) = match asked {
-                (Ok(instances), Ok(times)) => (instances, times),
-                (Err(error), _) | (_, Err(error)) => {
-                    usage.missing = Some(with_causes(&error));
-                    continue;
-                }
-            };
-            for instance in instances {
-                let Some((service, ..)) = known_by(&instance) else { continue };
-                let cluster = usage.clusters.entry((service.deployment, service.cluster));
-                let known = cluster.or_insert_with(|| Ok(BTreeMap::new()));
-                match (&times, known) {
-                    (Some(times), Ok(known)) => {
-                        known.extend(times.get(&instance.id).map(|time| (instance.id.to_string(), *time)));
-                    }
-                    (None, known) => {
-                        *known = Err(format!("what runs deployables of the type `{kind}` tells no processor time"));
-                    }
-                    (Some(_), Err(_)) => {}
-                }
+    /// Asks every platform what the instances of these clusters use; one that does not answer may have any of them.
+    pub(crate) async fn usage(&self, of: &BTreeSet<ClusterKey>) -> Result<BTreeMap<ClusterKey, Times>, String> {
+        let mut clusters: BTreeMap<ClusterKey, Times> = BTreeMap::new();
+        let asked = self.by_kind.values().map(|runner| tokio::time::timeout(LIST_TIMEOUT, runner.usage(of)));
+        for told in futures_util::future::join_all(asked).await {
+            let late = |_| format!("the platform did not say within {} s what is used there", LIST_TIMEOUT.as_secs());
+            for (cluster, times) in told.map_err(late)?.map_err(|error| with_causes(&error))? {
+                clusters.entry(cluster).or_default().extend(times);
             }
         }
-        usage
+        Ok(clusters)
+    }
+}
+
+impl Runner {
+    async fn usage(&self, of: &BTreeSet<ClusterKey>) -> Result<BTreeMap<ClusterKey, Times>, PlatformError> {
+        let mut owners = BTreeMap::new();
+        for instance in self.platform.list(&Labels::new()).await? {
+            let cluster = known_by(&instance).map(|(service, ..)| (service.deployment, service.cluster));
+            if let Some(cluster) = cluster.filter(|cluster| of.contains(cluster)) {
+                owners.insert(instance.id, cluster);
+            }
+        }
+        if owners.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let used = self.platform.usage(&owners.keys().cloned().collect()).await?;
+        let mut clusters: BTreeMap<ClusterKey, Times> = BTreeMap::new();
+        for (id, cluster) in owners {
+            let time = used.get(&id).map(|usage| (id.to_string(), usage.processor_time));
+            clusters.entry(cluster).or_default().extend(time);
+        }
+        Ok(clusters)
     }
 }

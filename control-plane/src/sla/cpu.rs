@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::machine::{ClusterName, Figures, Reading, Rule};
 use super::measure::check_interval;
 use super::promises::Promise;
+use crate::reconcile;
 use crate::samples::{KEPT, number};
 
 /// In how many parts a window is looked at.
 const PARTS: u64 = 4;
 
 /// Processor time of each instance since it was started, or why it is not known.
-type Times = Result<BTreeMap<String, Duration>, String>;
+type Times = Result<reconcile::Times, String>;
 
 /// What the instances of clusters used lately.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::cpu::Processors;
 use super::escalate::{Direction, Step};
@@ -15,7 +16,7 @@ use crate::causes::with_causes;
 use crate::core::{ChangeError, ChangeRequest, Core, Current, now_unix_ms};
 use crate::deploy::{Action, DeployRequest, Rescale};
 use crate::persist::{Cause, EventQuery, PersistError, StoredEvent};
-use crate::reconcile::{Phase, Platforms, States, Usage};
+use crate::reconcile::{Phase, Platforms, States};
 use crate::samples::Clock;
 
 /// LIMIT: events about promises that one look takes; the next look takes those after them.
@@ -27,6 +28,10 @@ const ASKED_MAX_MS: u64 = 10_000;
 /// LIMIT: characters of the words of a change, as for those of people.
 const CAUSE_CHARACTERS_MAX: usize = 256;
 
+/// LIMIT: after a question to the platforms so many times its length pass before the next one, so that a platform with
+/// thousands of instances is busy with it for a tenth of the time at most.
+const REST: u32 = 9;
+
 struct Keeper {
     core: Arc<Core>,
     platforms: Platforms,
@@ -34,6 +39,8 @@ struct Keeper {
     clock: Clock,
     machine: Machine,
     processors: Processors,
+    /// Until then platforms are not asked again.
+    ask_after: Instant,
     /// What the promises follow from.
     current: Option<Arc<Current>>,
     promises: Vec<Promise>,
@@ -58,6 +65,7 @@ pub(crate) async fn run(
         states,
         machine: Machine::default(),
         processors: Processors::default(),
+        ask_after: Instant::now(),
         current: None,
         promises: Vec::new(),
         last_event: 0,
@@ -83,10 +91,7 @@ impl Keeper {
         if self.promises.is_empty() {
             return;
         }
-        if self.promises.iter().any(is_of_platforms) {
-            let usage = self.platforms.usage().await;
-            self.processors.take(self.clock.now_ms(), by_cluster(&self.promises, &usage));
-        }
+        self.ask_platforms().await;
         let asked = match self.recall().await {
             Ok(asked) => asked,
             Err(error) => {
@@ -118,6 +123,25 @@ impl Keeper {
         for verdict in verdicts {
             self.carry_out(verdict, now_ms, &done).await;
         }
+    }
+
+    /// Asks what the instances of clusters use that promise something about it.
+    async fn ask_platforms(&mut self) {
+        let measured: BTreeSet<&ClusterName> =
+            self.promises.iter().filter(|promise| is_of_platforms(promise)).map(|promise| &promise.name).collect();
+        if measured.is_empty() || Instant::now() < self.ask_after {
+            return;
+        }
+        let key = |name: &ClusterName| (name.deployment.clone(), name.cluster.clone());
+        let began = Instant::now();
+        let told = self.platforms.usage(&measured.iter().map(|name| key(name)).collect()).await;
+        self.ask_after = Instant::now() + began.elapsed() * REST;
+        let times = |name: &ClusterName| match &told {
+            Ok(told) => Ok(told.get(&key(name)).cloned().unwrap_or_default()),
+            Err(why) => Err(why.clone()),
+        };
+        let times = measured.into_iter().map(|name| (name.clone(), times(name))).collect();
+        self.processors.take(self.clock.now_ms(), times);
     }
 
     /// Takes the promises from what is stored now.
@@ -254,21 +278,6 @@ impl Keeper {
             Verdict::Blind { .. } => tracing::warn!("{text}"),
         }
     }
-}
-
-/// What instances use, for each promise about it.
-fn by_cluster(
-    promises: &[Promise],
-    usage: &Usage,
-) -> BTreeMap<ClusterName, Result<BTreeMap<String, std::time::Duration>, String>> {
-    let of = |name: &ClusterName| match usage.clusters.get(&(name.deployment.clone(), name.cluster.clone())) {
-        Some(Err(why)) => Err(why.clone()),
-        _ if usage.missing.is_some() => Err(usage.missing.clone().unwrap_or_default()),
-        Some(Ok(times)) => Ok(times.clone()),
-        None => Ok(BTreeMap::new()),
-    };
-    let measured = promises.iter().filter(|promise| is_of_platforms(promise));
-    measured.map(|promise| (promise.name.clone(), of(&promise.name))).collect()
 }
 
 /// One change of each service, from what it has to what it gets.

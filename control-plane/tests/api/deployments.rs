@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{PATIENCE, World, send};
+use crate::world::{PATIENCE, World, send, yaml_of};
 
 const SHOP: &str = "
 name: shop
@@ -60,6 +60,44 @@ async fn a_deployment_comes_grows_and_goes() {
     assert_eq!(world.get("gateways").await.expect(200), json!([]));
     world.get("deployments/shop").await.problem(404, "not-found");
     send(world.ask(Method::DELETE, "deployments/shop")).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_deletion_with_a_body_removes_the_services_that_it_names_and_no_others() {
+    let world = World::start().await;
+    world.post("deployments", SHOP).await.expect(201);
+    world.put("deployments/shop", CANARY).await.expect(200);
+    let delete = |path: &str, body: &str| send(yaml_of(world.ask(Method::DELETE, path), body));
+    let both = json!({"shop/web/web:1/http": "100%", "shop/web/web:2/http": "0%"});
+    for (path, head) in [("deployments/shop", ""), ("", "kind: deployments\nname: shop\n")] {
+        let named = |service: &str| format!("{head}clusters: {{web: '{service}'}}");
+        for (service, status) in [("nope:9", 404), ("web:1", 400)] {
+            delete(path, &named(service)).await.expect(status);
+            assert_eq!(weights(&world).await, both, "{path} {service}");
+        }
+        let dry = delete(&format!("{path}?validate_only=true"), &named("web:2")).await.expect(200);
+        let removed: Vec<_> =
+            dry["changes"].as_array().unwrap().iter().filter(|change| change["action"] == "delete").collect();
+        assert!(removed.is_empty(), "{removed:?}");
+        let left = delete(path, &named("web:2")).await.expect(200);
+        assert_eq!(left["clusters"]["web"]["services"].as_array().unwrap().len(), 1, "{left:#}");
+        assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%"}));
+        world.put("deployments/shop", CANARY).await.expect(200);
+    }
+    delete("deployments/shop", "{name: shop, clusters: {}}").await.problem(400, "bad-request");
+    delete("deployments/shop", "reference: nothing").await.problem(404, "not-found");
+    // A body that can't be read is not taken for none.
+    send(world.ask(Method::DELETE, "deployments/shop").body("clusters: {}"))
+        .await
+        .problem(415, "unsupported-media-type");
+    assert_eq!(weights(&world).await, both);
+    // All that is exported is all of it.
+    let all = world.get("deployments/shop?as_blueprint=true").await.expect(200);
+    delete("deployments/shop", &all.to_string()).await.expect(200);
+    assert_eq!(world.get("gateways").await.expect(200), json!([]));
+    world.post("deployments", SHOP).await.expect(201);
+    delete("", "{kind: deployments, name: shop}").await.expect(200);
+    world.get("deployments/shop").await.problem(404, "not-found");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //!     /crash/CODE   ends with this exit code
 //!     /say/TEXT     writes the text to both outputs
 //!     /take/BYTES   takes that much memory, and says so
+//!     /work/TICKS   uses that many hundredths of a second of a processor
 //!
 //! It ends at SIGTERM with code 0, unless `STUBBORN` is set.
 
@@ -93,6 +94,21 @@ fn answer(path: &str) -> (u16, String) {
             taken.resize(bytes, 1);
             (200, taken.iter().map(|byte| u64::from(*byte)).sum::<u64>().to_string())
         }
+        "work" => {
+            let until = ticks() + value.parse::<u64>().unwrap_or_default();
+            let mut sum = 1_u64;
+            while ticks() < until {
+                sum = (0..100_000).fold(sum, |sum, number: u64| sum.wrapping_mul(31).wrapping_add(number));
+            }
+            (200, format!("done {sum}"))
+        }
         _ => (200, format!("pid {}", std::process::id())),
     }
+}
+
+/// What this process has used, as the system counts it.
+fn ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum()
 }

@@ -41,6 +41,7 @@ pub(crate) async fn conformance(subject: &mut dyn Subject) {
     ends_by_force_what_does_not_listen(&platform, subject.service()).await;
     removes_without_a_trace(&platform, subject.service()).await;
     keeps_and_follows_logs(&platform, subject.service()).await;
+    tells_what_is_used(&platform, subject.service()).await;
     tells_health(subject).await;
     runs_commands_beside(subject).await;
     names_what_is_unknown(subject).await;
@@ -243,6 +244,31 @@ async fn keeps_and_follows_logs(platform: &SharedPlatform, service: Deployable) 
     remove(platform, &order.id).await;
     let rest = tokio::time::timeout(PATIENCE, lines.collect::<Vec<_>>()).await.expect("the lines end");
     assert!(rest.len() <= 1, "{rest:?}");
+}
+
+async fn tells_what_is_used(platform: &SharedPlatform, service: Deployable) {
+    let orders = ["works", "rests", "ends"].map(|name| order(name, service.clone()));
+    for order in &orders {
+        running(platform, order).await;
+    }
+    platform.stop(&orders[2].id, GRACE).await.unwrap();
+    let used = async |ids: &[InstanceId]| platform.usage(&ids.iter().cloned().collect()).await.unwrap();
+    let (works, rests) = (&orders[0].id, &orders[1].id);
+    let ids = [works.clone(), orders[2].id.clone(), id("never-was")];
+    let before = used(&ids).await;
+    assert_eq!(before.keys().collect::<Vec<_>>(), [works], "who runs, of those that were asked about");
+    let instance = find(platform, works).await.unwrap();
+    assert_eq!(ask(&instance, "/work/30").await.unwrap().0, 200);
+    assert_eq!(ask(&instance, "/take/1").await.unwrap().0, 200);
+    let after = used(&[works.clone(), rests.clone()]).await;
+    let worked = after[works].processor_time - before[works].processor_time;
+    assert!(worked >= Duration::from_millis(290), "{before:?} {after:?}");
+    assert!(after[works].processor_time > after[rests].processor_time, "{after:?}");
+    assert!(after.values().all(|usage| usage.memory_bytes > 100_000), "{after:?}");
+    assert!(used(&[]).await.is_empty());
+    for order in &orders {
+        remove(platform, &order.id).await;
+    }
 }
 
 async fn tells_health(subject: &mut dyn Subject) {

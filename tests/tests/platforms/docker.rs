@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::json;
-use vamp_control_plane::platform::docker::{DockerPlatform, DockerSettings, Patience};
+use vamp_control_plane::platform::docker::{CredentialsFile, DockerPlatform, DockerSettings, Patience};
 use vamp_control_plane::platform::health::{Checked, Health, HealthCheck, Monitor, Probe};
 use vamp_control_plane::platform::{
     Deployable, HostPort, InstanceSpec, Labels, PlatformError, Reach, Restart, SharedPlatform, State,
@@ -148,6 +148,7 @@ async fn an_engine_that_is_silent_makes_its_instances_unknown_and_keeps_them() {
     is_unreachable(platform.remove(&order.id, Duration::from_secs(1))).await;
     is_unreachable(platform.run(&order.id, &["/bin/sh".to_owned()], IMPATIENCE)).await;
     is_unreachable(platform.info()).await;
+    is_unreachable(platform.usage(&[order.id.clone()].into())).await;
     // What runs does not need the engine.
     assert!(ask(&before, "/").await.is_some());
     scene.engine.resume();
@@ -235,6 +236,55 @@ async fn an_image_is_fetched_and_who_waits_for_it_is_told() {
         scene.platform.remove(&order.id, GRACE).await.unwrap();
     }
     scene.engine.must(Method::DELETE, &format!("images/{name}"), "").await;
+    scene.engine.import("instance", REPOSITORY, &scene.namespace).await;
+    scene.end().await;
+}
+
+/// Letters that the two alphabets of base64 write differently, wherever they stand.
+const PASSWORD: &str = "ri~~~ght???>>>";
+/// The line that lets `vamp` in with it.
+const USER: &str = "vamp:$2b$05$abcdefghijklmnopqrstuuDRycvJGMJon.QBOWY90MVB.sLFuv4Ly";
+
+#[tokio::test]
+async fn a_private_image_is_fetched_with_the_credentials_of_its_registry() {
+    let mut scene = Scene::set().await;
+    let mut registry = Registry::start().await;
+    registry.take(&scene.engine, REPOSITORY, &scene.namespace).await;
+    registry.close_to_all_but(USER).await;
+    let name = format!("{}/{}", registry.address(), scene.image);
+    let order = order("private", image(&name));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.json");
+    let write = |host: &str, password: &str| {
+        let entry = json!({"username": "vamp", "password": password});
+        std::fs::write(&file, json!({"auths": {host: entry}}).to_string()).unwrap();
+    };
+    write(registry.address(), "wrong-word");
+    let credentials = Some(CredentialsFile::open(file.clone()).unwrap());
+    let refused = async |platform: &SharedPlatform| {
+        let error = platform.ensure(&order).await.unwrap_err();
+        assert!(matches!(error, PlatformError::UnknownImage { .. }), "{error:?}");
+        let told = format!("{error} {error:?}");
+        assert!(told.contains("give access to its registry") && !told.contains("wrong-word"), "{told}");
+    };
+    refused(&scene.platform).await;
+    scene.platform = open(DockerSettings { credentials, ..scene.settings() });
+    refused(&scene.platform).await;
+    // What is meant for another registry is kept from this one.
+    write("registry.test", PASSWORD);
+    refused(&scene.platform).await;
+    // The file is read anew.
+    write(&format!("http://{}", registry.address()), PASSWORD);
+    running(&scene.platform, &order).await;
+    let told = scene.container("private").await.to_string();
+    assert!(!told.contains(PASSWORD), "{told}");
+    scene.platform.remove(&order.id, GRACE).await.unwrap();
+    // A file that is broken meanwhile is told.
+    scene.engine.must(Method::DELETE, &format!("images/{name}"), "").await;
+    std::fs::write(&file, r#"{"credsStore": "desktop"}"#).unwrap();
+    let error = scene.platform.ensure(&order).await.unwrap_err();
+    assert!(matches!(error, PlatformError::NotFetched { .. }), "{error:?}");
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("`credsStore`"), "{error:?}");
     scene.engine.import("instance", REPOSITORY, &scene.namespace).await;
     scene.end().await;
 }

@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use vamp_control_plane::platform::process::{ProcessPlatform, ProcessSettings};
+use vamp_control_plane::platform::process::{Grouping, ProcessPlatform, ProcessSettings};
 use vamp_control_plane::platform::{Deployable, HostPort, InstanceSpec, Labels, PlatformError, SharedPlatform, State};
+use vamp_tests::eventually;
 use vamp_tests::process::own_binary;
 
 use crate::conformance::{Subject, conformance};
@@ -140,14 +141,14 @@ async fn an_instance_outlives_its_supervisor_and_is_taken_over() {
     // What it writes meanwhile waits in the pipe.
     ask(&before, "/say/alone").await.unwrap();
     assert_eq!(find(&platform, &order.id).await.unwrap().state, State::Running);
-    vamp_tests::eventually(PATIENCE, "another supervisor", async || {
+    eventually(PATIENCE, "another supervisor", async || {
         platform.ensure(&order).await.unwrap();
         (supervisor(folder.path(), "orphan") != first).then_some(())
     })
     .await;
     assert_eq!(find(&platform, &order.id).await.unwrap(), before);
     assert_eq!(ask(&before, "/").await.unwrap(), answer, "the same process");
-    vamp_tests::eventually(PATIENCE, "what it wrote is kept", async || {
+    eventually(PATIENCE, "what it wrote is kept", async || {
         (log(&platform, &order.id).await.matches("alone").count() == 2).then_some(())
     })
     .await;
@@ -169,7 +170,7 @@ async fn a_supervisor_whose_folder_is_gone_ends_with_its_instance() {
     let before = running(&platform, &order).await;
     let pid = supervisor(folder.path(), "vanished");
     std::fs::remove_dir_all(folder.path().join("instances/vanished")).unwrap();
-    vamp_tests::eventually(PATIENCE, "the supervisor ends", async || {
+    eventually(PATIENCE, "the supervisor ends", async || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     })
@@ -185,13 +186,13 @@ async fn everything_that_an_instance_started_ends_with_it() {
     order.ports.clear();
     platform.ensure(&order).await.unwrap();
     let file = folder.path().join("instances/family/work/child");
-    let child = vamp_tests::eventually(PATIENCE, "the child is there", async || {
+    let child = eventually(PATIENCE, "the child is there", async || {
         std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i32>().ok())
     })
     .await;
     assert!(Path::new(&format!("/proc/{child}")).exists());
     platform.remove(&order.id, Duration::from_millis(200)).await.unwrap();
-    vamp_tests::eventually(PATIENCE, "the child is gone", async || {
+    eventually(PATIENCE, "the child is gone", async || {
         let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     })
@@ -234,15 +235,174 @@ async fn a_range_without_a_free_port_is_told() {
 }
 
 #[tokio::test]
-async fn memory_is_limited_in_the_instance() {
+async fn without_control_groups_memory_is_limited_for_each_process_and_the_rest_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let platform = open(settings(folder.path()));
+    let platform = open(ProcessSettings { groups: Grouping::Off, ..settings(folder.path()) });
     let mut order = order("memory", service());
     order.memory_bytes = Some(64 << 20);
+    order.cpu_milli = Some(100);
     let instance = running(&platform, &order).await;
     assert_eq!(ask(&instance, "/take/10000000").await.unwrap(), (200, "10000000".to_owned()));
     assert_eq!(ask(&instance, "/take/100000000").await.unwrap().0, 507);
+    let told = instance.warnings.join("; ");
+    assert!(told.contains("limit of cpu not enforced") && told.contains("`--process-cgroup off`"), "{told}");
+    assert!(told.contains("limit of memory enforced for each process alone"), "{told}");
+    assert!(platform.info().await.unwrap().cpu.contains("not kept"));
     platform.remove(&order.id, GRACE).await.unwrap();
+    // Nobody misses a limit that nobody set.
+    let unlimited = crate::order::order("free", service());
+    assert_eq!(running(&platform, &unlimited).await.warnings, Vec::<String>::new());
+    platform.remove(&unlimited.id, GRACE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_control_group_that_can_not_be_made_stops_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    // A file of each tree that has groups, which can't be one itself.
+    let groups = Grouping::At("/cgroup.procs/vamp".into());
+    let platform = open(ProcessSettings { groups, ..settings(folder.path()) });
+    let order = InstanceSpec { cpu_milli: Some(100), ..order("unlimited", service()) };
+    let told = running(&platform, &order).await.warnings.join("; ");
+    assert!(told.contains("limit of cpu not enforced") && told.contains("give `--process-cgroup`"), "{told}");
+    platform.remove(&order.id, GRACE).await.unwrap();
+}
+
+/// Control groups of one test, which are gone with it.
+struct Groups(String);
+
+impl Groups {
+    fn new() -> Self {
+        assert!(is_root(), "control groups are made by root, or by who was given some: run this test as root");
+        Self(format!("vamp-test-{:x}", rand::random::<u64>()))
+    }
+
+    fn open(&self, folder: &Path) -> SharedPlatform {
+        let groups = Grouping::At(Path::new("/").join(&self.0));
+        open(ProcessSettings { groups, ..settings(folder) })
+    }
+
+    /// All groups below those of this test.
+    fn found(&self) -> Vec<PathBuf> {
+        let script = format!("find /sys/fs/cgroup -mindepth 2 -type d -path '*/{}/*'", self.0);
+        let told = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        String::from_utf8(told.stdout).unwrap().lines().map(PathBuf::from).collect()
+    }
+
+    /// The group of this test that has a file.
+    fn with(&self, file: &str) -> PathBuf {
+        let found = self.found().into_iter().find(|group| group.join(file).exists());
+        found.unwrap_or_else(|| panic!("no group with {file} in {:?}", self.found()))
+    }
+}
+
+impl Drop for Groups {
+    fn drop(&mut self) {
+        let script = format!("find /sys/fs/cgroup -depth -type d -path '*/{}*' -exec rmdir {{}} +", self.0);
+        std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
+    }
+}
+
+fn is_root() -> bool {
+    let told = std::process::Command::new("id").arg("-u").output().unwrap();
+    told.stdout == b"0\n"
+}
+
+/// A counter in a file of a control group.
+fn counter(file: &Path, name: &str) -> u64 {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim().parse().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn processors_and_memory_are_limited_for_all_of_an_instance() {
+    let (folder, groups) = (tempfile::tempdir().unwrap(), Groups::new());
+    let platform = groups.open(folder.path());
+    let mut order = order("limited", service());
+    order.cpu_milli = Some(200);
+    order.memory_bytes = Some(64 << 20);
+    let instance = running(&platform, &order).await;
+    assert_eq!(instance.warnings, Vec::<String>::new());
+    assert!(platform.info().await.unwrap().cpu.contains("waits"));
+    let stat = groups.with("cpu.stat").join("cpu.stat");
+    assert_eq!(ask(&instance, "/work/30").await.unwrap().0, 200);
+    assert!(counter(&stat, "nr_throttled ") > 0, "{}", std::fs::read_to_string(&stat).unwrap());
+    // Who takes more memory is ended, that is told, and it is started again within the same limits.
+    assert_eq!(ask(&instance, "/take/10000000").await.unwrap().0, 200);
+    eventually(PATIENCE, "it is told that it ended for its memory", async || {
+        let found = find(&platform, &order.id).await.unwrap();
+        ask(&found, "/take/200000000").await;
+        matches!(found.state, State::Restarting(exit) if exit.is_out_of_memory).then_some(())
+    })
+    .await;
+    let again = answering(&platform, &order.id).await;
+    let before = counter(&stat, "nr_throttled ");
+    assert_eq!(ask(&again, "/work/30").await.unwrap().0, 200);
+    assert!(counter(&stat, "nr_throttled ") > before);
+    platform.remove(&order.id, GRACE).await.unwrap();
+    assert_eq!(groups.found(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn an_instance_stays_in_its_control_groups_until_it_is_removed() {
+    let (folder, groups) = (tempfile::tempdir().unwrap(), Groups::new());
+    let platform = groups.open(folder.path());
+    // What it starts leaves its process group, and goes with its control group all the same.
+    let script = "setsid sh -c 'trap \"\" TERM; echo $$ > child; while :; do sleep 600; done' & wait";
+    let mut order = order("stays", shell(script));
+    order.ports.clear();
+    order.cpu_milli = Some(500);
+    platform.ensure(&order).await.unwrap();
+    let file = folder.path().join("instances/stays/work/child");
+    let child = eventually(PATIENCE, "the child is there", async || {
+        std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok())
+    })
+    .await;
+    let members = || std::fs::read_to_string(groups.with("cpu.stat").join("cgroup.procs")).unwrap();
+    assert!(members().lines().any(|line| line == child.to_string()), "{}", members());
+    let before = members();
+    drop(platform);
+    // The next control plane has other groups: who runs stays where it is, over its supervisor's death too.
+    let platform = open(ProcessSettings { groups: Grouping::Off, ..settings(folder.path()) });
+    let first = supervisor(folder.path(), "stays");
+    kill(first);
+    eventually(PATIENCE, "another supervisor", async || {
+        platform.ensure(&order).await.unwrap();
+        (supervisor(folder.path(), "stays") != first).then_some(())
+    })
+    .await;
+    assert_eq!(members(), before);
+    platform.remove(&order.id, Duration::from_millis(200)).await.unwrap();
+    assert_eq!(groups.found(), Vec::<PathBuf>::new());
+    let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+    assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+}
+
+#[tokio::test]
+async fn control_groups_of_what_is_gone_go_at_the_next_start() {
+    let (folder, groups) = (tempfile::tempdir().unwrap(), Groups::new());
+    let platform = groups.open(folder.path());
+    let order = InstanceSpec { cpu_milli: Some(500), ..order("vanishes", service()) };
+    running(&platform, &order).await;
+    let pid = supervisor(folder.path(), "vanishes");
+    // Neither its supervisor nor its folder is left to tell of it.
+    kill(pid);
+    std::fs::remove_dir_all(folder.path().join("instances/vanishes")).unwrap();
+    assert_eq!(groups.found().len(), 1);
+    drop(platform);
+    let other = tempfile::tempdir().unwrap();
+    let others = groups.open(other.path());
+    running(&others, &order).await;
+    // Those of other folders are left alone.
+    let platform = eventually(PATIENCE, "the group is gone", async || {
+        let platform = groups.open(folder.path());
+        (groups.found().len() == 1).then_some(platform)
+    })
+    .await;
+    assert!(platform.list(&Labels::new()).await.unwrap().is_empty());
+    answering(&others, &order.id).await;
+    others.remove(&order.id, GRACE).await.unwrap();
+    assert_eq!(groups.found(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test]
@@ -291,7 +451,7 @@ async fn an_instance_runs_in_the_folder_of_its_dialect() {
     let mut order = order("home", Deployable::Command { program: "./work".to_owned(), arguments: Vec::new() });
     order.dialect.insert("working_directory".to_owned(), home.display().to_string().into());
     platform.ensure(&order).await.unwrap();
-    vamp_tests::eventually(PATIENCE, "it says where it is", async || {
+    eventually(PATIENCE, "it says where it is", async || {
         log(&platform, &order.id).await.contains(&home.display().to_string()).then_some(())
     })
     .await;

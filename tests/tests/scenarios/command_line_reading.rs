@@ -1,8 +1,8 @@
 //! What a person reads: answers in every form, what changes, what happens, and what instances write.
 
 use vamp_tests::free_port;
-use vamp_tests::process::own_binary;
 
+use crate::blueprints::{blueprint, demo};
 use crate::dev::{Dev, end, until_said};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,23 +61,7 @@ async fn who_watches_sees_each_change_also_over_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_instances_write_can_be_read_and_followed() {
     let dev = Dev::start().await;
-    let blueprint = format!(
-        "
-name: store
-gateways: {{{}: web/http}}
-clusters:
-  web:
-    services:
-    - breed:
-        name: web:1
-        deployable: {{type: command, definition: \"{} demo-service\"}}
-        ports: {{http: 8080/http}}
-      scale: {{cpu: 0.1, memory: 256MB, instances: 1}}
-",
-        free_port(),
-        own_binary("vamp").display()
-    );
-    dev.write("store.yaml", &blueprint);
+    dev.write("store.yaml", &blueprint("store", free_port(), &[demo("1", 1, &[])], ""));
     dev.done(&["deploy", "-f", "store.yaml", "--wait"]).await;
     let told = dev.done(&["logs", "store"]).await;
     assert_eq!(told.matches("version 1 listens on").count(), 1, "{told}");

@@ -9,6 +9,7 @@ use vamp_tests::load::Load;
 use vamp_tests::process::own_binary;
 use vamp_tests::{eventually, free_port};
 
+use crate::blueprints::{blueprint, origin, service};
 use crate::load_on;
 
 const CHECK: &str = "{port: http, path: /, timeout: 5s, interval: 1s, failures: 3}";
@@ -25,9 +26,7 @@ struct Scene {
 impl Scene {
     /// One in which services are programs of the host.
     async fn set() -> Self {
-        let program = own_binary("origin");
-        let deployable = format!("deployable: {{type: command, definition: \"{}\"}}", program.display());
-        Self::of(Installation::start().await, deployable, None).await
+        Self::of(Installation::start().await, origin(), None).await
     }
 
     /// One in which they are containers.
@@ -45,23 +44,11 @@ impl Scene {
 
     /// A blueprint with one version of the service.
     fn blueprint(&self, version: &str, instances: u32, check: &str, more: &str) -> String {
-        format!(
-            "
-name: shop
-gateways: {{{}: web/http}}
-clusters:
-  web:
-    services:
-    - breed:
-        name: web:{version}
-        {}
-        ports: {{http: 8080/http}}
-        environment_variables: {{VERSION: \"{version}\", MORE: \"{more}\", ADDRESS: 0.0.0.0}}
-        health_checks: {check}
-      scale: {{cpu: 1, memory: 256MB, instances: {instances}}}
-",
-            self.port, self.deployable
-        )
+        let environment =
+            format!("environment_variables: {{VERSION: \"{version}\", MORE: \"{more}\", ADDRESS: 0.0.0.0}}");
+        let checks = format!("health_checks: {check}");
+        let service = service(version, &self.deployable, instances, &[&environment, &checks]);
+        blueprint("shop", self.port, &[service], "")
     }
 
     async fn merge(&self, blueprint: &str) {

@@ -12,7 +12,9 @@
 
 mod abuse;
 mod bad_input;
+mod blueprints;
 mod command_line;
+mod command_line_apply;
 mod command_line_contexts;
 mod command_line_history;
 mod command_line_reading;

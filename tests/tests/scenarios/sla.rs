@@ -2,11 +2,12 @@
 //! the control plane; and each step says why.
 
 use serde_json::{Value, json};
+use vamp_tests::engine::Engine;
 use vamp_tests::installation::{Gateway, Installation, PATIENCE};
 use vamp_tests::load::Load;
-use vamp_tests::process::own_binary;
 use vamp_tests::{eventually, free_port};
 
+use crate::blueprints::{blueprint, origin, service};
 use crate::load_on;
 
 /// Window and cool-down of the promises here, seconds: decisions are so far apart at least.
@@ -21,32 +22,22 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        let installation = Installation::start().await;
+        Self::of(Installation::start().await).await
+    }
+
+    async fn of(installation: Installation) -> Self {
         let gateway = installation.gateway_with("g1", &["--threads", "2"]).await;
         Self { installation, _gateway: gateway, port: free_port() }
     }
 
     /// A service that takes 100 ms for each answer, however many instances it has, under a promise.
     async fn deploy(&self, sla: &str) {
-        let blueprint = format!(
-            "
-name: shop
-gateways: {{{}: web/http}}
-clusters:
-  web:
-    services:
-    - breed:
-        name: web:1
-        deployable: {{type: command, definition: \"{}\"}}
-        ports: {{http: 8080/http}}
-        environment_variables: {{VERSION: \"1\", DELAY_MS: \"100\"}}
-        health_checks: {{port: http, path: /, timeout: 5s, interval: 1s, failures: 3}}
-      scale: {{cpu: 1, memory: 256MB, instances: 1}}
-    sla: {sla}
-",
-            self.port,
-            own_binary("origin").display()
-        );
+        let slow = [
+            "environment_variables: {VERSION: \"1\", DELAY_MS: \"100\"}",
+            "health_checks: {port: http, path: /, timeout: 5s, interval: 1s, failures: 3}",
+        ];
+        let service = service("1", &origin(), 1, &slow);
+        let blueprint = blueprint("shop", self.port, &[service], &format!("    sla: {sla}\n"));
         self.installation.put("deployments/shop", &blueprint).await.expect(&[200, 201]);
         self.until_instances(1).await;
     }
@@ -169,16 +160,33 @@ async fn who_measures_elsewhere_asks_by_events() {
     scene.end().await;
 }
 
+/// Takes some hundredths of a processor, where it is allowed them.
+const WORK: &str = "while :; do i=0; while [ $i -lt 4000 ]; do i=$((i+1)); done; sleep 0.05; done";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_works_hard_gets_more_instances() {
-    let scene = Scene::set().await;
-    // Some hundredths of a processor each, and allowed a hundredth.
-    let work = "while :; do i=0; while [ $i -lt 4000 ]; do i=$((i+1)); done; sleep 0.05; done";
+    let breed = json!({"name": "work:1", "deployable": {"type": "command", "definition": WORK}});
+    who_works_hard_gets_more(Scene::set().await, &breed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_in_containers_that_works_hard_gets_more_instances() {
+    let (engine, tag) = (Engine::shared(), format!("t{:x}", rand::random::<u64>()));
+    engine.import("origin", "vamp-test-origin", &tag).await;
+    let installation = Installation::start_with_arguments(&tag, &["--docker-host", &engine.address()]).await;
+    let image = format!("vamp-test-origin:{tag}");
+    let arguments = json!([{"init": "true"}, {"command": WORK}]);
+    let breed = json!({"name": "work:1", "deployable": image, "arguments": arguments});
+    who_works_hard_gets_more(Scene::of(installation).await, &breed).await;
+    engine.must(reqwest::Method::DELETE, &format!("images/{image}"), "").await;
+}
+
+async fn who_works_hard_gets_more(scene: Scene, breed: &Value) {
     let blueprint = json!({
         "name": "shop",
         "clusters": {"work": {
             "services": [{
-                "breed": {"name": "work:1", "deployable": {"type": "command", "definition": work}},
+                "breed": breed,
                 "scale": {"cpu": 0.01, "memory": "64MB", "instances": 1},
             }],
             "sla": {

@@ -33,6 +33,14 @@ pub(crate) struct OutputArguments {
     pub(crate) output: Output,
 }
 
+/// What becomes of the blueprints of files.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Storing {
+    /// Keeps blueprints as descriptions, and deploys none
+    #[arg(long)]
+    pub(crate) store_only: bool,
+}
+
 /// Waiting for gateways.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Waiting {
@@ -47,7 +55,7 @@ pub(crate) struct Waiting {
 /// Waiting for services.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct WaitingForServices {
-    /// Returns when all services are as they are wanted; exit code 6 if they are not in time
+    /// Returns when all services are as they are wanted and gateways serve them; exit code 6 if not in time
     #[arg(long)]
     pub(crate) wait: bool,
     /// How long --wait waits, up to 1h

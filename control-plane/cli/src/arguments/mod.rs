@@ -13,7 +13,7 @@ use clap_complete::Shell;
 use vamp_gateway::logging::LogSettings;
 use vamp_gateway::settings_file::ConfigFile;
 
-pub(crate) use client::{OutputArguments, Server, Waiting, WaitingForServices, Writing};
+pub(crate) use client::{OutputArguments, Server, Storing, Waiting, WaitingForServices, Writing};
 pub(crate) use context::{ContextArguments, ContextSetArguments, ContextVerb};
 pub(crate) use reading::{
     AuditArguments, AuditListArguments, AuditVerb, AuditVerifyArguments, DescribeArguments, DiffArguments,
@@ -46,8 +46,9 @@ pub(crate) enum Verb {
     DemoService(DemoServiceArguments),
     /// Runs the control plane: REST API, database, planning, publishing
     ControlPlane(ControlPlaneArguments),
-    /// Writes the artifacts of files, all of them or none
+    /// Writes the artifacts of files and deploys their blueprints, all of it or nothing
     ///
+    /// Applied again, an unchanged file changes nothing, and moved weights and scales stay as they are.
     /// Example: vamp apply -f shop.yaml --wait
     Apply(ApplyArguments),
     /// Shows artifacts: `vamp get gateways`, `vamp get gateway shop -o yaml`

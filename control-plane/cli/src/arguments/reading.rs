@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use vamp_model::Selector;
 
 use super::values::{header, kind, selector, since};
-use super::{OutputArguments, Server, Waiting};
+use super::{OutputArguments, Server, Storing, Waiting};
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArguments {
@@ -74,6 +74,8 @@ pub(crate) struct DiffArguments {
     /// What applying this file would change; `-` reads standard input. May be given several times
     #[arg(short, long = "filename", value_name = "FILE", conflicts_with = "kind")]
     pub(crate) filename: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) storing: Storing,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }

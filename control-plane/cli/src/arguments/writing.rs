@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::values::{cluster_and_breed, kind, route_weight, weights};
-use super::{OutputArguments, Server, Waiting, WaitingForServices, Writing};
+use super::{OutputArguments, Server, Storing, Waiting, WaitingForServices, Writing};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArguments {
@@ -15,7 +15,9 @@ pub(crate) struct ApplyArguments {
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
     pub(crate) filename: Vec<PathBuf>,
     #[command(flatten)]
-    pub(crate) waiting: Waiting,
+    pub(crate) storing: Storing,
+    #[command(flatten)]
+    pub(crate) waiting: WaitingForServices,
     #[command(flatten)]
     pub(crate) writing: Writing,
 }

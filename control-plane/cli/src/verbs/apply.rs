@@ -1,14 +1,16 @@
-//! `vamp apply`: writes the artifacts of files, all of them or none.
+//! `vamp apply`: writes the artifacts of files and deploys their blueprints, all of it or nothing.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use reqwest::Method;
 use serde_json::Value;
+use vamp_model::Kind;
 
 use super::changes::tell_dry_run;
-use super::{after_write, several, text, written};
-use crate::arguments::ApplyArguments;
+use super::{after_write, deploy, rollout, several, text, written};
+use crate::arguments::{ApplyArguments, Storing, WaitingForServices, Writing};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
 use crate::output::print;
@@ -16,37 +18,77 @@ use crate::output::print;
 /// Between the documents of two files.
 const SEPARATOR: &str = "\n---\n";
 
-/// Writes the artifacts of files.
+/// Writes the artifacts of files, and deploys their blueprints.
 pub(crate) async fn apply(arguments: ApplyArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
-    let body = send(&client, &arguments.filename, written(&arguments.writing, Some(arguments.waiting))).await?;
-    let suffix = if arguments.writing.dry_run { " would be applied" } else { " applied" };
+    let files = read_all(&arguments.filename)?;
+    let applied = Applied { storing: arguments.storing, waiting: arguments.waiting, writing: &arguments.writing };
+    apply_texts(&client, &files, applied).await
+}
+
+/// How texts are applied.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Applied<'a> {
+    pub(super) storing: Storing,
+    pub(super) waiting: WaitingForServices,
+    pub(super) writing: &'a Writing,
+}
+
+/// Writes the artifacts of texts, tells what became of them, and waits for it when that is wanted.
+pub(super) async fn apply_texts(client: &Client, files: &[Source], how: Applied<'_>) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let body = send(client, files, written(how.writing, None), how.storing).await?;
+    let would_be = if how.writing.dry_run { "would be " } else { "" };
+    let mut deployed = Vec::new();
     for artifact in several(&body) {
-        print(&format!("{}/{}{suffix}", text(artifact, "kind"), text(artifact, "name")))?;
+        let (kind, name) = (text(artifact, "kind"), text(artifact, "name"));
+        let done = if kind == Kind::Deployment.plural() { "deployed" } else { "applied" };
+        print(&format!("{kind}/{name} {would_be}{done}"))?;
+        deployed.extend((kind == Kind::Deployment.plural()).then_some(name));
     }
-    if arguments.writing.dry_run {
+    if how.writing.dry_run {
         tell_dry_run(&body)?;
     }
-    after_write(&body, arguments.waiting)
+    after_write(&body, deploy::AT_ONCE)?;
+    if !how.waiting.wait {
+        return Ok(());
+    }
+    let left = || how.waiting.timeout.saturating_sub(begun.elapsed());
+    for name in deployed {
+        deploy::until_done(client, name, left()).await?;
+    }
+    rollout::until_served(client, left()).await
 }
 
 /// What applying files would do.
-pub(super) async fn dry_run(client: &Client, files: &[PathBuf]) -> Result<Value, Failure> {
-    send(client, files, vec![("validate_only", "true".to_owned())]).await
+pub(super) async fn dry_run(client: &Client, paths: &[PathBuf], storing: Storing) -> Result<Value, Failure> {
+    send(client, &read_all(paths)?, vec![("validate_only", "true".to_owned())], storing).await
 }
 
-async fn send(client: &Client, paths: &[PathBuf], query: Vec<(&'static str, String)>) -> Result<Value, Failure> {
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     let mut files = Vec::new();
     for path in paths {
         for path in expand(path)? {
             files.push(read(&path)?);
         }
     }
+    Ok(files)
+}
+
+async fn send(
+    client: &Client,
+    files: &[Source],
+    mut query: Vec<(&'static str, String)>,
+    storing: Storing,
+) -> Result<Value, Failure> {
+    if !storing.store_only {
+        query.push(("deploy", "true".to_owned()));
+    }
     let body = files.iter().map(|file| file.text.as_str()).collect::<Vec<_>>().join(SEPARATOR);
     // JSON is YAML too: files of both kinds go as one text, so that they are one change.
     let body = Some(("application/yaml", body));
     let sent = client.send(Request { query, body, ..Request::new(Method::PUT, &[]) }).await;
-    sent.map(|answer| answer.json()).map_err(|failure| name_files(failure, &files))
+    sent.map(|answer| answer.json()).map_err(|failure| name_files(failure, files))
 }
 
 /// A file, or those of a folder that hold documents, by name.
@@ -74,9 +116,9 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>, Failure> {
 
 /// One file of the change.
 #[derive(Debug)]
-struct Source {
-    name: String,
-    text: String,
+pub(super) struct Source {
+    pub(super) name: String,
+    pub(super) text: String,
 }
 
 /// The text of one file.
@@ -84,7 +126,7 @@ pub(super) fn read_file(path: &Path) -> Result<String, Failure> {
     read(path).map(|source| source.text)
 }
 
-fn read(path: &Path) -> Result<Source, Failure> {
+pub(super) fn read(path: &Path) -> Result<Source, Failure> {
     let failed = |cause| Failure::File { path: path.to_owned(), cause };
     if path == Path::new("-") {
         let mut text = String::new();

@@ -20,7 +20,7 @@ use crate::output::{cell, print, remark, table};
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Writes do not wait for gateways: waiting for services includes that.
-const AT_ONCE: Waiting = Waiting { wait: false, timeout: Duration::ZERO };
+pub(super) const AT_ONCE: Waiting = Waiting { wait: false, timeout: Duration::ZERO };
 
 /// Deploys a blueprint.
 pub(crate) async fn deploy(arguments: DeployArguments) -> Result<(), Failure> {
@@ -132,7 +132,7 @@ async fn finish(
 }
 
 /// Waits until every service is as it is wanted, and tells what changes meanwhile.
-async fn until_done(client: &Client, name: &str, timeout: Duration) -> Result<(), Failure> {
+pub(super) async fn until_done(client: &Client, name: &str, timeout: Duration) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut told = String::new();
     loop {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use reqwest::Method;
 use vamp_model::{Kind, to_yaml};
 
-use super::{after_write, tell, written};
+use super::{after_write, as_written, tell, written};
 use crate::arguments::EditArguments;
 use crate::client::{Client, Request};
 use crate::failure::Failure;
@@ -24,8 +24,8 @@ pub(crate) async fn edit(arguments: EditArguments) -> Result<(), Failure> {
     }
     let client = Client::new(&arguments.server)?;
     let path = [kind, name];
-    let read = client.send(Request::get(&path)).await?;
-    let before = to_yaml(&read.json());
+    let (written_by_author, etag) = as_written(&client, kind, name).await?;
+    let before = to_yaml(&written_by_author);
     let draft = Draft::write(kind, name, &before)?;
     let file = draft.path.clone();
     let edited = tokio::task::spawn_blocking(move || run_editor(&file)).await;
@@ -38,7 +38,7 @@ pub(crate) async fn edit(arguments: EditArguments) -> Result<(), Failure> {
     let request = Request {
         query: written(&arguments.writing, Some(arguments.waiting)),
         body: Some(("application/yaml", after)),
-        if_match: read.etag,
+        if_match: etag,
         ..Request::new(Method::PUT, &path)
     };
     let answer = match client.send(request).await {

@@ -41,7 +41,7 @@ pub(crate) async fn diff(arguments: DiffArguments) -> Result<(), Failure> {
             let what = "name an artifact, as in `vamp diff gateway shop`, or a file with --filename".to_owned();
             return Err(Failure::Usage { what });
         }
-        let answer = apply::dry_run(&client, &arguments.filename).await?;
+        let answer = apply::dry_run(&client, &arguments.filename, arguments.storing).await?;
         let is_different = match output {
             Output::Table | Output::Wide => tell_dry_run(&answer)?,
             _ => {

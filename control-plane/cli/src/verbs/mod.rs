@@ -51,6 +51,16 @@ pub(crate) async fn delete(arguments: DeleteArguments) -> Result<(), Failure> {
     after_write(&answer, arguments.waiting)
 }
 
+/// An artifact as its author wrote it, with its version, to be changed and sent back. What is shown of it beside that, such
+/// as a port that was assigned, would become its author's word.
+async fn as_written(client: &Client, kind: &str, name: &str) -> Result<(Value, Option<String>), Failure> {
+    let shown = client.send(Request::get(&[kind, name])).await?;
+    let version = shown.etag.as_deref().map(|etag| etag.trim_matches('"').to_owned());
+    let Some(version) = version else { return Ok((shown.json(), None)) };
+    let stored = client.send(Request::get(&[kind, name, "history", &version])).await?;
+    Ok((stored.json(), shown.etag))
+}
+
 /// The query of a write: why, whether for show only, and how long it waits for gateways.
 fn written(said: &Writing, waiting: Option<Waiting>) -> Vec<(&'static str, String)> {
     let reason = said.reason.clone().map(|reason| ("reason", reason));

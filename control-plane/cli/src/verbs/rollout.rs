@@ -1,6 +1,6 @@
 //! `vamp rollout`: which gateway processes serve the newest routing table.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -12,27 +12,38 @@ use crate::format::show;
 use crate::output::{cell, remark, table, warn};
 
 /// LIMIT: how often the state is asked for while waiting.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Shows what each gateway process serves; with `--wait`, as soon as all serve the newest table.
 pub(crate) async fn rollout_status(arguments: RolloutStatusArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
     let waiting = arguments.waiting;
+    let patience = if waiting.wait { waiting.timeout } else { Duration::ZERO };
+    let json = until_complete(&client, patience).await?;
+    show(&json, &arguments.output.output, |_| tables(&json))?;
+    if waiting.wait { judge(&json) } else { Ok(()) }
+}
+
+/// Waits until every gateway process serves the newest table; it is a failure if not all do in time.
+pub(super) async fn until_served(client: &Client, timeout: Duration) -> Result<(), Failure> {
+    judge(&until_complete(client, timeout).await?)
+}
+
+/// The rollout as soon as it is complete, or as it is when the time is over.
+async fn until_complete(client: &Client, timeout: Duration) -> Result<Value, Failure> {
     let begun = Instant::now();
     let mut told = String::new();
     loop {
         let json = client.send(Request::get(&["rollout"])).await?.json();
-        if waiting.wait && !is_complete(&json) && begun.elapsed() < waiting.timeout {
-            let line = in_a_line(&json);
-            if line != told {
-                remark(&line);
-                told = line;
-            }
-            tokio::time::sleep(PAUSE).await;
-            continue;
+        if is_complete(&json) || begun.elapsed() >= timeout {
+            return Ok(json);
         }
-        show(&json, &arguments.output.output, |_| tables(&json))?;
-        return if waiting.wait { judge(&json) } else { Ok(()) };
+        let line = in_a_line(&json);
+        if line != told {
+            remark(&line);
+            told = line;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{after_write, items, tell, text, written};
+use super::{after_write, as_written, items, tell, text, written};
 use crate::arguments::{SetWeightsArguments, SplitArguments, Weights};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
@@ -24,8 +24,7 @@ pub(crate) async fn split(arguments: SplitArguments) -> Result<(), Failure> {
 /// Gives the routes of a gateway new weights, in their order, unless somebody else wrote the gateway meanwhile.
 async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> Result<(), Failure> {
     let path = ["gateways", &arguments.gateway];
-    let read = client.send(Request::get(&path)).await?;
-    let mut gateway = read.json();
+    let (mut gateway, etag) = as_written(client, "gateways", &arguments.gateway).await?;
     let routes = gateway.get_mut("routes").and_then(Value::as_object_mut);
     let count = routes.as_ref().map_or(0, |routes| routes.len());
     if count != weights.0.len() {
@@ -44,7 +43,7 @@ async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> 
     let request = Request {
         query: written(&arguments.writing, Some(arguments.waiting)),
         body: Some(("application/json", gateway.to_string())),
-        if_match: read.etag,
+        if_match: etag,
         ..Request::new(Method::PUT, &path)
     };
     let answer = client.send(request).await?.json();
@@ -57,8 +56,7 @@ async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> 
 pub(crate) async fn set_weights(arguments: SetWeightsArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
     let path = ["gateways", &arguments.gateway];
-    let read = client.send(Request::get(&path)).await?;
-    let mut gateway = read.json();
+    let (mut gateway, etag) = as_written(&client, "gateways", &arguments.gateway).await?;
     let routes = gateway.get_mut("routes").and_then(Value::as_object_mut);
     let Some(routes) = routes else { return Ok(()) };
     let paths: Vec<String> = routes.keys().cloned().collect();
@@ -76,7 +74,7 @@ pub(crate) async fn set_weights(arguments: SetWeightsArguments) -> Result<(), Fa
     let request = Request {
         query: written(&arguments.writing, Some(arguments.waiting)),
         body: Some(("application/json", gateway.to_string())),
-        if_match: read.etag,
+        if_match: etag,
         ..Request::new(Method::PUT, &path)
     };
     let answer = client.send(request).await?.json();

@@ -235,6 +235,7 @@ fn deployments() -> Value {
         "routed": {"type": "boolean", "description": "Gateways send it requests."},
         "ports": map_of(&json!({"type": "string"}), "`host:port` by the breed's port."),
         "restarts": number("How often it ended and was started again."),
+        "warnings": list_of(&json!({"type": "string", "description": "A part of its order that its platform does not keep, with the reason and the mend."})),
     });
     let service = json!({
         "cluster": text("Its cluster."),

@@ -145,7 +145,19 @@ async fn exchange(
     let path = path(request.uri(), version);
     *request.uri_mut() = path.parse()?;
     request.headers_mut().insert(hyper::header::HOST, hyper::header::HeaderValue::from_static("docker"));
+    for_urls(request.headers_mut());
     Ok(sender.send_request(request).await?)
+}
+
+/// The engine reads credentials in the alphabet of base64 that is meant for URLs; the client writes them in the other one.
+fn for_urls(headers: &mut hyper::HeaderMap) {
+    if let Some(value) = headers.get_mut("x-registry-auth")
+        && let Ok(text) = value.to_str()
+        && let Ok(mut other) = hyper::header::HeaderValue::from_str(&text.replace('+', "-").replace('/', "_"))
+    {
+        other.set_sensitive(true);
+        *value = other;
+    }
 }
 
 /// The path of a request in the version that was agreed on; without one, the engine takes its own.

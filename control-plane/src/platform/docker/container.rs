@@ -228,6 +228,7 @@ pub(super) fn instance(told: &ContainerInspectResponse, own: Own, publish: IpAdd
         started_at_unix_ms: state.started_at.as_deref().and_then(unix_ms),
         restarts: told.restart_count.and_then(|count| u32::try_from(count).ok()).unwrap_or_default(),
         state: self::state(&state),
+        warnings: Vec::new(),
     }
 }
 

@@ -2,21 +2,35 @@
 
 use std::collections::BTreeMap;
 
+use bollard::auth::DockerCredentials;
 use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt as _;
 
+use super::credentials::CredentialsFile;
 use super::engine::{Engine, Failure};
 use crate::platform::PlatformError;
 
 /// LIMIT: layers of one image whose progress is counted; the engine takes 127.
 const LAYERS_MAX: usize = 512;
 /// What engine and registries say of an image that is not there, or not for everybody.
-const UNKNOWN: [&str; 6] =
-    ["not found", "manifest unknown", "name unknown", "pull access denied", "unauthorized", "invalid reference format"];
+const UNKNOWN: [&str; 7] = [
+    "not found",
+    "manifest unknown",
+    "name unknown",
+    "pull access denied",
+    "unauthorized",
+    "no basic auth credentials",
+    "invalid reference format",
+];
 
 /// Fetches an image, unless the engine has it; `tell` hears how far that is.
-pub(super) async fn have(engine: &Engine, image: &str, tell: impl Fn(String)) -> Result<(), PlatformError> {
+pub(super) async fn have(
+    engine: &Engine,
+    image: &str,
+    credentials: Option<&CredentialsFile>,
+    tell: impl Fn(String),
+) -> Result<(), PlatformError> {
     match engine.look(|docker| docker.inspect_image(image)).await {
         Ok(_) => return Ok(()),
         Err(failure) if failure.is_absent() => {}
@@ -24,7 +38,11 @@ pub(super) async fn have(engine: &Engine, image: &str, tell: impl Fn(String)) ->
     }
     tell(format!("image {image} is being fetched"));
     tracing::info!("image {image} is being fetched");
-    fetch(engine, image, tell).await.map_err(|failure| match failure {
+    let credentials = credentials.map(|file| file.of(image)).transpose().map_err(|cause| PlatformError::NotFetched {
+        image: image.to_owned(),
+        cause: cause.into(),
+    })?;
+    fetch(engine, image, credentials.flatten(), tell).await.map_err(|failure| match failure {
         Failure::Answered { message, .. } if is_unknown(&message) => {
             PlatformError::UnknownImage { image: image.to_owned(), cause: message.into() }
         }
@@ -35,9 +53,14 @@ pub(super) async fn have(engine: &Engine, image: &str, tell: impl Fn(String)) ->
     })
 }
 
-async fn fetch(engine: &Engine, image: &str, tell: impl Fn(String)) -> Result<(), Failure> {
+async fn fetch(
+    engine: &Engine,
+    image: &str,
+    credentials: Option<DockerCredentials>,
+    tell: impl Fn(String),
+) -> Result<(), Failure> {
     let options = CreateImageOptions { from_image: Some(image.to_owned()), ..CreateImageOptions::default() };
-    let mut messages = engine.streams().await?.create_image(Some(options), None, None).boxed();
+    let mut messages = engine.streams().await?.create_image(Some(options), None, credentials).boxed();
     let mut progress = Progress::default();
     loop {
         let message = tokio::time::timeout(engine.patience.pause, messages.next()).await;

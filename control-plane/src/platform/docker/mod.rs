@@ -7,6 +7,7 @@
 mod command;
 mod connection;
 mod container;
+mod credentials;
 mod engine;
 mod events;
 mod image;
@@ -14,8 +15,10 @@ mod logs;
 mod networks;
 mod options;
 mod platform;
+mod usage;
 
 pub use connection::EngineAddress;
+pub use credentials::{CredentialsError, CredentialsFile};
 pub use engine::Patience;
 pub use platform::DockerPlatform;
 
@@ -35,6 +38,8 @@ pub struct DockerSettings {
     pub port_range: RangeInclusive<u16>,
     /// Whether a container may be given the host: its network, paths and devices, and privileges there.
     pub allows_host_access: bool,
+    /// What registries are told of who asks for images.
+    pub credentials: Option<CredentialsFile>,
     /// How long the engine gets to answer.
     pub patience: Patience,
 }
@@ -48,6 +53,7 @@ impl DockerSettings {
             publish: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port_range: 30_000..=31_999,
             allows_host_access: false,
+            credentials: None,
             patience: Patience::default(),
         }
     }

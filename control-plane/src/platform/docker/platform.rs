@@ -1,6 +1,6 @@
 //! The driver: one container for each instance.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use super::command::{self, Late};
 use super::container::{self, NAMESPACE, Own, Places};
 use super::engine::{Engine, Failure};
 use super::options::{self, Options};
-use super::{DockerSettings, events, image, logs, networks};
+use super::{DockerSettings, events, image, logs, networks, usage};
 use crate::platform::ports::{self, Owners};
 use crate::platform::turns::Turns;
 use crate::platform::{
     Deployable, Exit, GRACE_MAX, HostPort, Info, Instance, InstanceId, InstanceSpec, Labels, LogQuery, LogStream,
-    Outcome, Platform, PlatformError, Restart, State,
+    Outcome, Platform, PlatformError, Restart, State, Usage,
 };
 
 /// LIMIT: containers that are asked for at once, each over a connection of its own.
@@ -174,6 +174,7 @@ impl DockerPlatform {
             ports: BTreeMap::new(),
             started_at_unix_ms: None,
             restarts: 0,
+            warnings: Vec::new(),
         };
         self.preparing.lock().insert(spec.id.clone(), instance);
         Shown { preparing: &self.preparing, id: &spec.id }
@@ -191,7 +192,7 @@ impl DockerPlatform {
             tell(format!("image {} is being fetched for another instance", plan.image));
         }
         let _turn = if let Ok(turn) = soon { turn } else { turn.await };
-        image::have(&self.engine, &plan.image, tell).await?;
+        image::have(&self.engine, &plan.image, self.settings.credentials.as_ref(), tell).await?;
         shown.tell(State::Starting);
         Ok(())
     }
@@ -299,6 +300,11 @@ impl DockerPlatform {
             Err(failure) if failure.is_absent() => Ok(None),
             Err(failure) => Err(self.engine.error(format!("look at instance `{}`", own.id), failure)),
         }
+    }
+
+    async fn used(&self, id: InstanceId) -> Result<Option<(InstanceId, Usage)>, Failure> {
+        let told = usage::of(&self.engine, &container::name(self.namespace(), &id)).await?;
+        Ok(told.map(|usage| (id, usage)))
     }
 
     /// Asks a container to end, and waits until it has.
@@ -450,6 +456,14 @@ impl Platform for DockerPlatform {
 
     fn hints(&self) -> watch::Receiver<u64> {
         self.hints.subscribe()
+    }
+
+    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Usage>, PlatformError> {
+        let failed = |failure| self.engine.error("tell what instances use", failure);
+        self.engine.refuse_while_silent().map_err(failed)?;
+        let asked = of.iter().cloned().map(|id| self.used(id));
+        let told = stream::iter(asked).buffer_unordered(QUESTIONS_MAX).try_collect::<Vec<_>>().await;
+        Ok(told.map_err(failed)?.into_iter().flatten().collect())
     }
 
     async fn info(&self) -> Result<Info, PlatformError> {

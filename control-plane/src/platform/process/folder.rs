@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! plan.json     the order with its ports; holds values of variables, so the folder is its owner's alone
+//! limits.json   the control groups in which it runs, and limits that are not kept
 //! status.json   what the supervisor told last
 //! lock          held by the supervisor as long as it lives
 //! control       a pipe that the supervisor reads: orders
@@ -22,6 +23,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, mkfifoat};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::groups::Limits;
 use super::identity::Identity;
 use crate::platform::{Exit, InstanceId, InstanceSpec, PlatformError, State};
 
@@ -182,8 +184,23 @@ impl Folder {
 
     /// What the supervisor told last; `None`: nothing yet.
     pub(super) fn status(&self) -> Result<Option<Status>, PlatformError> {
-        match read_whole(&self.0.join("status.json")) {
-            Ok(status) => Ok(Some(status)),
+        self.read_if_there("status.json")
+    }
+
+    /// How its limits are kept; nothing is limited where nothing is written.
+    pub(super) fn limits(&self) -> Result<Limits, PlatformError> {
+        Ok(self.read_if_there("limits.json")?.unwrap_or_default())
+    }
+
+    /// Writes down how its limits are kept.
+    pub(super) fn set_limits(&self, limits: &Limits) -> Result<(), PlatformError> {
+        let path = self.0.join("limits.json");
+        write_whole(&path, limits).map_err(at(&path))
+    }
+
+    fn read_if_there<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, PlatformError> {
+        match read_whole(&self.0.join(name)) {
+            Ok(read) => Ok(Some(read)),
             Err(PlatformError::File { cause, .. }) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

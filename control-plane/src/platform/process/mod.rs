@@ -4,6 +4,8 @@
 //! ([`folder`]) by which the next control plane finds it. `docs/platforms.md` says what is promised.
 
 mod folder;
+mod groups;
+mod hierarchy;
 mod identity;
 mod launch;
 mod log;
@@ -11,6 +13,7 @@ mod platform;
 mod supervisor;
 mod usage;
 
+pub use hierarchy::Grouping;
 pub use platform::ProcessPlatform;
 
 use std::ffi::OsString;
@@ -29,6 +32,8 @@ use folder::{Folder, Plan};
 const SUPERVISE: &str = "platform-process-supervise";
 /// The first argument of the last step before an instance.
 const LAUNCH: &str = "platform-process-launch";
+/// The first argument of a program that tries whether it can join control groups.
+const JOIN: &str = "platform-process-join";
 /// Variables that an instance gets from the host; everything else of the control plane's own is none of its business.
 const INHERITED: [&str; 3] = ["PATH", "LANG", "TZ"];
 
@@ -49,6 +54,8 @@ pub struct ProcessSettings {
     pub backoff_limit: Duration,
     /// Bytes of each of an instance's four log files.
     pub log_bytes_max: u64,
+    /// In which control groups instances get their limits.
+    pub groups: Grouping,
 }
 
 impl ProcessSettings {
@@ -63,6 +70,7 @@ impl ProcessSettings {
             backoff_first: Duration::from_millis(500),
             backoff_limit: Duration::from_mins(1),
             log_bytes_max: 4 << 20,
+            groups: Grouping::default(),
         }
     }
 }
@@ -74,6 +82,7 @@ pub fn as_helper(arguments: &[OsString]) -> Option<ExitCode> {
     match (verb.to_str()?, rest) {
         (SUPERVISE, [folder]) => Some(supervisor::supervise(Path::new(folder))),
         (LAUNCH, rest) => Some(launch::launch(rest)),
+        (JOIN, rest) => Some(launch::try_to_join(rest)),
         _ => None,
     }
 }
@@ -94,6 +103,10 @@ fn environment(command: &mut Command, plan: &Plan, folder: &Folder) {
 }
 
 fn inherit(command: &mut Command) {
+    inherit_std(command.as_std_mut());
+}
+
+fn inherit_std(command: &mut std::process::Command) {
     command.envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
 }
 

@@ -1,6 +1,6 @@
 //! The driver: makes folders, starts supervisors, and tells what the folders say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::folder::{Folder, Plan, Status};
+use super::groups::Groups;
 use super::identity::Identity;
 use super::{ProcessSettings, SUPERVISE, environment, hints, inherit, log, now_unix_ms, usage};
 use crate::platform::instance::{OUTPUT_BYTES_MAX, end_of};
@@ -23,7 +24,7 @@ use crate::platform::ports::{self, Owners};
 use crate::platform::turns::Turns;
 use crate::platform::{
     Deployable, Exit, GRACE_MAX, Info, Instance, InstanceId, InstanceSpec, Labels, LogQuery, LogStream, Outcome,
-    Platform, PlatformError, Restart, SpecError, State,
+    Platform, PlatformError, Restart, SpecError, State, Usage,
 };
 
 /// LIMIT: a supervisor that did not start its instance in this time will not.
@@ -37,6 +38,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct ProcessPlatform {
     settings: ProcessSettings,
+    groups: Groups,
     /// One order after the other for each instance.
     turns: Turns<InstanceId>,
     /// Ports are chosen by one at a time.
@@ -58,11 +60,13 @@ impl ProcessPlatform {
             return Err(PlatformError::InUse { path: root });
         }
         sweep(&root).map_err(failed)?;
+        let groups = Groups::open(&settings.groups, &root, &settings.program);
         let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(hints(&root)).map_err(failed)?;
         let sender = watch::Sender::new(0);
         let listening = tokio::spawn(listen(pipe, sender.clone())).abort_handle();
         let turns = Turns::default();
-        Ok(Self { settings, turns, placing: tokio::sync::Mutex::default(), hints: sender, listening, _lock: lock })
+        let placing = tokio::sync::Mutex::default();
+        Ok(Self { settings, groups, turns, placing, hints: sender, listening, _lock: lock })
     }
 
     fn root(&self) -> &Path {
@@ -114,8 +118,20 @@ impl ProcessPlatform {
         .await
     }
 
+    /// Makes the control groups of an instance; one that runs without its supervisor is in its groups already.
+    async fn limit(&self, id: &InstanceId, folder: &Folder) -> Result<(), PlatformError> {
+        let process = folder.status()?.and_then(|status| status.process);
+        if process.is_some_and(|process| process.is_alive()) {
+            return Ok(());
+        }
+        // They were made by other settings, maybe, or before the machine was started.
+        folder.limits()?.remove(id).await?;
+        folder.set_limits(&self.groups.make(&folder.plan()?.spec))
+    }
+
     /// Starts a supervisor and waits until it has started the instance.
     async fn supervise(&self, id: &InstanceId, folder: &Folder) -> Result<(), PlatformError> {
+        self.limit(id, folder).await?;
         let complaints = folder.complaints();
         let failed = |cause| PlatformError::File { path: complaints.clone(), cause };
         let output = File::create(&complaints).map_err(failed)?;
@@ -204,6 +220,7 @@ impl Platform for ProcessPlatform {
         let _turn = self.turns.of(id).await;
         let Some(folder) = Folder::find(self.root(), id) else { return Ok(()) };
         self.end(id, &folder, grace).await?;
+        folder.limits()?.remove(id).await?;
         let root = self.root().to_owned();
         blocking(move || folder.remove(&root)).await?;
         self.hints.send_modify(|hint| *hint = hint.wrapping_add(1));
@@ -255,20 +272,21 @@ impl Platform for ProcessPlatform {
         self.hints.subscribe()
     }
 
-    async fn processor_times(&self) -> Result<Option<BTreeMap<InstanceId, Duration>>, PlatformError> {
-        let root = self.root().to_owned();
+    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Usage>, PlatformError> {
+        let (root, of) = (self.root().to_owned(), of.clone());
         blocking(move || {
             let cause = |cause| PlatformError::File { path: "/proc".into(), cause };
             let groups = usage::of_groups().map_err(cause)?;
-            let mut times = BTreeMap::new();
-            for (id, folder) in Folder::all(&root)? {
-                // One that was removed meanwhile uses nothing.
-                let process = folder.status().ok().flatten().and_then(|status| status.process);
+            let mut usages = BTreeMap::new();
+            for id in of {
+                // One that is gone uses nothing.
+                let status = Folder::find(&root, &id).and_then(|folder| folder.status().ok().flatten());
+                let process = status.and_then(|status| status.process);
                 let group = process.filter(Identity::is_alive).and_then(|process| process.pid());
-                let time = group.and_then(|group| groups.get(&group.as_raw_nonzero().get()));
-                times.extend(time.map(|time| (id, *time)));
+                let usage = group.and_then(|group| groups.get(&group.as_raw_nonzero().get()));
+                usages.extend(usage.map(|usage| (id, *usage)));
             }
-            Ok(Some(times))
+            Ok(usages)
         })
         .await
     }
@@ -278,8 +296,8 @@ impl Platform for ProcessPlatform {
             driver: "process",
             version: rustix::system::uname().release().to_string_lossy().into_owned(),
             address: self.settings.host.to_string(),
-            memory: "each process of an instance can write to that much (RLIMIT_DATA); more fails in the instance",
-            cpu: "not kept: all instances share the processors of the host",
+            memory: self.groups.memory_in_words(),
+            cpu: self.groups.cpu_in_words(),
         })
     }
 }
@@ -342,6 +360,7 @@ fn read(id: InstanceId, folder: &Folder, host: &str) -> Result<Instance, Platfor
         ports: plan.ports,
         started_at_unix_ms: status.as_ref().and_then(|status| status.started_at_unix_ms),
         restarts: status.map_or(0, |status| status.restarts),
+        warnings: folder.limits()?.warnings,
     })
 }
 

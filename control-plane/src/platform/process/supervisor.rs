@@ -19,6 +19,7 @@ use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 use tokio::time::Instant;
 
 use super::folder::{Folder, Plan, Status, read_stop_order};
+use super::groups::Limits;
 use super::identity::{Identity, signal_group};
 use super::log::{Lines, Writer};
 use super::{LAUNCH, environment, now_unix_ms};
@@ -70,6 +71,9 @@ struct Supervisor {
     folder: Folder,
     lock: File,
     plan: Plan,
+    limits: Limits,
+    /// Processes of it that were ended for their memory, as far as that was told.
+    kills: u64,
     status: Status,
     control: pipe::Receiver,
     terminate: SignalStream,
@@ -96,7 +100,7 @@ enum Order {
 
 impl Supervisor {
     fn open(folder: Folder, lock: File) -> Result<Self, PlatformError> {
-        let plan = folder.plan()?;
+        let (plan, limits) = (folder.plan()?, folder.limits()?);
         let before = folder.status()?;
         let failed = |cause| PlatformError::File { path: folder.path().to_owned(), cause };
         let open = |path: &Path| pipe::OpenOptions::new().read_write(true).open_receiver(path);
@@ -116,7 +120,8 @@ impl Supervisor {
             started_at_unix_ms: before.as_ref().and_then(|before| before.started_at_unix_ms),
             restarts: before.map_or(0, |before| before.restarts),
         };
-        Ok(Self { folder, lock, plan, status, control, terminate, writer })
+        let kills = limits.kills();
+        Ok(Self { folder, lock, plan, limits, kills, status, control, terminate, writer })
     }
 
     async fn run(mut self) -> Result<(), PlatformError> {
@@ -150,6 +155,7 @@ impl Supervisor {
             // What it left behind would hold its ports.
             signal_group(running.pid(), Signal::KILL);
             self.drain().await;
+            let exit = self.with_reason(exit);
             self.status.process = None;
             if self.plan.spec.restart == Restart::Never {
                 return self.tell(State::Exited(exit));
@@ -165,6 +171,13 @@ impl Supervisor {
         }
     }
 
+    /// Says whether it ended for its memory.
+    fn with_reason(&mut self, exit: Exit) -> Exit {
+        let before = std::mem::replace(&mut self.kills, self.limits.kills());
+        let may_be = exit.code.is_none() && exit.signal.is_none_or(|signal| signal == Signal::KILL.as_raw());
+        Exit { is_out_of_memory: may_be && self.kills > before, ..exit }
+    }
+
     /// The process that a supervisor left that was killed, if it still runs.
     fn take_over(&mut self) -> Option<Process> {
         let identity = self.status.process.take().filter(Identity::is_alive)?;
@@ -176,9 +189,10 @@ impl Supervisor {
     fn start(&mut self) -> Result<Process, String> {
         let spec = &self.plan.spec;
         let pipe = |path: &Path| File::options().read(true).write(true).open(path);
-        let memory = spec.memory_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+        let memory = self.limits.data_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
+        let groups = self.limits.members();
         let mut command = Command::new("/proc/self/exe");
-        command.arg(LAUNCH).arg(memory).arg(&self.plan.program);
+        command.arg(LAUNCH).arg(memory).arg(groups.len().to_string()).args(groups).arg(&self.plan.program);
         if let super::Deployable::Command { arguments, .. } = &spec.deployable {
             command.args(arguments);
         }
@@ -252,7 +266,10 @@ impl Supervisor {
             self.drain().await;
         }
         self.status.process = None;
-        if matches!(order, Order::Gone) { Ok(()) } else { self.tell(State::Exited(exit)) }
+        if matches!(order, Order::Gone) {
+            return self.limits.remove(&self.plan.spec.id).await;
+        }
+        self.tell(State::Exited(exit))
     }
 
     /// Waits until everything that the instance wrote is in its files.
