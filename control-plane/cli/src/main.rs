@@ -105,6 +105,20 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         },
         Verb::Events(arguments) => verbs::events(arguments).await,
         Verb::Logs(arguments) => verbs::logs(arguments).await,
+        Verb::Create(arguments) => verbs::create(arguments).await,
+        Verb::UpdateGateway(arguments) => verbs::update_gateway(arguments).await,
+        Verb::Emit(arguments) => verbs::emit(arguments).await,
+        Verb::Info(arguments) => verbs::info(arguments).await,
+        Verb::Generate(_) => {
+            let today = "write the document of another one with `vamp get breed NAME -o yaml`, change it, and `vamp apply -f` it";
+            Err(verbs::gone("generate", today))
+        }
+        Verb::Login(_) => {
+            let today =
+                "put the token into a file, and name it with `vamp context set NAME --host URL --token-file FILE`";
+            Err(verbs::gone("login", today))
+        }
+        Verb::Credentials(_) => Err(verbs::gone("credentials", "`vamp context show` tells whose token is sent where")),
         Verb::Context(arguments) => match arguments.verb {
             ContextVerb::List => verbs::context_list(),
             ContextVerb::Show(server) => verbs::context_show(&server),

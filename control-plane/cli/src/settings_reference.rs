@@ -29,7 +29,7 @@ fn reference() -> String {
     section(&mut text, "vamp-gateway", &gateway);
     let upgrade = vamp_gateway::upgrade::UpgradeCommand::augment_args(Command::new("upgrade"));
     section(&mut text, "vamp-gateway upgrade", &upgrade);
-    for command in Program::command().get_subcommands() {
+    for command in Program::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         commands(&mut text, "vamp", command);
     }
     text

@@ -6,6 +6,9 @@
 
 use std::fmt::Write as _;
 
+/// The figures that are told as one number, in the words of the original, and one of this product.
+pub(super) const METRICS: [&str; 3] = ["rate", "responseTime", "errorRate"];
+
 /// Last segments that are not part of a name when they are written plain.
 const SUBRESOURCES: [&str; 4] = ["split", "explain", "history", "restore"];
 
@@ -23,6 +26,27 @@ enum Part {
     Version,
     Cluster,
     Service,
+    Port,
+    /// One of [`METRICS`].
+    Metric,
+    /// A path of a route: one or more segments, as in a name.
+    Route,
+}
+
+impl Part {
+    /// How many segments it may take beyond its one.
+    fn takes_several(&self) -> bool {
+        matches!(self, Self::Name | Self::Route)
+    }
+
+    /// Whether a segment can be this part.
+    fn fits(&self, segment: &str) -> bool {
+        match self {
+            Self::Literal(literal) => segment == literal,
+            Self::Metric => METRICS.contains(&segment),
+            _ => true,
+        }
+    }
 }
 
 /// What the variable parts of a path say.
@@ -36,6 +60,12 @@ pub(super) struct Parameters {
     pub(super) cluster: String,
     /// `{service}`, decoded.
     pub(super) service: String,
+    /// `{port}`, decoded.
+    pub(super) port: String,
+    /// `{metric}`.
+    pub(super) metric: String,
+    /// `{route}`, decoded.
+    pub(super) route: String,
 }
 
 impl Parameters {
@@ -44,6 +74,9 @@ impl Parameters {
             Part::Version => &mut self.version,
             Part::Cluster => &mut self.cluster,
             Part::Service => &mut self.service,
+            Part::Port => &mut self.port,
+            Part::Metric => &mut self.metric,
+            Part::Route => &mut self.route,
             Part::Name | Part::Literal(_) => &mut self.name,
         }
     }
@@ -54,13 +87,16 @@ impl Parameters {
 pub(super) struct BadEscape;
 
 impl Template {
-    /// Reads a template; `{name}` stands at most once.
+    /// Reads a template; each variable part stands at most once.
     pub(super) fn new(text: String) -> Self {
         let parts = text.split('/').skip(1).map(|part| match part {
             "{name}" => Part::Name,
             "{version}" => Part::Version,
             "{cluster}" => Part::Cluster,
             "{service}" => Part::Service,
+            "{port}" => Part::Port,
+            "{metric}" => Part::Metric,
+            "{route}" => Part::Route,
             literal => Part::Literal(literal.to_owned()),
         });
         Self { parts: parts.collect(), text }
@@ -73,36 +109,24 @@ impl Template {
 
     /// How much of it is fixed: of two templates that match, the one with more is meant.
     pub(super) fn literals(&self) -> usize {
-        self.parts.iter().filter(|part| matches!(part, Part::Literal(_))).count()
+        self.parts.iter().filter(|part| matches!(part, Part::Literal(_) | Part::Metric)).count()
     }
 
     /// The variable parts of a path, if it is one of this template.
     pub(super) fn matches(&self, path: &str) -> Option<Result<Parameters, BadEscape>> {
         let path = path.strip_prefix('/')?;
         let segments: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
-        let surplus = segments.len().checked_sub(self.parts.len())?;
-        let has_name = self.parts.contains(&Part::Name);
-        if surplus > 0 && !has_name {
-            return None;
-        }
         let mut found = Parameters::default();
-        let mut segments = segments.into_iter();
-        for part in &self.parts {
-            match part {
-                Part::Literal(literal) => {
-                    segments.next().filter(|segment| segment == literal)?;
-                }
-                Part::Version | Part::Cluster | Part::Service => match decode(segments.next()?) {
-                    Ok(text) => *found.part(part) = text,
-                    Err(bad) => return Some(Err(bad)),
-                },
-                Part::Name => {
-                    let name: Vec<&str> = segments.by_ref().take(surplus + 1).collect();
-                    match decode(&name.join("/")) {
-                        Ok(name) => found.name = name,
-                        Err(bad) => return Some(Err(bad)),
-                    }
-                }
+        let mut rest = segments.as_slice();
+        for (part, width) in self.parts.iter().zip(widths(&self.parts, rest)?) {
+            let (own, others) = rest.split_at_checked(width)?;
+            rest = others;
+            if let Part::Literal(_) = part {
+                continue;
+            }
+            match decode(&own.join("/")) {
+                Ok(text) => *found.part(part) = text,
+                Err(bad) => return Some(Err(bad)),
             }
         }
         Some(Ok(found))
@@ -126,6 +150,23 @@ impl Template {
         }
         Some(shape)
     }
+}
+
+/// How many segments each part takes. A part that may take several takes as few as it can, so that what a template names
+/// after it belongs to the template.
+fn widths(parts: &[Part], segments: &[&str]) -> Option<Vec<usize>> {
+    let Some((part, others)) = parts.split_first() else { return segments.is_empty().then(Vec::new) };
+    let most = segments.len().checked_sub(others.len())?;
+    let most = if part.takes_several() { most } else { most.min(1) };
+    (1..=most).find_map(|width| {
+        let (own, rest) = segments.split_at_checked(width)?;
+        if !own.iter().all(|segment| part.fits(segment)) {
+            return None;
+        }
+        let mut all = vec![width];
+        all.extend(widths(others, rest)?);
+        Some(all)
+    })
 }
 
 /// Takes percent escapes out of a path.
@@ -169,12 +210,8 @@ mod tests {
     #[track_caller]
     fn check(template: &str, path: &str, expected: Option<(&str, &str)>) {
         let found = Template::new(template.to_owned()).matches(path).map(Result::unwrap);
-        let expected = expected.map(|(name, version)| Parameters {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            ..Parameters::default()
-        });
-        assert_eq!(found, expected, "{template} {path}");
+        let expected = expected.map(|(name, version)| (name.to_owned(), version.to_owned()));
+        assert_eq!(found.map(|found| (found.name, found.version)), expected, "{template} {path}");
     }
 
     #[test]
@@ -189,8 +226,21 @@ mod tests {
         check("/g/{name}/split", "/g/split", None);
         check("/g/{name}/history/{version}", "/g/a/b/history/7", Some(("a/b", "7")));
         check("/g/{name}/history/{version}", "/g/a/b/history", None);
+        check("/g/{name}/{metric}", "/g/a/b/rate", Some(("a/b", "")));
+        check("/g/{name}/{metric}", "/g/a/b/weight", None);
         check("/g", "/g/x", None);
         check("/g", "/h", None);
+    }
+
+    #[test]
+    fn a_route_is_parted_from_the_name_of_its_gateway() {
+        let template = Template::new("/g/{name}/routes/{route}/{metric}".to_owned());
+        for path in ["/g/d/c/p/routes/d/c/s:1/p/rate", "/g/d%2Fc%2Fp/routes/d%2Fc%2Fs:1%2Fp/rate"] {
+            let found = template.matches(path).unwrap().unwrap();
+            let found = [&found.name, &found.route, &found.metric].map(String::as_str);
+            assert_eq!(found, ["d/c/p", "d/c/s:1/p", "rate"], "{path}");
+        }
+        assert_eq!(template.matches("/g/shop/routes/rate"), None);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
+use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
-use vamp_model::{Document, Format, Kind, Violation, read, read_as};
+use vamp_model::{Document, Format, Kind, Violation, read, read_as, read_value};
 use vamp_record::access::Access;
 
 use super::address::Parameters;
@@ -152,6 +153,12 @@ impl Ask {
         self.text()?;
         let text = String::from_utf8(std::mem::take(&mut self.body)).unwrap_or_default();
         read(&text, format).map_err(Problem::bad_document)
+    }
+
+    /// A body that is no artifact, in JSON or YAML.
+    pub(super) fn value(&self) -> Result<Value, Problem> {
+        let format = written::sent(&self.headers)?;
+        read_value(self.text()?, format).map_err(Problem::bad_document)
     }
 
     /// The body of a request that only takes JSON.

@@ -11,7 +11,10 @@ use super::address::{BadEscape, Parameters, Template};
 use super::ask::Ask;
 use super::problem::{Code, Problem};
 use super::query::Parameter;
-use super::{audit, deployments, events, history, logs, metrics, read, schemas, several, status, traffic, write};
+use super::{
+    audit, config, deployments, events, history, logs, measured, metrics, read, schemas, several, status, traffic,
+    write,
+};
 
 /// What a handler gives back.
 pub(super) type Answer = Result<Response<Body>, Problem>;
@@ -54,6 +57,8 @@ pub(super) enum Schema {
     Rollout,
     Info,
     NewEvents,
+    /// Which events are wanted; may be left out.
+    EventQuery,
     Events,
     FoundEvents,
     Stream,
@@ -61,7 +66,15 @@ pub(super) enum Schema {
     Audit,
     Difference,
     Health,
+    /// One number.
+    Number,
+    /// Settings by name.
+    Config,
+    /// One of them.
+    Setting,
     Document,
+    /// A deployment, or a blueprint from which the same follows.
+    Deployment,
     /// A blueprint, or the name of one.
     Deploy,
     /// The same, for the services that are to go; nothing for all of them.
@@ -72,6 +85,13 @@ pub(super) enum Schema {
     LogLines,
     /// Where schemas are.
     Schemas,
+}
+
+impl Schema {
+    /// Whether a request may come without a body.
+    pub(super) fn may_be_missing(self) -> bool {
+        matches!(self, Self::Undeploy | Self::EventQuery)
+    }
 }
 
 /// Which preconditions an endpoint looks at.
@@ -108,6 +128,7 @@ const FINDING: &[Parameter] = &[
     Parameter::From,
     Parameter::Until,
     Parameter::Aggregator,
+    Parameter::Field,
     Parameter::Page,
     Parameter::PerPage,
 ];
@@ -140,6 +161,8 @@ impl Endpoints {
         all.extend(parts_of_deployments());
         all.extend(logs_of_deployments());
         all.extend(live());
+        all.extend(numbers());
+        all.extend(configuration());
         Self(all)
     }
 
@@ -285,11 +308,13 @@ fn all_of_events() -> Vec<Endpoint> {
     vec![
         Endpoint {
             parameters: FINDING,
-            errors: &[Code::Unavailable],
+            body: Schema::EventQuery,
+            errors: &[Code::Unavailable, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
             ..get(
                 "/api/v1/events",
                 "findEvents",
-                "Events by tags, type and time, newest first, or one number over them.",
+                "Events by tags, type and time, newest first, or one number over them. A body says the same as the query \
+                 parameters, in their place.",
                 Schema::FoundEvents,
                 find,
             )
@@ -303,7 +328,8 @@ fn all_of_events() -> Vec<Endpoint> {
         },
         Endpoint {
             parameters: &[Parameter::Tag, Parameter::Type],
-            errors: &[Code::Unavailable],
+            body: Schema::EventQuery,
+            errors: &[Code::Unavailable, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
             ..get(
                 "/api/v1/events/stream",
                 "followEvents",
@@ -571,16 +597,77 @@ fn live() -> Vec<Endpoint> {
     ]
 }
 
+/// Health and metrics as one number each.
+fn numbers() -> Vec<Endpoint> {
+    let number = |path: &str, operation: &str, summary: &str, handler| Endpoint {
+        parameters: &[Parameter::Window],
+        errors: &[Code::NotFound, Code::Unavailable],
+        ..get(path, operation, summary, Schema::Number, Handler::Plain(handler))
+    };
+    let metric: Plain = |ask| Box::pin(measured::of_gateway(ask));
+    let of_cluster: Plain = |ask| Box::pin(measured::of_deployment(ask));
+    let health: Plain = |ask| Box::pin(measured::health_of_gateway(ask));
+    let running: Plain = |ask| Box::pin(measured::health_of_deployment(ask));
+    let rule = "The newest number that was published about it as an event; else";
+    let counted = format!("{rule} what the gateways counted.");
+    let well = format!("{rule} the part of its requests that did not fail.");
+    let ready = format!("{rule} the part of its instances that can take requests, of several services the product.");
+    let cluster = "/api/v1/metrics/deployments/{name}/clusters/{cluster}";
+    let of = "/api/v1/health/deployments/{name}";
+    vec![
+        number("/api/v1/metrics/gateways/{name}/{metric}", "getMetric", &counted, metric),
+        number("/api/v1/metrics/gateways/{name}/routes/{route}/{metric}", "getMetricOfRoute", &counted, metric),
+        number(&format!("{cluster}/ports/{{port}}/{{metric}}"), "getMetricOfCluster", &counted, of_cluster),
+        number(
+            &format!("{cluster}/services/{{service}}/ports/{{port}}/{{metric}}"),
+            "getMetricOfService",
+            &counted,
+            of_cluster,
+        ),
+        number("/api/v1/health/gateways/{name}", "getHealth", &well, health),
+        number("/api/v1/health/gateways/{name}/routes/{route}", "getHealthOfRoute", &well, health),
+        number(of, "getHealthOfDeployment", &ready, running),
+        number(&format!("{of}/clusters/{{cluster}}"), "getHealthOfCluster", &ready, running),
+        number(&format!("{of}/clusters/{{cluster}}/services/{{service}}"), "getHealthOfService", &ready, running),
+    ]
+}
+
+/// Settings that clients need, at both addresses of the original.
+fn configuration() -> Vec<Endpoint> {
+    let all: Plain = |ask| Box::pin(ready(config::all(&ask)));
+    let one: Plain = |ask| Box::pin(ready(config::one(&ask)));
+    let of = |path: &str, operation: &str| {
+        let summary = "The settings that clients need, by the names of the original; nothing secret.";
+        let single = "One of the settings that clients need.";
+        [
+            Endpoint {
+                parameters: &[Parameter::Flatten],
+                ..get(path, operation, summary, Schema::Config, Handler::Plain(all))
+            },
+            Endpoint {
+                errors: &[Code::NotFound],
+                ..get(
+                    &format!("{path}/{{name}}"),
+                    &format!("{operation}Setting"),
+                    single,
+                    Schema::Setting,
+                    Handler::Plain(one),
+                )
+            },
+        ]
+    };
+    [of("/api/v1/config", "getConfig"), of("/api/v1/configuration", "getConfiguration")].into_iter().flatten().collect()
+}
+
 fn get_deployment() -> Endpoint {
     Endpoint {
         parameters: &[Parameter::AsBlueprint, Parameter::ExpandReferences, Parameter::OnlyReferences],
-        preconditions: Preconditions::Read,
         errors: &[Code::NotFound],
         ..get(
             "/api/v1/deployments/{name}",
             "getDeployment",
-            "Reads one deployment; its version is the `ETag`.",
-            Schema::Deploy,
+            "Reads one deployment, with what runs of it; its version is the `ETag`.",
+            Schema::Deployment,
             Handler::Plain(|ask| Box::pin(deployments::get(ask))),
         )
     }
@@ -716,6 +803,9 @@ fn parts_of_deployments() -> Vec<Endpoint> {
         ),
         reads(sla, "getSlaOfCluster", "What a cluster promises.", Schema::Sla, |ask| Box::pin(deployments::sla(ask))),
         of_deployment(Method::PUT, sla, "putSlaOfCluster", "Gives a cluster another promise.", Schema::Sla, |ask| {
+            Box::pin(deployments::set_sla(ask))
+        }),
+        of_deployment(Method::POST, sla, "postSlaOfCluster", "The same, as in the original.", Schema::Sla, |ask| {
             Box::pin(deployments::set_sla(ask))
         }),
         of_deployment(

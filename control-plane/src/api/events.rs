@@ -1,8 +1,12 @@
 //! Events: published, found by tags, type and time, counted, and followed as they come.
 
+mod aggregate;
+mod asked;
+
 use std::sync::Arc;
 use std::time::Duration;
 
+use asked::Asked;
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
@@ -53,13 +57,22 @@ enum OneOrMore {
     More(Vec<String>),
 }
 
+impl OneOrMore {
+    fn into_tags(self) -> Vec<String> {
+        match self {
+            Self::One(tag) => vec![tag],
+            Self::More(tags) => tags,
+        }
+    }
+}
+
 /// `POST /api/v1/events`
 pub(super) async fn publish(ask: Ask) -> Answer {
     let refused = |error: serde_json::Error| {
         let mend = "send `{\"tags\": [\"deployments:shop\"], \"type\": \"event\", \"value\": 1}`, or a list of such";
         Problem::bad_request(format!("the body is no event ({error})"), mend)
     };
-    let body: Value = serde_json::from_str(ask.json_text()?).map_err(refused)?;
+    let body = ask.value()?;
     let is_list = body.is_array();
     let items = if let Value::Array(items) = body { items } else { vec![body] };
     if items.is_empty() || items.len() > EVENTS_MAX {
@@ -83,10 +96,7 @@ pub(super) async fn publish(ask: Ask) -> Answer {
 }
 
 fn checked(written: Written) -> Result<NewEvent, Problem> {
-    let tags = match written.tags {
-        OneOrMore::One(tag) => vec![tag],
-        OneOrMore::More(tags) => tags,
-    };
+    let tags = written.tags.into_tags();
     let kind = written.kind.unwrap_or_else(|| "event".to_owned());
     check_kind(&kind)?;
     if tags.is_empty() || tags.len() > TAGS_MAX {
@@ -139,34 +149,17 @@ fn value(event: &StoredEvent) -> Value {
     })
 }
 
-/// What a request asks for, as far as tags and type.
-fn wanted(ask: &Ask) -> Result<EventQuery, Problem> {
-    let tags: Vec<String> = ask.query.tags().map(str::to_owned).collect();
-    if tags.len() > TAGS_MAX {
-        return Err(Problem::bad_request("the request has too many tags", format!("ask for up to {TAGS_MAX}")));
-    }
-    tags.iter().try_for_each(|tag| check_tag(tag))?;
-    let kind = ask.query.kind().map(str::to_owned);
-    kind.as_deref().map_or(Ok(()), check_kind)?;
-    Ok(EventQuery { tags, kind, ..EventQuery::default() })
-}
-
 /// `GET /api/v1/events`
 pub(super) async fn find(ask: Ask) -> Answer {
     let page = ask.query.page()?;
-    let (from_unix_ms, until_unix_ms) = ask.query.times(now_unix_ms())?;
-    let query = EventQuery {
-        from_unix_ms,
-        until_unix_ms,
-        offset: page.number.saturating_sub(1).saturating_mul(page.size),
-        limit: page.size,
-        ..wanted(&ask)?
-    };
-    let failed = |error| Problem::database("reading the events", &error);
-    if let Some(aggregator) = ask.query.aggregator()? {
-        let number = ask.api.core.aggregate(&query, aggregator).await.map_err(failed)?;
+    let Asked { query, aggregation } = Asked::of(&ask)?;
+    let query =
+        EventQuery { offset: page.number.saturating_sub(1).saturating_mul(page.size), limit: page.size, ..query };
+    if let Some(aggregation) = aggregation {
+        let number = aggregate::number(&ask.api.core, &query, &aggregation).await?;
         return Ok(ask.written.answer(StatusCode::OK, &json!({"value": number})));
     }
+    let failed = |error| Problem::database("reading the events", &error);
     let events = ask.api.core.events(&query).await.map_err(failed)?;
     let total = ask.api.core.aggregate(&query, crate::persist::Aggregator::Count).await.map_err(failed)?;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of rows")]
@@ -179,7 +172,12 @@ pub(super) async fn find(ask: Ask) -> Answer {
 pub(super) async fn stream(ask: Ask) -> Answer {
     let place = Arc::clone(&ask.api.streams).try_acquire_owned();
     let place = place.map_err(|_| Problem::busy("too many streams of events"))?;
-    let filter = EventQuery { limit: FOLLOWED_AT_ONCE, ..wanted(&ask)? };
+    let Asked { query, aggregation } = Asked::of(&ask)?;
+    if aggregation.is_some() || query.from_unix_ms.is_some() || query.until_unix_ms.is_some() {
+        let mend = "leave `timestamp` and `aggregator` out, or ask `/api/v1/events`";
+        return Err(Problem::bad_request("who follows gets every event that comes, by its tags and its type", mend));
+    }
+    let filter = EventQuery { limit: FOLLOWED_AT_ONCE, ..query };
     let (newest, bell) =
         ask.api.core.follow_events().await.map_err(|error| Problem::database("reading the events", &error))?;
     let last = match ask.headers.get(&LAST_EVENT_ID) {

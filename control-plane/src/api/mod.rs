@@ -8,17 +8,20 @@ mod address;
 mod ask;
 mod audit;
 mod conditional;
+mod config;
 mod deployments;
 mod difference;
 mod endpoints;
 mod events;
 mod history;
 mod logs;
+mod measured;
 mod metrics;
 mod openapi;
 mod problem;
 mod query;
 mod read;
+mod runtime;
 mod schemas;
 mod several;
 mod status;
@@ -140,7 +143,7 @@ async fn handle(api: Arc<Api>, request: Request) -> endpoints::Answer {
     let (body, _reserved) = if endpoint.body == Schema::Nothing {
         (Vec::new(), None)
     } else {
-        if endpoint.body != Schema::Undeploy {
+        if !endpoint.body.may_be_missing() {
             written::sent(&parts.headers)?;
         }
         read_body(&api, &parts.headers, body).await?

@@ -6,6 +6,7 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 use vamp_model::Kind;
 
+use super::address::METRICS;
 use super::endpoints::{Endpoint, Endpoints, Preconditions, Schema};
 use super::problem::{self, Code};
 use super::query::Parameter;
@@ -80,10 +81,10 @@ fn operation(endpoint: &Endpoint) -> Value {
     });
     if let (Some(schema), Some(object)) = (schema(endpoint.body), operation.as_object_mut()) {
         let content = match endpoint.body {
-            Schema::Explain | Schema::NewEvents => json!({"application/json": {"schema": schema}}),
+            Schema::Explain => json!({"application/json": {"schema": schema}}),
             _ => documents(&schema),
         };
-        let required = endpoint.body != Schema::Undeploy;
+        let required = !endpoint.body.may_be_missing();
         object.insert("requestBody".to_owned(), json!({"required": required, "content": content}));
     }
     operation
@@ -109,12 +110,32 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
     if template.contains("{service}") {
         add("service", "path", json!({"type": "string"}), "The breed of one of the cluster's services.");
     }
+    if template.contains("{port}") {
+        add("port", "path", json!({"type": "string"}), "One of the ports of its services.");
+    }
+    if template.contains("{route}") {
+        add(
+            "route",
+            "path",
+            json!({"type": "string"}),
+            "The path of one of its routes; `/` may be written plain or as `%2F`.",
+        );
+    }
+    if template.contains("{metric}") {
+        add(
+            "metric",
+            "path",
+            json!({"enum": METRICS}),
+            "Requests in a second, mean time in milliseconds, or errors in percent.",
+        );
+    }
     for parameter in endpoint.parameters {
         let schema = match parameter {
             Parameter::ValidateOnly
             | Parameter::AsBlueprint
             | Parameter::Delete
             | Parameter::Deploy
+            | Parameter::Flatten
             | Parameter::ExpandReferences
             | Parameter::OnlyReferences => json!({"type": "boolean", "default": false}),
             Parameter::Wait => json!({"type": "string", "examples": ["5s"]}),
@@ -128,6 +149,7 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
             Parameter::Type => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
             Parameter::From | Parameter::Until => json!({"type": "string", "examples": ["now-15m"]}),
             Parameter::Aggregator => json!({"enum": ["count", "average", "min", "max", "sum"]}),
+            Parameter::Field => json!({"type": "string", "default": "value", "examples": ["value.cpu"]}),
             Parameter::Below | Parameter::Against => json!({"type": "integer", "minimum": 1}),
             Parameter::Head => json!({"type": "string", "pattern": "^[0-9]+:[0-9a-f]{64}$"}),
             Parameter::Tail => {
@@ -197,8 +219,9 @@ fn responses(endpoint: &Endpoint) -> Value {
 /// Header fields of an answer that mean something to a client.
 fn headers(endpoint: &Endpoint, status: u16) -> Option<Value> {
     let text = |description: &str| json!({"schema": {"type": "string"}, "description": description});
-    let is_artifact =
-        |schema: &Schema| matches!(schema, Schema::Artifact(_) | Schema::Version(_) | Schema::Artifacts(_));
+    let is_artifact = |schema: &Schema| {
+        matches!(schema, Schema::Artifact(_) | Schema::Version(_) | Schema::Artifacts(_) | Schema::Deployment)
+    };
     let holds_artifact = endpoint.answers.iter().any(|(_, _, schema)| is_artifact(schema));
     match endpoint.answers.first()?.2 {
         Schema::List(_) | Schema::History | Schema::FoundEvents => Some(json!({
@@ -262,6 +285,7 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::Rollout => reference("Rollout"),
         Schema::Info => reference("Info"),
         Schema::NewEvents => json!({"anyOf": [reference("NewEvent"), list_of(&reference("NewEvent"))]}),
+        Schema::EventQuery => reference("EventQuery"),
         Schema::Events => json!({"anyOf": [reference("Event"), list_of(&reference("Event"))]}),
         Schema::FoundEvents => json!({"anyOf": [list_of(&reference("Event")), reference("Aggregate")]}),
         Schema::Stream => json!({"type": "string"}),
@@ -269,6 +293,10 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::Audit => reference("Audit"),
         Schema::Difference => reference("Difference"),
         Schema::Health => reference("Health"),
+        Schema::Number => json!({"type": "number"}),
+        Schema::Config => json!({"type": "object", "additionalProperties": true}),
+        Schema::Setting => json!({"type": ["string", "number", "boolean"]}),
+        Schema::Deployment => json!({"anyOf": [reference("Deployment"), reference("Blueprint")]}),
         Schema::Deploy | Schema::Undeploy => {
             let named = |key: &str| json!({"type": "object", "properties": {key: {"type": "string"}}, "required": [key], "additionalProperties": false});
             json!({"anyOf": [

@@ -24,6 +24,11 @@ const WINDOW_DEFAULT: Duration = Duration::from_mins(2);
 /// Items of one page when nothing is said, as in the original.
 const PER_PAGE_DEFAULT: u64 = 30;
 
+/// The mend where an aggregator is none.
+pub(super) const AGGREGATORS: &str = "use `count`, `average`, `min`, `max` or `sum`";
+/// The mend where a moment is none.
+pub(super) const MOMENTS: &str = "write it as `2026-01-31T12:00:00Z`, or as `now-15m`";
+
 /// A query parameter, for the refusal of others and for the OpenAPI document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parameter {
@@ -41,6 +46,7 @@ pub(super) enum Parameter {
     From,
     Until,
     Aggregator,
+    Field,
     AsBlueprint,
     Delete,
     Deploy,
@@ -50,6 +56,7 @@ pub(super) enum Parameter {
     Instance,
     Tail,
     Window,
+    Flatten,
     ExpandReferences,
     OnlyReferences,
 }
@@ -71,6 +78,7 @@ impl Parameter {
             Self::From => "from",
             Self::Until => "until",
             Self::Aggregator => "aggregator",
+            Self::Field => "field",
             Self::AsBlueprint => "as_blueprint",
             Self::Delete => "delete",
             Self::Deploy => "deploy",
@@ -80,6 +88,7 @@ impl Parameter {
             Self::Instance => "instance",
             Self::Tail => "tail",
             Self::Window => "window",
+            Self::Flatten => "flatten",
             Self::ExpandReferences => "expand_references",
             Self::OnlyReferences => "only_references",
         }
@@ -109,6 +118,9 @@ impl Parameter {
                 "Answers one number in place of the events: how many there are, or the average, smallest, largest or sum \
                  of the values that are numbers; null when there is none."
             }
+            Self::Field => {
+                "Which number `aggregator` takes: `value`, or `value.NAME` for a member of it; `value` when left out."
+            }
             Self::AsBlueprint => "`true`: as a blueprint from which the same can be deployed.",
             Self::Deploy => {
                 "`true`: each blueprint is deployed too, under its own name, in the same change: what it says anew wins, \
@@ -126,6 +138,7 @@ impl Parameter {
             Self::Window => {
                 "The last seconds that are wanted: `30s`, `5m`, up to ten minutes; two minutes when left out."
             }
+            Self::Flatten => "`true`: as one map from whole names to values.",
             Self::ExpandReferences => "`true`: with everything written out that is referred to.",
             Self::OnlyReferences => "`true`: with nothing of breeds but their names. Both, or none: as it is stored.",
         }
@@ -244,8 +257,7 @@ impl Query {
     pub(super) fn times(&self, now_unix_ms: u64) -> Result<(Option<u64>, Option<u64>), Problem> {
         let time = |parameter| {
             let Some(text) = self.get(parameter) else { return Ok(None) };
-            let mend = "write it as `2026-01-31T12:00:00Z`, or as `now-15m`";
-            moment(text, now_unix_ms).map(Some).ok_or_else(|| refuse(parameter, text, mend))
+            moment(text, now_unix_ms).map(Some).ok_or_else(|| refuse(parameter, text, MOMENTS))
         };
         Ok((time(Parameter::From)?, time(Parameter::Until)?))
     }
@@ -253,14 +265,7 @@ impl Query {
     /// `aggregator`.
     pub(super) fn aggregator(&self) -> Result<Option<Aggregator>, Problem> {
         let Some(text) = self.get(Parameter::Aggregator) else { return Ok(None) };
-        Ok(Some(match text.to_ascii_lowercase().as_str() {
-            "count" => Aggregator::Count,
-            "average" | "avg" => Aggregator::Average,
-            "min" => Aggregator::Min,
-            "max" => Aggregator::Max,
-            "sum" => Aggregator::Sum,
-            _ => return Err(refuse(Parameter::Aggregator, text, "use `count`, `average`, `min`, `max` or `sum`")),
-        }))
+        aggregator(text).map(Some).ok_or_else(|| refuse(Parameter::Aggregator, text, AGGREGATORS))
     }
 
     /// All but the page, as it stands in an address; empty when there is nothing else.
@@ -363,8 +368,20 @@ pub(super) fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
+/// How events become one number, by its name.
+pub(super) fn aggregator(text: &str) -> Option<Aggregator> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "count" => Aggregator::Count,
+        "average" | "avg" => Aggregator::Average,
+        "min" => Aggregator::Min,
+        "max" => Aggregator::Max,
+        "sum" => Aggregator::Sum,
+        _ => return None,
+    })
+}
+
 /// A moment, milliseconds since 1970 (UTC).
-fn moment(text: &str, now_unix_ms: u64) -> Option<u64> {
+pub(super) fn moment(text: &str, now_unix_ms: u64) -> Option<u64> {
     if let Some(before) = text.strip_prefix("now") {
         let before = if before.is_empty() { Some(Duration::ZERO) } else { ago(before.strip_prefix('-')?) };
         return now_unix_ms.checked_sub(u64::try_from(before?.as_millis()).ok()?);

@@ -13,6 +13,7 @@ use super::conditional;
 use super::endpoints::Answer;
 use super::problem::Problem;
 use super::query::{Form, Page};
+use super::runtime::Runtime;
 use crate::core::Current;
 use crate::persist::{Snapshot, Stored};
 
@@ -36,7 +37,8 @@ pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
         let unreadable = |damage: &str| json!({"kind": kind, "name": stored.name, "unreadable": damage});
         documents.push(match stored.damage.as_deref() {
             Some(damage) => unreadable(damage),
-            None => shown(&current, kind, stored, form).unwrap_or_else(|_| unreadable("it is no document any more")),
+            None => with_runtime(&ask, &current, kind, stored, form)
+                .unwrap_or_else(|_| unreadable("it is no document any more")),
         });
     }
     let path = format!("/api/v1/{}{}", kind.plural(), ask.query.without_page());
@@ -55,14 +57,16 @@ pub(super) async fn get(ask: Ask, kind: Kind) -> Answer {
     }
     if form == Form::Expanded {
         // What it shows of others has versions of its own: no tag stands for all of it.
-        return Ok(ask.written.answer(StatusCode::OK, &shown(&current, kind, stored, form)?));
+        return Ok(ask.written.answer(StatusCode::OK, &with_runtime(&ask, &current, kind, stored, form)?));
     }
-    let mut answer = if conditional::is_known(&ask.headers, stored.version)? {
+    // What runs is another from moment to moment, under the same version.
+    let is_known = conditional::is_known(&ask.headers, stored.version)? && kind != Kind::Deployment;
+    let mut answer = if is_known {
         let mut answer = Response::new(Body::empty());
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
         answer
     } else {
-        ask.written.answer(StatusCode::OK, &shown(&current, kind, stored, form)?)
+        ask.written.answer(StatusCode::OK, &with_runtime(&ask, &current, kind, stored, form)?)
     };
     answer.headers_mut().insert(ETAG, conditional::tag(stored.version));
     Ok(answer)
@@ -136,6 +140,17 @@ pub(super) async fn missing_named(ask: &Ask, kind: Kind, name: &str) -> Problem 
 fn not_there(snapshot: &Snapshot, kind: Kind, name: &str) -> Problem {
     let names = snapshot.artifacts.get(kind.plural()).into_iter().flat_map(|artifacts| artifacts.keys());
     Problem::no_artifact(kind, name, nearest(name, names.map(String::as_str)))
+}
+
+/// A stored document with what runs of it, where the whole of it is shown.
+fn with_runtime(ask: &Ask, current: &Current, kind: Kind, stored: &Stored, form: Form) -> Result<Value, Problem> {
+    let mut document = shown(current, kind, stored, form)?;
+    if kind == Kind::Deployment && form != Form::Contracted {
+        let states = ask.api.states.borrow();
+        let (ports, host) = (&current.snapshot.ports, ask.api.platforms.gateway_host());
+        Runtime { states: &states, ports, host }.add(&stored.name, &mut document);
+    }
+    Ok(document)
 }
 
 /// A stored document as it is shown: a gateway shows the port that it has, also when its author named none.

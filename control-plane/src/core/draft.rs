@@ -12,7 +12,7 @@ use super::table::{Planned, derive};
 use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, WriteRequest};
 use crate::deploy;
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
-use crate::plan::PlanSettings;
+use crate::plan::{Finding, PlanSettings};
 
 /// LIMIT: artifacts in one call. The planner looks at all of them together, and one transaction writes them; a call of
 /// this size takes seconds.
@@ -66,7 +66,12 @@ impl Draft {
                 writes.push(Write { id, document });
             }
         }
-        artifacts.check_unused(&deleted(&requested))?;
+        let deleted = deleted(&requested);
+        artifacts.check_unused(&deleted)?;
+        let unsound = unsound_ports(&current.snapshot, &deleted);
+        if !unsound.is_empty() {
+            return Err(ChangeError::Findings(unsound));
+        }
         let gateways = requested.iter().filter(|write| write.kind == Kind::Gateway);
         let findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), &artifacts);
         if !findings.is_empty() {
@@ -76,10 +81,14 @@ impl Draft {
         let planned = planned.map_err(ChangeError::Findings)?;
         let (revision, digest) = next_revision(&current.snapshot.position, &planned);
         let answer = answer(current, &planned, outcomes, revision);
+        let mut ports = moves(&current.snapshot.ports, &planned.ports);
+        // What is deleted has no port any more, wherever it stood.
+        let damaged = current.snapshot.damage.keys().filter(|gateway| !planned.ports.contains_key(*gateway));
+        ports.extend(damaged.map(|gateway| (gateway.clone(), None)));
         let change = Change {
             expected: current.snapshot.position.clone(),
             writes,
-            ports: moves(&current.snapshot.ports, &planned.ports),
+            ports,
             revision,
             table: digest,
             cause: request.cause.clone(),
@@ -251,7 +260,23 @@ fn after(before: &Snapshot, change: &Change, ports: &BTreeMap<String, u16>) -> S
     }
     snapshot.artifacts.retain(|_, artifacts| !artifacts.is_empty());
     snapshot.ports.clone_from(ports);
+    // Who is not refused has deleted all of it.
+    snapshot.damage.clear();
     snapshot
+}
+
+/// The gateways whose ports are not what was written. No table is made of them, or they would become what is wanted; one
+/// that is deleted is mended by that.
+pub(super) fn unsound_ports(snapshot: &Snapshot, deleted: &BTreeSet<(Kind, String)>) -> Vec<Finding> {
+    let is_there = |gateway: &String| !deleted.contains(&(Kind::Gateway, gateway.clone()));
+    let damaged = snapshot.damage.iter().filter(|(gateway, _)| is_there(gateway));
+    let finding = |(gateway, what): (&String, &String)| {
+        let message = format!("{what}: something else than the control plane changed it");
+        let mend = "write that one back into the table `ports` and start the control plane again, or delete the gateway \
+                    and make it anew; `vamp audit verify` reads the rest of the history";
+        Finding::new(Kind::Gateway, gateway, String::new(), message, mend)
+    };
+    damaged.map(finding).collect()
 }
 
 /// The ports that gateways get or lose.

@@ -148,6 +148,7 @@ impl Core {
             tokio::spawn(split::poll(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(samples::run(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(events::keep(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(events::tell(Arc::clone(&shared), stopped.clone())),
         ];
         running.extend(elastic.map(|client| tokio::spawn(events::ship(Arc::clone(&shared), client, stopped))));
         Ok((Arc::new(Self { shared }), Tasks { stop, running }))

@@ -1,5 +1,6 @@
 //! What all parts of the core look at: the database, and what is known of it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,10 +11,10 @@ use vamp_store::SharedStore;
 
 use super::artifacts::Artifacts;
 use super::change::Waiting;
-use super::draft::Draft;
+use super::draft::{Draft, unsound_ports};
 use super::table::{Former, Planned, derive};
 use super::{CoreError, CoreSettings};
-use crate::persist::{PersistError, Persistence, Snapshot, Stored};
+use crate::persist::{NewEvent, PersistError, Persistence, Snapshot, StateWrite, Stored};
 use crate::plan::Finding;
 use crate::publish::StoreStatus;
 use crate::rollout::Fleet;
@@ -180,6 +181,13 @@ impl Shared {
         Ok(current)
     }
 
+    /// Keeps events together with what is remembered of them.
+    pub(crate) async fn tell(&self, events: &[NewEvent], states: &[StateWrite]) -> Result<(), PersistError> {
+        self.persistence.tell(events, states).await?;
+        self.event_kept.notify_one();
+        Ok(())
+    }
+
     /// Replaces what is current, for who has the turn.
     pub(super) fn install(&self, current: Arc<Current>) {
         self.current.send_replace(current);
@@ -226,7 +234,9 @@ async fn read(
         let known = former.as_ref().map(|former| (former.snapshot.as_ref(), &former.artifacts));
         let artifacts = Artifacts::read(&snapshot, known);
         let former = former.as_ref().and_then(|former| former.former());
-        let planned = derive(&artifacts, &snapshot.ports, &settings.plan, former);
+        let unsound = unsound_ports(&snapshot, &BTreeSet::new());
+        let planned =
+            if unsound.is_empty() { derive(&artifacts, &snapshot.ports, &settings.plan, former) } else { Err(unsound) };
         let planned = planned.map_err(|findings| findings.iter().map(in_words).collect());
         Current { snapshot: Arc::new(snapshot), artifacts, planned }
     };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use vamp_model::{Artifact, Format, Kind, read};
 use vamp_routing::wire::Generation;
 use vamp_store::memory::Handle;
@@ -411,6 +412,72 @@ async fn a_table_that_follows_from_other_settings_is_a_new_revision() {
     assert_eq!(core.rollout().revision, 2);
     assert!(core.changes(None, 1).await.unwrap()[0].cause.what.contains("settings"));
     assert_eq!(core.snapshot().await.unwrap().artifacts["gateways"]["shop"].version, 1);
+}
+
+/// Does by hand in the database what the product never does.
+async fn by_hand(world: &World, statement: &'static str) {
+    let address = format!("sqlite:{}", world.directory.path().join("vamp.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&address).await.unwrap();
+    sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_something_else_changed_is_neither_used_nor_written_over() {
+    let mut world = World::new().await;
+    let gateway =
+        |name: &str, port: &str| format!("{{kind: gateways, name: {name}, {port} routes: {{'[127.0.0.1:81]': {{}}}}}}");
+    put(&world.core, &gateway("given", "port: 9050,")).await.unwrap();
+    put(&world.core, &gateway("assigned", "")).await.unwrap();
+    let published = world.core.rollout().revision;
+    let last = async |core: &Core| core.changes(None, 1).await.unwrap()[0].sequence;
+    let before = last(&world.core).await;
+    for (damage, mend, words) in [
+        (
+            "UPDATE ports SET port = 9999 WHERE gateway = 'given'",
+            "UPDATE ports SET port = 9050 WHERE gateway = 'given'",
+            "is 9999, and the history leads to 9050",
+        ),
+        (
+            "UPDATE ports SET port = 20003 WHERE gateway = 'assigned'",
+            "UPDATE ports SET port = 20000 WHERE gateway = 'assigned'",
+            "is 20003, and the history leads to 20000",
+        ),
+        (
+            "DELETE FROM ports WHERE gateway = 'given'",
+            "INSERT INTO ports (gateway, port) VALUES ('given', 9050)",
+            "is none, and the history leads to 9050",
+        ),
+        (
+            "INSERT INTO ports (gateway, port) VALUES ('stranger', 9060)",
+            "DELETE FROM ports WHERE gateway = 'stranger'",
+            "is 9060, and the history leads to none",
+        ),
+    ] {
+        world.kill();
+        by_hand(&world, damage).await;
+        world.restart().await;
+        let problems = world.core.status().problems.join("; ");
+        assert!(problems.contains(words), "{damage}: {problems}");
+        assert_eq!((last(&world.core).await, world.core.rollout().revision), (before, published), "{damage}");
+        let refused = put(&world.core, &gateway("other", "")).await.unwrap_err();
+        assert!(matches!(&refused, ChangeError::Findings(found) if found.len() == 1), "{damage}: {refused}");
+        let fault = world.core.audit(&[]).await.unwrap().fault;
+        assert!(fault.is_some_and(|fault| fault.contains("has not the port")), "{damage}");
+        world.kill();
+        by_hand(&world, mend).await;
+        world.restart().await;
+        assert_eq!(world.core.status().problems, [""; 0], "{mend}");
+        assert_eq!(world.core.audit(&[]).await.unwrap().fault, None, "{mend}");
+    }
+    // Without hands in the database: it goes, and comes back.
+    world.kill();
+    by_hand(&world, "DELETE FROM ports WHERE gateway = 'given'").await;
+    world.restart().await;
+    make(&world.core, vec![WriteRequest::delete(Kind::Gateway, "given", None)]).await.unwrap();
+    put(&world.core, &gateway("given", "port: 9050,")).await.unwrap();
+    assert_eq!(world.core.audit(&[]).await.unwrap().fault, None);
+    assert_eq!(*world.core.snapshot().await.unwrap(), world.core.shared.persistence.snapshot().await.unwrap());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! it, and those that are over their time go.
 
 mod elastic;
+mod gateways;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use crate::causes::with_causes;
 use crate::core::{Shared, now_unix_ms};
 
 pub(crate) use elastic::ship;
+pub(crate) use gateways::tell;
 
 /// LIMIT: an event that another control plane kept is seen this late. One of this process is seen at once.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

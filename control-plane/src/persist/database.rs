@@ -198,6 +198,13 @@ impl Persistence for Database {
         })
     }
 
+    async fn tell(&self, events: &[NewEvent], states: &[StateWrite]) -> Result<(), PersistError> {
+        writing!(self, |session, _, _| {
+            events::publish(session, events).await.map_err(|cause| self.failed(cause))?;
+            write::states(session, states).await.map_err(|cause| self.failed(cause))?;
+        })
+    }
+
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PersistError> {
         reading!(self, |session| events::find(session, query))
     }

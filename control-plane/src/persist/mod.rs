@@ -93,6 +93,8 @@ pub(crate) struct Snapshot {
     pub artifacts: BTreeMap<String, Shelf>,
     /// The port of each gateway that has one.
     pub ports: BTreeMap<String, u16>,
+    /// Gateways whose port is not the one that the history leads to, in words: something else changed it in the database.
+    pub damage: BTreeMap<String, String>,
 }
 
 /// The artifacts of one kind by name. The snapshot after a change shares with the one before all that is the same.
@@ -248,6 +250,8 @@ pub(crate) trait Persistence: Send + Sync + std::fmt::Debug {
     async fn keep_states(&self, states: &[StateWrite]) -> Result<(), PersistError>;
     /// Keeps events; answers their numbers.
     async fn publish(&self, events: &[NewEvent]) -> Result<Vec<u64>, PersistError>;
+    /// Keeps events together with what is remembered of them: both, or nothing.
+    async fn tell(&self, events: &[NewEvent], states: &[StateWrite]) -> Result<(), PersistError>;
     /// Events that a query asks for.
     async fn events(&self, query: &EventQuery) -> Result<Vec<StoredEvent>, PersistError>;
     /// A number over the events that a query asks for; `None` when there is none to count.

@@ -7,6 +7,9 @@ use super::chain::VersionRow;
 use super::session::{Row, Session, values};
 use super::{ArtifactId, Cause, Head, Past, Position, Shelf, Snapshot, Stored, StoredChange, StoredCounts};
 
+/// LIMIT: changes that are held at once.
+const BITE: u64 = 500;
+
 /// Where the history stands, and its hash. Who will write reads it locked.
 pub(super) async fn position(session: &mut Session<'_>, is_writer: bool) -> Result<(Position, Head), sqlx::Error> {
     let select = "SELECT epoch, sequence, revision, table_digest, head FROM state WHERE id = 1";
@@ -26,7 +29,40 @@ pub(super) async fn snapshot(session: &mut Session<'_>) -> Result<Snapshot, sqlx
     }
     let rows = session.rows("SELECT gateway, port FROM ports", &[]).await?;
     let ports = rows.iter().map(|row| Ok((row.text(0)?, port(row)?))).collect::<Result<_, sqlx::Error>>()?;
-    Ok(Snapshot { position, artifacts, ports })
+    let damage = damaged_ports(&ports, &ports_of_history(session).await?);
+    Ok(Snapshot { position, artifacts, ports, damage })
+}
+
+/// The ports that the history leads to. Whether the history itself is what was written is the audit's to say.
+async fn ports_of_history(session: &mut Session<'_>) -> Result<BTreeMap<String, u16>, sqlx::Error> {
+    let select = "SELECT sequence, ports FROM changes WHERE sequence > ? AND ports <> '' ORDER BY sequence LIMIT ?";
+    let (mut ports, mut after) = (BTreeMap::new(), 0);
+    loop {
+        let rows = session.rows(select, values![after, BITE]).await?;
+        let Some(last) = rows.last() else { return Ok(ports) };
+        after = last.number(0)?;
+        for row in &rows {
+            let moves: BTreeMap<String, Option<u16>> = serde_json::from_str(&row.text(1)?).unwrap_or_default();
+            for (gateway, port) in moves {
+                match port {
+                    Some(port) => ports.insert(gateway, port),
+                    None => ports.remove(&gateway),
+                };
+            }
+        }
+    }
+}
+
+fn damaged_ports(found: &BTreeMap<String, u16>, wanted: &BTreeMap<String, u16>) -> BTreeMap<String, String> {
+    let said = |port: Option<&u16>| port.map_or_else(|| "none".to_owned(), ToString::to_string);
+    let all = found.keys().chain(wanted.keys().filter(|gateway| !found.contains_key(*gateway)));
+    let other = all.filter(|gateway| found.get(*gateway) != wanted.get(*gateway));
+    other
+        .map(|gateway| {
+            let (has, should) = (said(found.get(gateway)), said(wanted.get(gateway)));
+            (gateway.clone(), format!("its port in the database is {has}, and the history leads to {should}"))
+        })
+        .collect()
 }
 
 fn port(row: &Row) -> Result<u16, sqlx::Error> {

@@ -7,6 +7,7 @@ mod run;
 #[cfg(test)]
 mod simulation;
 mod state;
+mod told;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -14,8 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use logs::Source;
+pub(crate) use machine::ServiceName;
 pub(crate) use run::run;
-pub(crate) use state::{Phase, States};
+#[cfg(test)]
+pub(crate) use state::InstanceState;
+pub(crate) use state::{Intention, Phase, ServiceState, States};
 pub(crate) use usage::Times;
 
 use crate::causes::with_causes;
@@ -43,6 +47,11 @@ impl Platforms {
     /// None yet.
     pub(crate) fn new(gateway_host: String) -> Self {
         Self { by_kind: BTreeMap::new(), gateway_host }
+    }
+
+    /// Where services find the gateways.
+    pub(crate) fn gateway_host(&self) -> &str {
+        &self.gateway_host
     }
 
     /// Runs deployables of a type on a platform.

@@ -13,9 +13,10 @@ use super::{LIST_TIMEOUT, Platforms};
 use super::machine::{Action, Machine, Picture, Seen, ServiceName};
 use super::order::{Order, known_by, orders};
 use super::state::{InstanceState, Intention, Phase, ServiceState, States};
+use super::told::{self, AllTold};
 use crate::causes::with_causes;
-use crate::core::{ChangeRequest, Core, Current, WriteRequest};
-use crate::persist::Cause;
+use crate::core::{ChangeRequest, Core, Current, WriteRequest, now_unix_ms};
+use crate::persist::{Cause, PersistError};
 use crate::platform::health::{Checked, Health};
 use crate::platform::{Instance, InstanceId, InstanceSpec, Labels, PlatformError, SharedPlatform, State};
 
@@ -74,6 +75,8 @@ struct Reconciler {
     /// Where services were when their platform answered last.
     places: BTreeMap<ServiceName, String>,
     states: watch::Sender<States>,
+    /// What was told last of each service; `None`: it was not read yet.
+    told: Option<AllTold>,
 }
 
 /// Works until it is told to stop; what was begun is not waited for: the next one finds it.
@@ -94,6 +97,7 @@ pub(crate) async fn run(
         removal_failures: BTreeMap::new(),
         places: BTreeMap::new(),
         states,
+        told: None,
     };
     let mut signals = reconciler.signals();
     loop {
@@ -161,12 +165,19 @@ impl Reconciler {
                 return;
             }
         };
+        if let Err(error) = self.recall().await {
+            tracing::warn!(cause = %with_causes(&error), "deployments are left as they are: the database can't be read");
+            return;
+        }
         let platforms = self.platforms.clone();
         let view = self.view(current, &platforms).await;
         let now = self.started.elapsed();
         let wanted: Vec<_> = view.orders.iter().map(|order| order.wanted.clone()).collect();
         let actions = self.machine.step(now, &wanted, &view.picture);
         self.tell(&view);
+        if let Err(error) = self.publish().await {
+            tracing::warn!(cause = %with_causes(&error), "what happens to services is told later");
+        }
         self.route(&view, &actions).await;
         for action in actions {
             match action {
@@ -175,6 +186,40 @@ impl Reconciler {
                 Action::Remove(id) => self.remove(&view, &id),
             }
         }
+    }
+
+    /// Reads what was told before this start.
+    async fn recall(&mut self) -> Result<(), PersistError> {
+        if self.told.is_none() {
+            let told = told::read(&self.core.shared.persistence.states(told::SCOPE).await?);
+            let places = told.iter().filter_map(|(name, told)| Some((told::service(name)?, told.place.clone()?)));
+            self.places.extend(places);
+            self.told = Some(told);
+        }
+        Ok(())
+    }
+
+    /// Tells what changed since it was told last.
+    async fn publish(&mut self) -> Result<(), PersistError> {
+        let news =
+            |told: &AllTold| told::news(told, &self.states.borrow(), &self.places, &self.under_way, now_unix_ms());
+        if self.told.as_ref().is_none_or(|told| news(told).states.is_empty()) {
+            return Ok(());
+        }
+        // Another control plane on this database may have told it.
+        let mut told = told::read(&self.core.shared.persistence.states(told::SCOPE).await?);
+        let news = news(&told);
+        if !news.states.is_empty() {
+            self.core.shared.tell(&news.events, &news.states).await?;
+        }
+        for (name, after) in news.told {
+            match after {
+                Some(after) => told.insert(name, after),
+                None => told.remove(&name),
+            };
+        }
+        self.told = Some(told);
+        Ok(())
     }
 
     /// Asks every platform, and puts together what they say with what is wanted.
@@ -334,11 +379,15 @@ impl Reconciler {
 
     /// Tells how far everything is.
     fn tell(&mut self, view: &View<'_>) {
+        // Nobody knows whether something is left of what ran where nobody answers.
+        let places = self.places.clone();
+        let unseen = places.iter().filter(|(_, place)| view.silent.contains_key(place.as_str())).map(|(name, _)| name);
         let names: BTreeSet<&ServiceName> = view
             .orders
             .iter()
             .map(|order| &order.wanted.name)
             .chain(view.known.iter().map(|known| &known.seen.service))
+            .chain(unseen)
             .collect();
         self.failures.retain(|service, _| names.contains(service));
         self.removal_failures.retain(|service, _| names.contains(service));
@@ -347,16 +396,20 @@ impl Reconciler {
         let states: States = names
             .into_iter()
             .map(|name| {
-                let mut state = view.state(name, self.failures.get(name).or(self.removal_failures.get(name)));
-                let was_done = former.get(name).is_some_and(|former| former.phase == Phase::Done);
+                let failure = self.failures.get(name).or(self.removal_failures.get(name));
+                let mut state = view.state(name, failure, places.get(name).map(String::as_str));
+                let told = self.told.as_ref().and_then(|told| told.get(&name.to_string()));
+                let former = former.get(name).map(|former| (former.intention, former.phase, &former.since));
+                let former = former.or_else(|| told.map(|told| (told.intention, told.phase, &told.since)));
+                let was_done = former.is_some_and(|(_, phase, _)| phase == Phase::Done);
                 if state.phase == Phase::Done && !was_done && !view.picture.acknowledged {
                     // Whoever is told that it is done may send requests.
                     (state.phase, state.message) = (Phase::Updating, Some(WAITS_FOR_GATEWAYS.to_owned()));
                 }
-                if let Some(former) = former.get(name)
-                    && (former.phase, former.intention) == (state.phase, state.intention)
+                if let Some((intention, phase, since)) = former
+                    && (intention, phase) == (state.intention, state.phase)
                 {
-                    state.since.clone_from(&former.since);
+                    state.since.clone_from(since);
                 }
                 (name.clone(), state)
             })
@@ -461,7 +514,7 @@ impl View<'_> {
         Some(Target { name: id.to_owned(), ports: ports.collect() })
     }
 
-    fn state(&self, name: &ServiceName, failure: Option<&String>) -> ServiceState {
+    fn state(&self, name: &ServiceName, failure: Option<&String>, place: Option<&str>) -> ServiceState {
         let order = self.order(name);
         let routed = self.picture.routed.get(name).map(Vec::as_slice).unwrap_or_default();
         let mut own: Vec<&Known<'_>> = self.known.iter().filter(|known| known.seen.service == *name).collect();
@@ -479,7 +532,8 @@ impl View<'_> {
             && own.len() == ready
             && own.iter().all(|known| routed.contains(&known.seen.id));
         let fault = own.iter().find_map(|known| known.fault());
-        let silence = order.and_then(|order| self.silent.get(order.kind.as_str()));
+        let own_kind = order.and_then(|order| self.silent.get(order.kind.as_str()));
+        let silence = own_kind.or_else(|| place.and_then(|place| self.silent.get(place)));
         let (phase, message) = match order {
             Some(Order { spec: Err(why), .. }) => (Phase::Failed, Some(why.clone())),
             _ if self.picture.unknown.contains(name) => (Phase::Unknown, silence.cloned()),
@@ -489,6 +543,7 @@ impl View<'_> {
                 None if own.is_empty() => (Phase::Initiated, self.waits_for(order)),
                 None => (Phase::Updating, waits),
             },
+            None if silence.is_some() => (Phase::Unknown, silence.cloned()),
             None => (Phase::Updating, failure.cloned().or(waits)),
         };
         ServiceState {
@@ -514,6 +569,13 @@ impl View<'_> {
                         .unwrap_or_default(),
                     restarts: known.instance.restarts,
                     warnings: known.instance.warnings.clone(),
+                    ended: matches!(known.instance.state, State::Restarting(_) | State::Exited(_)),
+                    running: known.seen.running,
+                    healthy: match known.health {
+                        Health::Passing => Some(true),
+                        Health::Failing { .. } => Some(false),
+                        Health::Unknown => None,
+                    },
                 })
                 .collect(),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::machine::ServiceName;
 
@@ -37,7 +37,7 @@ pub(crate) struct ServiceState {
 }
 
 /// Whether a service is to be there, in the words of the original.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Intention {
     /// It is.
     Deployment,
@@ -46,7 +46,7 @@ pub(crate) enum Intention {
 }
 
 /// How far a service has come, in the words of the original.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Phase {
     /// Nothing of it is there yet.
     Initiated,
@@ -61,7 +61,7 @@ pub(crate) enum Phase {
 }
 
 /// One instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct InstanceState {
     /// Its name.
     pub name: String,
@@ -78,4 +78,13 @@ pub(crate) struct InstanceState {
     /// Parts of its order that its platform does not keep, each with the reason and the mend.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// It ended, and does not run.
+    #[serde(skip)]
+    pub ended: bool,
+    /// It runs, well or not.
+    #[serde(skip)]
+    pub running: bool,
+    /// Whether its checks say that it is well; `None`: nothing is known.
+    #[serde(skip)]
+    pub healthy: Option<bool>,
 }

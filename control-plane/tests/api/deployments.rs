@@ -170,10 +170,34 @@ async fn what_can_not_be_run_says_what_is_missing() {
 }
 
 #[tokio::test]
+async fn a_deployment_shows_what_runs_of_it_and_can_be_sent_back() {
+    let world = World::start_with(&["--gateway-host", "10.0.0.2"]).await;
+    world.post("deployments", SHOP).await.expect(201);
+    let shown = world.get_where("deployments/shop", |shown| shown["status"]["phase"] == "Failed").await;
+    assert_eq!((&shown["status"]["ready"], &shown["status"]["wanted"]), (&json!(0), &json!(2)), "{shown:#}");
+    let port = world.get("gateways/shop/web/http").await.expect(200)["port"].as_str().unwrap().replace("/http", "");
+    assert_eq!((&shown["ports"], &shown["hosts"]), (&json!({"web.http": port}), &json!({"web": "10.0.0.2"})));
+    let service = &shown["clusters"]["web"]["services"][0];
+    assert_eq!(service["status"]["phase"]["name"], "Failed");
+    assert!(service["status"]["phase"]["notification"].as_str().unwrap().contains("--process-dir"), "{service:#}");
+    assert_eq!(service["health"], json!({"staged": 0, "running": 0, "healthy": 0, "unhealthy": 0}));
+    assert_eq!(world.get("deployments").await.expect(200), json!([shown]));
+    // What changes without a new version is told to who knows the version, too.
+    let again = send(world.ask(Method::GET, "deployments/shop").header("if-none-match", "\"1\"")).await;
+    assert_eq!(again.expect_ref(200).header("etag"), Some("\"1\""));
+    for form in ["as_blueprint=true", "only_references=true"] {
+        let other = world.get(&format!("deployments/shop?{form}")).await.expect(200);
+        assert!(other.get("status").is_none() && other.get("ports").is_none(), "{form}: {other:#}");
+    }
+    let sent = send(world.ask(Method::PUT, "deployments/shop").json(&shown)).await;
+    assert_eq!(sent.expect_ref(200).header("etag"), Some("\"1\""), "it says what is there already");
+}
+
+#[tokio::test]
 async fn an_old_version_of_a_deployment_comes_back_without_moving_traffic() {
     let world = World::start().await;
     world.post("deployments", SHOP).await.expect(201);
-    let first = world.get("deployments/shop").await.expect(200);
+    let first = world.get("deployments/shop/history/1").await.expect(200);
     world.put("deployments/shop", CANARY).await.expect(200);
     let gateway = "gateways/shop/web/http";
     let mut weighed = world.get(gateway).await.expect(200);

@@ -2,8 +2,9 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use vamp_routing::wire::Generation;
 
-use crate::world::{PATIENCE, World, gateway, send};
+use crate::world::{PATIENCE, World, gateway, send, yaml_of};
 
 #[tokio::test]
 async fn events_are_published_and_found_by_tags_type_and_time() {
@@ -117,4 +118,116 @@ async fn who_follows_gets_each_event_once_and_goes_on_where_it_was() {
     send(world.ask(Method::GET, "events/stream").header("accept", "application/json"))
         .await
         .problem(406, "not-acceptable");
+}
+
+#[tokio::test]
+async fn what_fails_and_what_goes_is_told_once_over_a_restart() {
+    let world = World::start().await;
+    let blueprint = |name: &str| {
+        let breed = "{name: 'web:1', deployable: {type: command, definition: serve}, ports: {http: 8080/http}}";
+        format!("{{name: {name}, clusters: {{web: {{breed: {breed}}}}}}}")
+    };
+    let told = |deployment: &str, what: &str| {
+        format!(
+            "events?type=synchronization&tag=deployments:{deployment}&tag=services:web:1&tag=synchronization:{what}"
+        )
+    };
+    let is_one = |events: &Value| events.as_array().is_some_and(|events| events.len() == 1);
+    world.post("deployments", &blueprint("shop")).await.expect(201);
+    let failed = world.get_where(&told("shop", "failed"), is_one).await;
+    assert!(failed[0]["value"]["message"].as_str().unwrap().contains("--process-dir"), "{failed:#}");
+    let world = world.restart().await;
+    world.post("deployments", &blueprint("next")).await.expect(201);
+    // Told by a look at everything.
+    world.get_where(&told("next", "failed"), is_one).await;
+    assert!(is_one(&world.get(&told("shop", "failed")).await.expect(200)));
+    world.delete("deployments/shop").await.expect(200);
+    world.get_where(&told("shop", "undeployed"), is_one).await;
+}
+
+#[tokio::test]
+async fn a_gateway_is_told_of_when_every_process_serves_it_and_when_none_does() {
+    let world = World::start().await;
+    let of = |name: &str, what: &str| format!("events?tag=gateways&tag=gateways:{name}&tag={what}");
+    let is_one = |events: &Value| events.as_array().is_some_and(|events| events.len() == 1);
+    let serve = async |world: &World| {
+        let info = world.get("info").await.expect(200);
+        let number = |member: &str| info[member].as_u64().unwrap();
+        world.register("g1", Some(Generation { epoch: number("epoch"), revision: number("revision") })).await;
+    };
+    world.put("gateways/a", &gateway("a", 9050)).await.expect(201);
+    serve(&world).await;
+    world.get_where(&of("a", "deployed"), is_one).await;
+    world.put("gateways/b", &gateway("b", 9051)).await.expect(201);
+    world.rollout_where("it lags", |rollout| rollout["of"] == 1 && rollout["applied"] == 0).await;
+    assert_eq!(world.get(&of("b", "deployed")).await.expect(200), json!([]));
+    let world = world.restart().await;
+    serve(&world).await;
+    world.get_where(&of("b", "deployed"), is_one).await;
+    assert!(is_one(&world.get(&of("a", "deployed")).await.expect(200)), "it was told before");
+    world.delete("gateways/a").await.expect(200);
+    serve(&world).await;
+    world.get_where(&of("a", "undeployed"), is_one).await;
+}
+
+#[tokio::test]
+async fn a_body_asks_as_the_query_parameters_do() {
+    let world = World::start().await;
+    for value in [1, 2, 6] {
+        let event = json!({"tags": ["sla", "metrics:cpu"], "type": "metrics", "value": {"cpu": value}});
+        world.post_json("events", &event).await.expect(201);
+    }
+    let old = json!({"tags": ["other"], "value": 3, "timestamp": "2026-01-01T00:00:00Z"});
+    world.post_json("events", &old).await.expect(201);
+    let ask = async |body: Value| send(world.ask(Method::GET, "events").json(&body)).await;
+    let found = async |body: Value| ask(body).await.expect(200).as_array().unwrap().len();
+    assert_eq!(found(json!({"tags": ["sla"]})).await, 3);
+    assert_eq!(found(json!({"tags": "other"})).await, 1);
+    assert_eq!(found(json!({"tags": ["sla", "other"]})).await, 0);
+    assert_eq!(found(json!({"tags": [], "type": "metrics"})).await, 3);
+    assert_eq!(found(json!({"timestamp": {"lte": "2026-01-01T00:00:00Z"}})).await, 1);
+    assert_eq!(found(json!({"timestamp": {"lt": "2026-01-01T00:00:00Z"}})).await, 0);
+    assert_eq!(found(json!({"tags": "other", "timestamp": {"gt": "2026-01-01T00:00:00Z"}})).await, 0);
+    for (aggregator, expected) in [
+        (json!({"type": "count"}), json!(3.0)),
+        (json!({"type": "MAX", "field": "value.cpu"}), json!(6.0)),
+        (json!({"type": "average", "field": "metrics.cpu"}), json!(3.0)),
+        (json!({"type": "sum"}), Value::Null),
+    ] {
+        let body = json!({"tags": ["sla"], "type": "metrics", "aggregator": aggregator});
+        assert_eq!(ask(body).await.expect(200), json!({"value": expected}), "{aggregator}");
+    }
+    let by_parameters = world.get("events?tag=sla&aggregator=min&field=value.cpu").await.expect(200);
+    assert_eq!(by_parameters, json!({"value": 1.0}));
+    let yaml = yaml_of(world.ask(Method::GET, "events"), "tags: [sla]\naggregator: {type: count}\n");
+    assert_eq!(send(yaml).await.expect(200), json!({"value": 3.0}));
+
+    for body in [
+        json!([]),
+        json!({"tag": "sla"}),
+        json!({"timestamp": {"lt": "now", "lte": "now"}}),
+        json!({"timestamp": {"lt": "soon"}}),
+        json!({"aggregator": {"type": "median"}}),
+        json!({"aggregator": {"type": "max", "field": "cpu"}}),
+        json!({"tags": [""]}),
+    ] {
+        ask(body).await.problem(400, "bad-request");
+    }
+    let both = send(world.ask(Method::GET, "events?tag=sla").json(&json!({"tags": ["sla"]}))).await;
+    assert!(both.problem(400, "bad-request")["message"].as_str().unwrap().contains("use one of them"));
+    world.get("events?field=value.cpu").await.problem(400, "bad-request");
+    send(world.ask(Method::GET, "events").body("tags: [sla]")).await.problem(415, "unsupported-media-type");
+    let stream = send(world.ask(Method::GET, "events/stream").json(&json!({"timestamp": {"gt": "now"}}))).await;
+    stream.problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn events_are_published_in_yaml_too() {
+    let world = World::start().await;
+    let yaml =
+        "tags: [services:one]\ntype: metrics\nvalue: {rate: 1.5, version: 1.10}\ntimestamp: 2026-01-01T00:00:00Z\n";
+    let kept = world.post("events", yaml).await.expect(201);
+    assert_eq!((&kept["value"]["rate"], &kept["type"]), (&json!(1.5), &json!("metrics")));
+    assert_eq!(world.post("events", "[{tags: a}, {tags: b}]").await.expect(201).as_array().unwrap().len(), 2);
+    world.post("events", "tags: [a\n").await.problem(400, "bad-document");
 }

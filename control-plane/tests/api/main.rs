@@ -15,6 +15,7 @@ mod formats;
 mod frame;
 mod history;
 mod lists;
+mod measured;
 mod metrics;
 mod openapi;
 mod preconditions;

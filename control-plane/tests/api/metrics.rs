@@ -5,11 +5,11 @@ use vamp_record::traffic::{BUCKETS, GatewayTraffic, RouteTraffic, TrafficAnswer,
 
 use crate::world::{World, gateway};
 
-const ROUTE: &str = "[192.0.2.1:80]";
+pub(crate) const ROUTE: &str = "[192.0.2.1:80]";
 
 /// The admin listener of a gateway process through which ten requests of 40 ms come between two questions, one of them
 /// an error.
-async fn admin() -> String {
+pub(crate) async fn admin() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let asked = std::sync::atomic::AtomicU64::new(0);

@@ -128,6 +128,11 @@ pub fn read_sla(text: &str, format: Format) -> Result<SlaUse, Vec<Violation>> {
     read_part(text, format, |decoder, field| SlaUse::decode(decoder, field, "the SLA"))
 }
 
+/// Reads a text that is no artifact, but any value.
+pub fn read_value(text: &str, format: Format) -> Result<Value, Vec<Violation>> {
+    only(text, format).map(|node| node.to_value())
+}
+
 fn read_part<T>(
     text: &str,
     format: Format,

@@ -39,7 +39,7 @@ pub use blueprint::{Blueprint, Cluster, ClusterVariable, Deployment, InnerGatewa
 pub use breed::{Argument, Breed, BreedPort, BreedUse, DEPLOYABLE_KINDS, Deployable, Protocol, Variable};
 pub use condition::{Condition, ConditionUse};
 pub(crate) use document::metadata;
-pub use document::{DeployBody, Document, Format, read, read_as, read_deploy_body, read_scale, read_sla};
+pub use document::{DeployBody, Document, Format, read, read_as, read_deploy_body, read_scale, read_sla, read_value};
 pub use emit::to_yaml;
 pub use expand::{contract, expand};
 pub use gateway::{Gateway, GatewayRoute, RouteUse};

@@ -289,6 +289,61 @@ async fn a_version_that_does_not_get_well_takes_no_requests_and_says_why() {
     scene.end().await;
 }
 
+/// What was told of the service and its instances, oldest first: the part of each event's tags that says what.
+async fn told(scene: &Scene) -> Vec<String> {
+    let events = scene.installation.get("events?tag=services:web:1&tag=deployments:shop&per_page=1000").await.body;
+    let tags = events.as_array().unwrap().iter().rev().flat_map(|event| event["tags"].as_array().unwrap());
+    let words = tags.filter_map(|tag| tag.as_str()).filter(|tag| tag.contains("tion:") || tag.starts_with("instance:"));
+    words.map(str::to_owned).collect()
+}
+
+async fn until_told(scene: &Scene, tags: &str) {
+    eventually(PATIENCE, tags, async || {
+        let events = scene.installation.get(&format!("events?{tags}")).await.body;
+        (events.as_array().map_or(0, Vec::len) > 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happens_to_services_and_gateways_is_told_once_also_over_a_kill() {
+    let mut scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 1, CHECK, "")).await;
+    // What scripts of the original wait for.
+    until_told(&scene, "tag=deployments:shop&tag=clusters:web&tag=services:web:1&tag=synchronization:deployed").await;
+    until_told(&scene, "tag=gateways&tag=gateways:shop/web/http&tag=deployed").await;
+    let status = scene.until_done().await;
+    let address = status["services"][0]["instances"][0]["ports"]["http"].as_str().unwrap().to_owned();
+    let port = address.rsplit(':').next().unwrap();
+    let killed = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -9 $(ss -ltnpH 'sport = :{port}' | sed 's/.*pid=//;s/,.*//')")])
+        .status();
+    assert!(killed.is_ok_and(|status| status.success()), "ss (iproute2) finds who listens on {port}");
+    until_told(&scene, "tag=services:web:1&tag=instance:restarted").await;
+    scene.until_done().await;
+    eventually(PATIENCE, "it is told that it is well again", async || {
+        let told = told(&scene).await;
+        told.last().is_some_and(|last| last == "synchronization:deployed").then_some(())
+    })
+    .await;
+    let before = told(&scene).await;
+    scene.installation.restart_control_plane().await;
+    scene.until_done().await;
+    // The next change is told after all that a start could tell again.
+    let scale = json!({"cpu": 1, "memory": "256MB", "instances": 2}).to_string();
+    scene.installation.put("deployments/shop/clusters/web/services/web:1/scale", &scale).await.expect(&[200]);
+    until_told(&scene, "tag=services:web:1&tag=synchronization:redeploy&from=now-10s").await;
+    let after = told(&scene).await;
+    assert_eq!(after.get(..before.len()), Some(before.as_slice()));
+    assert_eq!(after.get(before.len()).map(String::as_str), Some("synchronization:redeploy"), "{after:?}");
+    let gateways = scene.installation.get("events?tag=gateways:shop/web/http&tag=deployed").await.body;
+    assert_eq!(gateways.as_array().unwrap().len(), 1, "{gateways:#}");
+    scene.until_done().await;
+    scene.installation.delete("deployments/shop").await.expect(&[200]);
+    until_told(&scene, "tag=deployments:shop&tag=clusters:web&tag=services:web:1&tag=synchronization:undeployed").await;
+    until_told(&scene, "tag=gateways:shop/web/http&tag=undeployed").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_by_itself_is_started_again() {
     let scene = Scene::set().await;

@@ -16,6 +16,7 @@ mod blueprints;
 mod command_line;
 mod command_line_apply;
 mod command_line_contexts;
+mod command_line_former;
 mod command_line_history;
 mod command_line_reading;
 mod conformance;

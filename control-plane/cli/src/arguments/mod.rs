@@ -2,6 +2,7 @@
 
 mod client;
 mod context;
+mod former;
 mod reading;
 mod values;
 mod writing;
@@ -15,6 +16,7 @@ use vamp_gateway::settings_file::ConfigFile;
 
 pub(crate) use client::{OutputArguments, Server, Storing, Waiting, WaitingForServices, Writing};
 pub(crate) use context::{ContextArguments, ContextSetArguments, ContextVerb};
+pub(crate) use former::{CreateArguments, EmitArguments, GoneArguments, InfoArguments, UpdateGatewayArguments};
 pub(crate) use reading::{
     AuditArguments, AuditListArguments, AuditVerb, AuditVerifyArguments, DescribeArguments, DiffArguments,
     EventsArguments, ExplainArguments, GetArguments, HistoryArguments, LogsArguments, RolloutArguments,
@@ -52,9 +54,12 @@ pub(crate) enum Verb {
     /// Example: vamp apply -f shop.yaml --wait
     Apply(ApplyArguments),
     /// Shows artifacts: `vamp get gateways`, `vamp get gateway shop -o yaml`
+    #[command(visible_alias = "list")]
     Get(GetArguments),
     /// Shows one artifact with its split, its rollout and its history
     Describe(DescribeArguments),
+    /// Writes the artifacts of a file that are all of one kind: `vamp create breed -f breed.yaml`; `apply` takes any
+    Create(CreateArguments),
     /// Opens one artifact in $VISUAL or $EDITOR, and writes what is saved there
     Edit(EditArguments),
     /// Shows what changed between versions of an artifact, or what a file would change; exit code 1 if anything
@@ -89,16 +94,33 @@ pub(crate) enum Verb {
     Scale(ScaleArguments),
     /// Changes a gateway: `vamp gateway set-weights shop/web/http web:1=90 web:2=10`
     Gateway(GatewayArguments),
+    /// Gives routes of a gateway weights, or one of them a condition, as the original's client does
+    ///
+    /// Examples: vamp update-gateway shop -w web:1@70%,web:2@30%; vamp update-gateway shop -r web:2 -c 'User-Agent == Firefox' -s 50%
+    UpdateGateway(UpdateGatewayArguments),
     /// Shows which gateway processes serve the newest routing table
     Rollout(RolloutArguments),
     /// Shows who changed what and why, and whether the history is what was written
     Audit(AuditArguments),
     /// Shows what happened: `vamp events --tag gateways:shop --since 1h --follow`
     Events(EventsArguments),
+    /// Publishes an event: `vamp emit 1.5 --tags deployments:shop,metrics:rate`
+    Emit(EmitArguments),
     /// Shows what instances of a deployment write: `vamp logs shop web/web:2 --follow`
     Logs(LogsArguments),
     /// Shows and chooses control planes that are kept under a name
     Context(ContextArguments),
+    /// Shows what runs at the control plane
+    Info(InfoArguments),
+    /// Gone: the mend is told
+    #[command(hide = true)]
+    Generate(GoneArguments),
+    /// Gone: the mend is told
+    #[command(hide = true)]
+    Login(GoneArguments),
+    /// Gone: the mend is told
+    #[command(hide = true)]
+    Credentials(GoneArguments),
     /// Writes the completion of a shell: `source <(vamp completion bash)`
     Completion(CompletionArguments),
     /// Shows the versions of this program and of the control plane

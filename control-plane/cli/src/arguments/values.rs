@@ -60,6 +60,19 @@ pub(super) fn route_weight(text: &str) -> Result<(String, String), String> {
     if route.is_empty() || !is_weight { Err(refused()) } else { Ok((route.to_owned(), format!("{weight}%"))) }
 }
 
+/// A weight as the original's client takes it.
+pub(super) fn route_at_weight(text: &str) -> Result<(String, String), String> {
+    let refused = || "write ROUTE@WEIGHT, as in `web:1@90%`".to_owned();
+    let (route, weight) = text.rsplit_once('@').ok_or_else(refused)?;
+    if route.is_empty() { Err(refused()) } else { percent(weight).map(|weight| (route.to_owned(), weight)) }
+}
+
+pub(super) fn percent(text: &str) -> Result<String, String> {
+    let number = text.trim().trim_end_matches('%');
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if is_number { Ok(format!("{number}%")) } else { Err("write a part in percent, as in `50%`".to_owned()) }
+}
+
 pub(super) fn long_wait_time(text: &str) -> Result<Duration, String> {
     let refused = || "write a time with its unit, as in `90s` or `5m`, up to 1h".to_owned();
     let time: jiff::SignedDuration = text.parse().map_err(|_| refused())?;
@@ -110,6 +123,13 @@ mod tests {
         check("33.34%/33.33%/33.33%", &["33.34%", "33.33%", "33.33%"]);
         check("100", &["100%"]);
         assert!(weights("90-10").is_err() && weights("90/").is_err() && weights("-1/101").is_err());
+    }
+
+    #[test]
+    fn weights_are_read_as_the_original_writes_them() {
+        assert_eq!(route_at_weight("a/b@c@70%"), Ok(("a/b@c".to_owned(), "70%".to_owned())));
+        assert_eq!(route_at_weight("web:1@30"), Ok(("web:1".to_owned(), "30%".to_owned())));
+        assert!(route_at_weight("@30%").is_err() && route_at_weight("web:1").is_err() && percent("half").is_err());
     }
 
     #[test]

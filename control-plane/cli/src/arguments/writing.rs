@@ -76,6 +76,9 @@ pub(crate) struct DeployArguments {
     pub(crate) server: Server,
     #[command(flatten)]
     pub(crate) blueprint: BlueprintArguments,
+    /// The same as --as, as the original's client has it
+    #[arg(value_name = "DEPLOYMENT", conflicts_with = "name")]
+    pub(crate) deployment: Option<String>,
     /// Name of the deployment, in place of that of the blueprint
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) name: Option<String>,
@@ -108,6 +111,9 @@ pub(crate) struct UndeployArguments {
     /// Services to remove, as CLUSTER/BREED; without them: all
     #[arg(value_name = "CLUSTER/BREED", value_parser = cluster_and_breed)]
     pub(crate) services: Vec<(String, String)>,
+    /// A service to remove by its breed alone, as the original's client has it. May be given several times
+    #[arg(short, long, value_name = "BREED")]
+    pub(crate) service: Vec<String>,
     #[command(flatten)]
     pub(crate) waiting: WaitingForServices,
     #[command(flatten)]

@@ -27,7 +27,7 @@ pub(crate) async fn deploy(arguments: DeployArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
     let body = body(&arguments.blueprint)?;
     let query = written(&arguments.writing, None);
-    let named = arguments.name.as_deref();
+    let named = arguments.name.as_deref().or(arguments.deployment.as_deref());
     let path: Vec<&str> = ["deployments"].into_iter().chain(named).collect();
     let method = if named.is_some() { Method::PUT } else { Method::POST };
     let answer = client.send(Request { query, body: Some(body), ..Request::new(method, &path) }).await?.json();
@@ -49,7 +49,14 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
     let client = Client::new(&arguments.server)?;
     let name = arguments.deployment.as_str();
     let path = ["deployments", name];
-    if arguments.services.is_empty() {
+    let mut gone = arguments.services.clone();
+    if !arguments.service.is_empty() {
+        let deployment = client.send(Request::get(&path)).await?.json();
+        for breed in &arguments.service {
+            gone.push((cluster_of(&deployment, breed)?, breed.clone()));
+        }
+    }
+    if gone.is_empty() {
         let query = written(&arguments.writing, None);
         let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?.json();
         tell(&answer, &arguments.writing, &format!("deployments/{name} undeployed"))?;
@@ -61,7 +68,7 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
     }
     // Together, so that services that need each other can go at once.
     let mut clusters = serde_json::Map::new();
-    for (cluster, breed) in &arguments.services {
+    for (cluster, breed) in &gone {
         let services = clusters.entry(cluster.clone()).or_insert_with(|| json!([]));
         if let Some(services) = services.as_array_mut() {
             services.push(json!(breed));
@@ -73,11 +80,24 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
         ..Request::new(Method::PUT, &path)
     };
     let answer = client.send(request).await?.json();
-    let gone =
-        arguments.services.iter().map(|(cluster, breed)| format!("deployments/{name} {cluster}/{breed} undeployed"));
+    let gone = gone.iter().map(|(cluster, breed)| format!("deployments/{name} {cluster}/{breed} undeployed"));
     tell(&answer, &arguments.writing, &gone.collect::<Vec<_>>().join("\n"))?;
     after_write(&answer, AT_ONCE)?;
     if arguments.waiting.wait { until_done(&client, name, arguments.waiting.timeout).await } else { Ok(()) }
+}
+
+/// The cluster in which a breed runs: one has it at most.
+fn cluster_of(deployment: &Value, breed: &str) -> Result<String, Failure> {
+    let clusters = deployment.get("clusters").and_then(Value::as_object).into_iter().flatten();
+    let is_it = |service: &Value| {
+        let found = service.get("breed").and_then(|breed| breed.get("name").or_else(|| breed.get("reference")));
+        found.and_then(Value::as_str) == Some(breed)
+    };
+    let mut having = clusters.filter(|(_, cluster)| items(cluster, "services").any(is_it));
+    having.next().map(|(cluster, _)| cluster.clone()).ok_or_else(|| {
+        let what = format!("deployment `{}` has no service `{breed}`", text(deployment, "name"));
+        Failure::Usage { what }
+    })
 }
 
 /// Gives a service another scale.

@@ -24,12 +24,14 @@ impl Rows {
             "conditions" => (&["NAME", "CONDITION"], condition),
             "breeds" => (&["NAME", "DEPLOYABLE", "PORTS"], breed),
             "scales" => (&["NAME", "CPU", "MEMORY", "INSTANCES"], scale),
-            "blueprints" | "deployments" => (&["NAME", "CLUSTERS", "GATEWAYS"], topology),
+            "blueprints" => (&["NAME", "CLUSTERS", "GATEWAYS"], topology),
+            "deployments" => (&["NAME", "PHASE", "READY", "CLUSTERS", "GATEWAYS"], deployment),
             "instances" => (&["NAME", "INSTANCES"], instances),
             _ => (&["NAME"], |artifact| vec![member(artifact, "name")]),
         };
         let more: &[&str] = match (is_wide, kind) {
             (true, "gateways") => &["VIRTUAL HOSTS", "LABELS"],
+            (true, "deployments") => &["REASON", "PORTS", "LABELS"],
             (true, _) => &["LABELS"],
             (false, _) => &[],
         };
@@ -42,6 +44,10 @@ impl Rows {
         if self.is_wide {
             if self.headings.contains(&"VIRTUAL HOSTS") {
                 cells.push(member(artifact, "virtual_hosts"));
+            }
+            if self.headings.contains(&"REASON") {
+                cells.push(artifact.get("status").map_or_else(|| "-".to_owned(), |status| member(status, "message")));
+                cells.push(ports(artifact));
             }
             cells.push(labels(artifact));
         }
@@ -108,6 +114,23 @@ fn instances(instances: &Value) -> Vec<String> {
     vec![member(instances, "name"), names.join(", ")]
 }
 
+/// How far it has come, then what a blueprint has.
+fn deployment(deployment: &Value) -> Vec<String> {
+    let none = Value::Null;
+    let status = deployment.get("status").unwrap_or(&none);
+    let ready = format!("{}/{}", member(status, "ready"), member(status, "wanted"));
+    let mut cells = topology(deployment);
+    cells.splice(1..1, [member(status, "phase"), ready]);
+    cells
+}
+
+/// The ports of the gateways before its clusters.
+fn ports(deployment: &Value) -> String {
+    let ports = deployment.get("ports").and_then(Value::as_object).into_iter().flatten();
+    let ports: Vec<_> = ports.map(|(name, port)| format!("{name}={}", cell(port))).collect();
+    if ports.is_empty() { "-".to_owned() } else { ports.join(",") }
+}
+
 /// Clusters with their services, and gateways.
 fn topology(topology: &Value) -> Vec<String> {
     let of = |name: &str| topology.get(name).and_then(Value::as_object).into_iter().flatten();
@@ -144,6 +167,19 @@ mod tests {
         assert!(wide.contains("VIRTUAL HOSTS") && wide.contains("a.example      team=shop,tier=1\n"), "{wide}");
         let row = columns.row(&Rows::of("gateways", true).cells(&gateway));
         assert!(wide.ends_with(&row), "a row that comes later stands in the same columns");
+    }
+
+    #[test]
+    fn a_deployment_that_failed_is_seen_at_once() {
+        let shop = json!({
+            "name": "shop", "ports": {"web.http": "20000"}, "gateways": {"9050": {}},
+            "status": {"phase": "Failed", "ready": 1, "wanted": 2, "message": "out of luck"},
+            "clusters": {"web": {"services": [{"breed": {"name": "web:1"}}]}},
+        });
+        let (narrow, _) = Rows::of("deployments", false).table(std::slice::from_ref(&shop));
+        assert_eq!(narrow, "NAME  PHASE   READY  CLUSTERS     GATEWAYS\nshop  Failed  1/2    web (web:1)  9050\n");
+        let (wide, _) = Rows::of("deployments", true).table(std::slice::from_ref(&shop));
+        assert!(wide.contains("out of luck  web.http=20000  -\n"), "{wide}");
     }
 
     #[test]

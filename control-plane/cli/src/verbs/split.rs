@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{after_write, as_written, items, tell, text, written};
-use crate::arguments::{SetWeightsArguments, SplitArguments, Weights};
+use crate::arguments::{SetWeightsArguments, SplitArguments, Waiting, Weights, Writing};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
 use crate::format::show;
@@ -55,32 +55,59 @@ async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> 
 /// Gives routes of a gateway new weights by their names, unless somebody else wrote the gateway meanwhile.
 pub(crate) async fn set_weights(arguments: SetWeightsArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
-    let path = ["gateways", &arguments.gateway];
-    let (mut gateway, etag) = as_written(&client, "gateways", &arguments.gateway).await?;
-    let routes = gateway.get_mut("routes").and_then(Value::as_object_mut);
-    let Some(routes) = routes else { return Ok(()) };
-    let paths: Vec<String> = routes.keys().cloned().collect();
-    for (given, weight) in &arguments.weights {
-        let is_meant = |path: &&String| *path == given || path.split('/').nth(2) == Some(given);
-        let meant: Vec<&String> = paths.iter().filter(is_meant).collect();
-        let [path] = meant.as_slice() else {
-            let what = format!("gateway `{}` has no route `{given}`: it has {}", arguments.gateway, paths.join(", "));
-            return Err(Failure::Usage { what });
-        };
-        if let Some(route) = routes.get_mut(*path).and_then(Value::as_object_mut) {
-            route.insert("weight".to_owned(), weight.as_str().into());
-        }
-    }
+    let gateway = &arguments.gateway;
+    let weights: Vec<String> = arguments.weights.iter().map(|(route, weight)| format!("{route} {weight}")).collect();
+    let change = |document: &mut Value| weigh(document, gateway, &arguments.weights);
+    let done = format!("weights {}", weights.join(", "));
+    put_gateway(&client, gateway, change, (&arguments.writing, arguments.waiting), &done).await
+}
+
+/// Reads a gateway, changes it, and writes it back, unless somebody else wrote it meanwhile.
+pub(super) async fn put_gateway(
+    client: &Client,
+    name: &str,
+    change: impl FnOnce(&mut Value) -> Result<(), Failure>,
+    (writing, waiting): (&Writing, Waiting),
+    done: &str,
+) -> Result<(), Failure> {
+    let path = ["gateways", name];
+    let (mut gateway, etag) = as_written(client, "gateways", name).await?;
+    change(&mut gateway)?;
     let request = Request {
-        query: written(&arguments.writing, Some(arguments.waiting)),
+        query: written(writing, Some(waiting)),
         body: Some(("application/json", gateway.to_string())),
         if_match: etag,
         ..Request::new(Method::PUT, &path)
     };
     let answer = client.send(request).await?.json();
-    let weights: Vec<String> = arguments.weights.iter().map(|(route, weight)| format!("{route} {weight}")).collect();
-    tell(&answer, &arguments.writing, &format!("gateways/{} weights {}", arguments.gateway, weights.join(", ")))?;
-    after_write(&answer, arguments.waiting)
+    tell(&answer, writing, &format!("gateways/{name} {done}"))?;
+    after_write(&answer, waiting)
+}
+
+/// Gives routes of a gateway's document new weights.
+pub(super) fn weigh(document: &mut Value, gateway: &str, weights: &[(String, String)]) -> Result<(), Failure> {
+    for (given, weight) in weights {
+        if let Some(route) = route_meant(document, gateway, given)?.as_object_mut() {
+            route.insert("weight".to_owned(), weight.as_str().into());
+        }
+    }
+    Ok(())
+}
+
+/// The route that is meant: by its path, or by the breed of the service that it leads to.
+pub(super) fn route_meant<'d>(document: &'d mut Value, gateway: &str, given: &str) -> Result<&'d mut Value, Failure> {
+    let routes = document.get_mut("routes").and_then(Value::as_object_mut);
+    let known: Vec<String> = routes.iter().flat_map(|routes| routes.keys().cloned()).collect();
+    let is_meant = |path: &&String| *path == given || path.split('/').nth(2) == Some(given);
+    let meant: Vec<&String> = known.iter().filter(is_meant).collect();
+    let found = match (routes, meant.as_slice()) {
+        (Some(routes), [path]) => routes.get_mut(*path),
+        _ => None,
+    };
+    found.ok_or_else(|| {
+        let what = format!("gateway `{gateway}` has no route `{given}`: it has {}", known.join(", "));
+        Failure::Usage { what }
+    })
 }
 
 /// Wanted and delivered, and what decided.

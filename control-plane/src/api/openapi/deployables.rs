@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vamp_model::Kind;
 
-use super::schemas::{members, metadata, nullable_text, number, text, with_common};
+use super::schemas::{answered, members, metadata, nullable_text, number, text, with_common};
 use super::{list_of, reference};
 
 /// Of the artifacts and their parts.
@@ -173,7 +173,7 @@ fn clusters() -> Value {
             members("Versions of one service; without `services` the cluster is its only service.", cluster),
             reference("BreedInline"),
         ]},
-        "Service": members("One version of a service.", service()),
+        "Service": members("One version of a service.", with(service(), runtime_of_service())),
         "GatewayInCluster": {"anyOf": [members("A gateway before a port of a cluster.", inner_gateway()), {"type": ["string", "array", "object", "null"]}]},
         "GatewayInDeployment": {"anyOf": [{"type": "string"}, members("A gateway by which clients come in.", outer)]},
     })
@@ -187,6 +187,31 @@ fn topology() -> Value {
         "env": map_of(&scalar(), "Short for `environment_variables`."),
         "dialects": map_of(&json!({}), "For one platform each, in its own words."),
         "dialect": map_of(&json!({}), "Short for `dialects`."),
+    })
+}
+
+fn with(mut properties: Value, more: Value) -> Value {
+    if let (Some(properties), Value::Object(more)) = (properties.as_object_mut(), more) {
+        properties.extend(more);
+    }
+    properties
+}
+
+/// What is shown of a deployment that runs, and ignored when it is sent.
+fn runtime() -> Value {
+    json!({
+        "status": {"type": "object", "readOnly": true, "description": "All services together: the phase of the one that stands worst, why, and instances that are wanted and ready."},
+        "ports": {"type": "object", "readOnly": true, "additionalProperties": {"type": "string"}, "description": "The port of the gateway before each port: `CLUSTER.PORT`."},
+        "hosts": {"type": "object", "readOnly": true, "additionalProperties": {"type": "string"}, "description": "Where services find the gateway before each cluster."},
+        "health": {"readOnly": true, "description": "Not looked at."},
+    })
+}
+
+fn runtime_of_service() -> Value {
+    json!({
+        "status": {"type": "object", "readOnly": true, "description": "Of one that is deployed: `intention`, `since`, and `phase` with `name`, `since` and, where something is wrong, `notification`."},
+        "instances": {"type": "array", "readOnly": true, "items": {"type": "object"}, "description": "Of one that is deployed: `name`, `host`, `ports` by name, `deployed` (it runs), `ready`, and `state` in words."},
+        "health": {"type": "object", "readOnly": true, "description": "Of one that is deployed: how many instances are `staged`, `running`, `healthy` and `unhealthy`."},
     })
 }
 
@@ -249,13 +274,13 @@ fn deployments() -> Value {
         "instances": list_of(&reference("InstanceStatus")),
     });
     json!({
-        "Deployment": named("Clusters of services that are deployed.", topology(), Kind::Deployment),
-        "DeploymentStatus": members("How far a deployment has come.", json!({
+        "Deployment": named("Clusters of services that are deployed.", with(topology(), runtime()), Kind::Deployment),
+        "DeploymentStatus": answered("How far a deployment has come.", json!({
             "done": {"type": "boolean", "description": "Everything is as it is wanted."},
             "services": list_of(&reference("ServiceStatus")),
-        })),
-        "ServiceStatus": members("How far a service has come.", service),
-        "InstanceStatus": members("One instance.", seen),
+        }), &[]),
+        "ServiceStatus": answered("How far a service has come.", service, &["message"]),
+        "InstanceStatus": answered("One instance.", seen, &[]),
         "Instances": named("Where the instances of a service are that take requests.", json!({"instances": list_of(&reference("Instance"))}), Kind::Instances),
         "Instance": members("Where an instance is.", instance),
     })

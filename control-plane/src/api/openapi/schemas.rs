@@ -38,6 +38,18 @@ pub(super) fn members(description: &str, properties: Value) -> Value {
     ]))
 }
 
+/// A map of an answer: it has all of these members, but for those that may be left out.
+pub(super) fn answered(description: &str, properties: Value, left_out: &[&str]) -> Value {
+    let names = properties.as_object().into_iter().flat_map(Map::keys);
+    let required: Vec<&str> = names.map(String::as_str).filter(|name| !left_out.contains(name)).collect();
+    let required = Value::from(required);
+    let mut schema = members(description, properties);
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("required".to_owned(), required);
+    }
+    schema
+}
+
 pub(super) fn text(description: &str) -> Value {
     json!({"type": "string", "description": description})
 }
@@ -170,11 +182,11 @@ fn problems() -> Value {
             "required": ["type", "title", "status", "detail", "instance", "message"],
         },
         "Violation": members("One thing that is wrong, where it stands, and how to mend it.", violation),
-        "ArtifactName": members("Which artifact.", json!({"kind": text("Its kind."), "name": text("Its name.")})),
-        "Warning": members("What works, but most likely not as meant.", json!({
+        "ArtifactName": answered("Which artifact.", json!({"kind": text("Its kind."), "name": text("Its name.")}), &[]),
+        "Warning": answered("What works, but most likely not as meant.", json!({
             "gateway": text("The gateway that it concerns, if one."),
             "message": text("What, and how to mend it."),
-        })),
+        }), &["gateway"]),
     })
 }
 
@@ -206,10 +218,10 @@ fn rollout() -> Value {
         "store": reference("Store"),
     });
     json!({
-        "Rollout": members("How far a table has come.", rollout),
-        "GatewayProcess": members("One gateway process.", gateway),
-        "Generation": members("Which table: ordered by epoch, then revision.", generation),
-        "Store": members("How the store stands to what is wanted.", store),
+        "Rollout": answered("How far a table has come.", rollout, &[]),
+        "GatewayProcess": answered("One gateway process.", gateway, &["refused"]),
+        "Generation": answered("Which table: ordered by epoch, then revision.", generation, &[]),
+        "Store": answered("How the store stands to what is wanted.", store, &["problem"]),
     })
 }
 
@@ -243,9 +255,9 @@ fn metrics() -> Value {
         "p99": maybe("number", "99% of them took no longer."),
     });
     json!({
-        "Metrics": members("What was counted at a gateway.", gateway),
-        "RouteMetrics": members("What was counted of one route.", route),
-        "ResponseTime": members("Milliseconds.", time),
+        "Metrics": answered("What was counted at a gateway.", gateway, &[]),
+        "RouteMetrics": answered("What was counted of one route.", route, &[]),
+        "ResponseTime": answered("Milliseconds.", time, &[]),
     })
 }
 
@@ -295,11 +307,11 @@ fn split() -> Value {
         split.extend(level.clone().into_iter().filter(|(name, _)| name != "condition_of"));
     }
     json!({
-        "Split": members("Wanted and delivered shares of one gateway; `routes` are its weights, summed.", split),
-        "SplitLevel": members("One place where a share is decided.", level),
-        "Share": members("One side of a split.", side),
-        "DecidedBy": members("Requests of one route by what decided.", decided),
-        "ProcessSplit": members("The account of one gateway process.", process),
+        "Split": answered("Wanted and delivered shares of one gateway; `routes` are its weights, summed.", split, &["since_unix_ms"]),
+        "SplitLevel": answered("One place where a share is decided.", level, &["condition_of", "since_unix_ms"]),
+        "Share": answered("One side of a split.", side, &[]),
+        "DecidedBy": answered("Requests of one route by what decided.", decided, &[]),
+        "ProcessSplit": answered("The account of one gateway process.", process, &["problem", "at_unix_ms", "weights"]),
     })
 }
 
@@ -327,8 +339,8 @@ fn explain() -> Value {
     });
     json!({
         "RequestHead": members("The head of a request.", head),
-        "Explanation": members("Each rule tried, in order, and what came of it.", explanation),
-        "Rule": members("One rule that was tried.", rule),
+        "Explanation": answered("Each rule tried, in order, and what came of it.", explanation, &["route", "rewritten_path"]),
+        "Rule": answered("One rule that was tried.", rule, &["route"]),
     })
 }
 
@@ -378,11 +390,11 @@ fn history() -> Value {
         "differences": differences(),
     });
     json!({
-        "Version": members("One version of an artifact.", version),
-        "Change": members("One change.", change),
-        "Audit": members("What the history is worth.", audit),
-        "Difference": members("What one version has that another has not.", difference),
-        "PlannedChange": members("What a change would make of one artifact.", planned),
+        "Version": answered("One version of an artifact.", version, &["damage"]),
+        "Change": answered("One change.", change, &[]),
+        "Audit": answered("What the history is worth.", audit, &["fault"]),
+        "Difference": answered("What one version has that another has not.", difference, &[]),
+        "PlannedChange": answered("What a change would make of one artifact.", planned, &[]),
     })
 }
 
@@ -401,10 +413,31 @@ fn events() -> Value {
         "timestamp": text("When, RFC 3339; now when left out."),
     });
     let aggregate = json!({"value": {"type": ["number", "null"], "description": "The number."}});
+    let query = json!({
+        "tags": {"type": ["array", "string"], "items": {"type": "string"}, "description": "They have all of these."},
+        "type": text("Their type."),
+        "timestamp": {
+            "type": "object",
+            "description": "When: at most one of `gt` and `gte`, and one of `lt` and `lte`; RFC 3339, or as `now-15m`.",
+            "properties": {"gt": text("After it."), "gte": text("From it on."), "lt": text("Before it."), "lte": text("Up to it.")},
+            "additionalProperties": false,
+        },
+        "aggregator": {
+            "type": "object",
+            "description": "One number in place of the events.",
+            "properties": {
+                "type": {"enum": ["count", "average", "min", "max", "sum"]},
+                "field": text("`value`, or `value.NAME` for a member of it; `value` when left out."),
+            },
+            "required": ["type"],
+            "additionalProperties": false,
+        },
+    });
     json!({
-        "Event": members("Something that happened.", event),
+        "EventQuery": members("Which events are wanted, as the query parameters say it; one of the two.", query),
+        "Event": answered("Something that happened.", event, &[]),
         "NewEvent": members("Something that happened, to be kept.", new_event),
-        "Aggregate": members("One number over events.", aggregate),
+        "Aggregate": answered("One number over events.", aggregate, &[]),
     })
 }
 
@@ -444,9 +477,9 @@ fn about() -> Value {
         "address": text("Where it is."),
     });
     json!({
-        "LogLine": members("One line that an instance wrote.", line),
-        "SchemaAddress": members("Where the JSON Schema of a kind is.", schema),
-        "Info": members("What runs here.", info),
+        "LogLine": answered("One line that an instance wrote.", line, &[]),
+        "SchemaAddress": answered("Where the JSON Schema of a kind is.", schema, &[]),
+        "Info": answered("What runs here.", info, &[]),
         "Health": members("Whether it works.", health),
     })
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Bench, make};
-use crate::persist::{Aggregator, EventQuery, NewEvent, Persistence, Retention};
+use crate::persist::{Aggregator, EventQuery, NewEvent, Persistence, Retention, StateWrite};
 
 fn event(kind: &str, tags: &[&str], at_unix_ms: u64, value: serde_json::Value) -> NewEvent {
     let event = NewEvent::new(kind, tags.iter().copied(), at_unix_ms);
@@ -19,6 +19,7 @@ pub(super) async fn passes(bench: &Bench) {
     events_are_found_by_tags_type_and_time(bench).await;
     numbers_are_counted_over_what_is_asked_for(bench).await;
     who_follows_from_a_number_misses_none(bench).await;
+    what_is_told_is_kept_with_what_is_remembered_of_it(bench).await;
     events_go_when_they_are_over_their_time_or_their_number(bench).await;
 }
 
@@ -121,6 +122,23 @@ async fn who_follows_from_a_number_misses_none(bench: &Bench) {
         writer.await.unwrap();
     }
     assert_eq!(database.newest_event().await.unwrap(), last);
+}
+
+async fn what_is_told_is_kept_with_what_is_remembered_of_it(bench: &Bench) {
+    let database = bench.open().await;
+    let told = |name: &str| StateWrite { scope: "told".to_owned(), name: name.to_owned(), value: Some("1".to_owned()) };
+    let tell = async |name: &str| {
+        database.tell(&[event("event", &[&format!("told:{name}")], 8000, json!(null))], &[told(name)]).await
+    };
+    tell("a").await.unwrap();
+    // What can't be remembered is not told either.
+    tell(&"x".repeat(100_000)).await.ok();
+    let events = database.aggregate(&query(&["told"]), Aggregator::Count).await.unwrap();
+    let states = database.states("told").await.unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "one or two")]
+    let remembered = states.len() as f64;
+    assert_eq!(events, Some(remembered), "{:?}", states.keys().map(String::len).collect::<Vec<_>>());
+    assert!(states.contains_key("a"));
 }
 
 async fn events_go_when_they_are_over_their_time_or_their_number(bench: &Bench) {
