@@ -100,7 +100,7 @@ impl Installation {
     }
 
     async fn until_answering(&mut self) {
-        let url = format!("http://127.0.0.1:{}/live", self.api_port);
+        let url = format!("{}/live", self.address());
         eventually(PATIENCE, "the control plane answers", async || {
             assert!(!self.control_plane.has_ended(), "the control plane ended:\n{}", self.control_plane.tail());
             self.client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()).then_some(())
@@ -108,8 +108,13 @@ impl Installation {
         .await;
     }
 
+    /// Where the control plane is, for its client.
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.api_port)
+    }
+
     fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}/api/v1/{path}", self.api_port)
+        format!("{}/api/v1/{path}", self.address())
     }
 
     /// `GET /api/v1/{path}`.

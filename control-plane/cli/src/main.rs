@@ -22,7 +22,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use vamp_gateway::logging::with_causes;
 use vamp_gateway::settings_file::with_file;
 
-use arguments::{AuditVerb, ContextVerb, GatewayVerb, Program, RolloutVerb, Verb};
+use arguments::{AuditVerb, ContextVerb, GatewayVerb, ImportVerb, Program, RolloutVerb, Verb};
 use colour::{Colour, on_errors};
 use failure::Failure;
 use output::remark;
@@ -80,6 +80,9 @@ async fn run(verb: Verb) -> Result<(), Failure> {
             control_plane::run(arguments.settings).await
         }
         Verb::Apply(arguments) => verbs::apply(arguments).await,
+        Verb::Import(arguments) => match arguments.verb {
+            ImportVerb::Compose(arguments) => verbs::import_compose(arguments).await,
+        },
         Verb::Get(arguments) => verbs::get(arguments).await,
         Verb::Describe(arguments) => verbs::describe(arguments).await,
         Verb::Edit(arguments) => verbs::edit(arguments).await,

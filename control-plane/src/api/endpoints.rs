@@ -12,8 +12,8 @@ use super::ask::Ask;
 use super::problem::{Code, Problem};
 use super::query::Parameter;
 use super::{
-    audit, config, deployments, events, history, logs, measured, metrics, read, schemas, several, status, traffic,
-    write,
+    audit, compose, config, deployments, events, history, logs, measured, metrics, read, schemas, several, status,
+    traffic, write,
 };
 
 /// What a handler gives back.
@@ -85,6 +85,10 @@ pub(super) enum Schema {
     LogLines,
     /// Where schemas are.
     Schemas,
+    /// A Docker Compose file.
+    Compose,
+    /// A blueprint as YAML, with comments.
+    CommentedBlueprint,
 }
 
 impl Schema {
@@ -151,6 +155,7 @@ impl Endpoints {
         all.extend(about());
         all.extend(all_of_events());
         all.extend(any_kind());
+        all.push(docker_compose());
         for kind in Kind::ALL {
             let own = if kind == Kind::Deployment { vec![get_deployment()] } else { item(kind) };
             let of_kind = [collection(kind), own, past(kind)].into_iter().flatten();
@@ -390,6 +395,27 @@ fn any_kind() -> Vec<Endpoint> {
             Handler::Plain(|ask| Box::pin(several::delete(ask))),
         ),
     ]
+}
+
+fn docker_compose() -> Endpoint {
+    Endpoint {
+        method: Method::POST,
+        parameters: &[Parameter::Name, Parameter::ValidateOnly, Parameter::Reason],
+        body: Schema::Compose,
+        answers: vec![
+            (201, "Created.", Schema::CommentedBlueprint),
+            (200, "With `validate_only`: it would be.", Schema::CommentedBlueprint),
+        ],
+        errors: &[Code::Exists, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+        ..get(
+            "/api/v1/docker-compose",
+            "importCompose",
+            "Makes a blueprint of a Docker Compose file, and answers it as YAML, with a comment for each thing that was not \
+             carried over, and why.",
+            Schema::Nothing,
+            Handler::Plain(|ask| Box::pin(compose::import(ask))),
+        )
+    }
 }
 
 fn collection(kind: Kind) -> Vec<Endpoint> {

@@ -1,5 +1,7 @@
 //! What instances of deployments write: the last lines, and those that come.
 
+mod cursor;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,12 +17,15 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use vamp_model::Kind;
 
+use cursor::Followed;
+
 use super::ask::{Api, Ask};
 use super::endpoints::Answer;
 use super::problem::Problem;
 use super::query::{Parameter, TAIL_LINES_MAX};
 use super::{read, time};
 use crate::causes::with_causes;
+use crate::core::now_unix_ms;
 use crate::platform::{LogLine, LogOutput, LogQuery, PlatformError};
 use crate::reconcile::Source;
 
@@ -34,6 +39,9 @@ const FOLLOWED_MAX: usize = 100;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Sent when there is nothing to send, so that proxies keep the connection.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+
+/// Where a client that lost its stream says how far it came.
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Whose lines are wanted.
 #[derive(Debug, Clone)]
@@ -172,13 +180,25 @@ pub(super) async fn follow(ask: Ask) -> Answer {
     let tail = ask.query.tail()?;
     let place = Arc::clone(&ask.api.streams).try_acquire_owned();
     let place = place.map_err(|_| Problem::busy("too many streams"))?;
-    // That there are some is asked before the answer begins; those that come later are found on the way.
-    sources(&ask).await?;
+    let resumed = match ask.headers.get(LAST_EVENT_ID) {
+        Some(cursor) => Some(cursor.to_str().ok().and_then(Followed::read_all).ok_or_else(unknown_cursor)?),
+        None => None,
+    };
+    // That there are some is asked before the answer begins; those that come later are found on the way. Who goes on
+    // may find none for a while: they are replaced, or on their way back.
+    let found = sources(&ask).await;
+    let is_there = || async { matches!(ask.api.core.artifact(Kind::Deployment, ask.name()).await, Ok(Some(_))) };
+    if let Err(problem) = found
+        && !(resumed.is_some() && problem.is_not_found() && is_there().await)
+    {
+        return Err(problem);
+    }
     let follower = Follower {
         wanted: Wanted::of(&ask),
-        tail,
+        tail: if resumed.is_some() { None } else { Some(tail) },
         lines: SelectAll::new(),
-        known: BTreeMap::new(),
+        known: resumed.unwrap_or_default(),
+        has_begun: false,
         next_look: Instant::now(),
         told_at: Instant::now(),
         stopping: ask.api.stopping.clone(),
@@ -190,29 +210,27 @@ pub(super) async fn follow(ask: Ask) -> Answer {
     Ok(answer)
 }
 
-/// What comes of an instance.
-enum Said {
-    Line(u64, Value),
-    /// Its stream is over: it is removed, or its platform went away.
-    Ended,
+fn unknown_cursor() -> Problem {
+    Problem::bad_request("the `Last-Event-ID` is none of this stream", "send the last one that came, or none")
 }
 
-/// An instance that is followed.
-#[derive(Default)]
-struct Followed {
-    /// When its last line was written: what is read again from before that is known.
-    last_at_unix_ms: u64,
-    is_open: bool,
+/// What comes of an instance.
+enum Said {
+    Line(LogLine, Value),
+    /// Its stream is over: it is removed, or its platform went away.
+    Ended,
 }
 
 /// Who follows. A slow reader holds the streams up, and they hold nothing but a few lines.
 struct Follower {
     api: Arc<Api>,
     wanted: Wanted,
-    /// How many lines are told of those that are there at first.
-    tail: usize,
+    /// How many lines are told of those that are there at first; `None`: all that were not told yet.
+    tail: Option<usize>,
     lines: SelectAll<BoxStream<'static, (String, Said)>>,
     known: BTreeMap<String, Followed>,
+    /// Whether the client knows where the stream began.
+    has_begun: bool,
     next_look: Instant,
     told_at: Instant,
     stopping: watch::Receiver<bool>,
@@ -225,6 +243,10 @@ impl Follower {
         loop {
             if self.next_look <= Instant::now() {
                 self.look().await;
+            }
+            if !self.has_begun && !self.known.is_empty() {
+                self.has_begun = true;
+                return Some((Ok(format!("id: {}\n\n", Followed::write_all(&self.known))), self));
             }
             if self.told_at.elapsed() >= HEARTBEAT_EVERY {
                 self.told_at = Instant::now();
@@ -240,10 +262,12 @@ impl Follower {
             let followed = self.known.entry(id).or_default();
             match said {
                 Said::Ended => followed.is_open = false,
-                Said::Line(at, line) => {
-                    followed.last_at_unix_ms = at;
-                    self.told_at = Instant::now();
-                    return Some((Ok(format!("event: line\ndata: {line}\n\n")), self));
+                Said::Line(line, value) => {
+                    if followed.takes(&line) {
+                        self.told_at = Instant::now();
+                        let cursor = Followed::write_all(&self.known);
+                        return Some((Ok(format!("id: {cursor}\nevent: line\ndata: {value}\n\n")), self));
+                    }
                 }
             }
         }
@@ -251,10 +275,10 @@ impl Follower {
 
     /// Follows instances that came, with all that they wrote, and those whose stream broke off.
     async fn look(&mut self) {
-        let is_first = self.known.is_empty();
         self.next_look = Instant::now() + LOOK_EVERY;
         // A platform that does not answer now is asked again.
         let Ok(sources) = self.wanted.sources(&self.api).await else { return };
+        let tail = self.tail.take();
         self.known.retain(|id, _| sources.iter().any(|source| source.id.as_str() == id));
         for source in sources {
             let id = source.id.to_string();
@@ -262,15 +286,18 @@ impl Follower {
             if is_open || self.lines.len() >= FOLLOWED_MAX {
                 continue;
             }
-            let tail_lines = if is_first { self.tail } else { TAIL_LINES_MAX };
+            let opened_at_unix_ms = now_unix_ms();
+            let tail_lines = tail.unwrap_or(TAIL_LINES_MAX);
             let Ok(lines) = source.read(LogQuery { tail_lines, is_following: true }).await else { continue };
             let followed = self.known.entry(id.clone()).or_default();
-            followed.is_open = true;
-            let known_until = followed.last_at_unix_ms;
+            followed.open(tail.map(|_| opened_at_unix_ms));
             let end = (id.clone(), Said::Ended);
             let said = lines.filter_map(move |line| {
-                let line = line.ok().filter(|line| line.at_unix_ms > known_until);
-                future::ready(line.map(|line| (id.clone(), Said::Line(line.at_unix_ms, value(&source, &line)))))
+                let line = line.ok().map(|line| {
+                    let value = value(&source, &line);
+                    (id.clone(), Said::Line(line, value))
+                });
+                future::ready(line)
             });
             self.lines.push(said.chain(stream::once(future::ready(end))).boxed());
         }

@@ -7,6 +7,7 @@
 mod address;
 mod ask;
 mod audit;
+mod compose;
 mod conditional;
 mod config;
 mod deployments;

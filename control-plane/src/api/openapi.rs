@@ -155,7 +155,9 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
             Parameter::Tail => {
                 json!({"type": "integer", "minimum": 0, "maximum": super::query::TAIL_LINES_MAX, "default": 100})
             }
-            Parameter::Cluster | Parameter::Service | Parameter::Instance => json!({"type": "string"}),
+            Parameter::Cluster | Parameter::Service | Parameter::Instance | Parameter::Name => {
+                json!({"type": "string"})
+            }
             Parameter::Limit => {
                 json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 100})
             }
@@ -190,6 +192,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         if let (Some(schema), Some(object)) = (schema(*schema_of), response.as_object_mut()) {
             let content = match schema_of {
                 Schema::Stream => json!({"text/event-stream": {"schema": schema}}),
+                Schema::CommentedBlueprint => json!({"application/yaml": {"schema": schema}}),
                 _ => documents(&schema),
             };
             object.insert("content".to_owned(), content);
@@ -313,6 +316,8 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::Document => json!({"type": "object"}),
         Schema::LogLines => list_of(&reference("LogLine")),
         Schema::Schemas => list_of(&reference("SchemaAddress")),
+        Schema::Compose => json!({"type": "object", "description": "A Docker Compose file."}),
+        Schema::CommentedBlueprint => reference("Blueprint"),
     })
 }
 

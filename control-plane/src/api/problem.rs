@@ -126,6 +126,11 @@ struct Content {
 }
 
 impl Problem {
+    /// Whether it says that something is not there.
+    pub(super) fn is_not_found(&self) -> bool {
+        self.0.code.status() == StatusCode::NOT_FOUND
+    }
+
     fn new(code: Code, detail: impl Into<String>, mend: impl Into<String>) -> Self {
         Self(Box::new(Content {
             code,

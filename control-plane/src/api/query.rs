@@ -50,6 +50,7 @@ pub(super) enum Parameter {
     AsBlueprint,
     Delete,
     Deploy,
+    Name,
     Label,
     Cluster,
     Service,
@@ -82,6 +83,7 @@ impl Parameter {
             Self::AsBlueprint => "as_blueprint",
             Self::Delete => "delete",
             Self::Deploy => "deploy",
+            Self::Name => "name",
             Self::Label => "label",
             Self::Cluster => "cluster",
             Self::Service => "service",
@@ -122,6 +124,7 @@ impl Parameter {
                 "Which number `aggregator` takes: `value`, or `value.NAME` for a member of it; `value` when left out."
             }
             Self::AsBlueprint => "`true`: as a blueprint from which the same can be deployed.",
+            Self::Name => "The name of the blueprint.",
             Self::Deploy => {
                 "`true`: each blueprint is deployed too, under its own name, in the same change: what it says anew wins, \
                  weights and scales that were moved since it was stored stay, and what it does not name is left."

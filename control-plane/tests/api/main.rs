@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests end at what they do not expect")]
 
 mod access;
+mod applying;
 mod artifacts;
 mod audit;
 mod bad_input;

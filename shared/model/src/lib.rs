@@ -6,6 +6,7 @@
 mod artifact;
 mod blueprint;
 mod breed;
+mod compose;
 mod condition;
 mod decode;
 mod document;
@@ -37,6 +38,7 @@ mod yaml;
 pub use artifact::{Artifact, Kind, UnknownKind, to_json};
 pub use blueprint::{Blueprint, Cluster, ClusterVariable, Deployment, InnerGateway, OuterGateway, Service, Topology};
 pub use breed::{Argument, Breed, BreedPort, BreedUse, DEPLOYABLE_KINDS, Deployable, Protocol, Variable};
+pub use compose::{Composed, Variables, read_compose};
 pub use condition::{Condition, ConditionUse};
 pub(crate) use document::metadata;
 pub use document::{DeployBody, Document, Format, read, read_as, read_deploy_body, read_scale, read_sla, read_value};

@@ -39,15 +39,16 @@ pub use addresses::{access, elastic_url, store_url};
 pub use clients::{client_address, cookies, proxy_header};
 pub use files::{kept_table, settings};
 pub use messages::{requests, responses};
-pub use values::{condition, counts, document, registration, wire};
+pub use values::{compose, condition, counts, document, registration, wire};
 
 /// A target, by name.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("access", access),
     ("client_address", client_address),
+    ("compose", compose),
     ("condition", condition),
     ("cookies", cookies),
     ("counts", counts),

@@ -1,4 +1,5 @@
-//! What travels between the programs, and what people write: conditions, documents, tables, registrations, counts.
+//! What travels between the programs, and what people write: conditions, documents, Compose files, tables, registrations,
+//! counts.
 
 use std::io::Write as _;
 
@@ -7,7 +8,7 @@ use flate2::write::ZlibEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::Digest as _;
-use vamp_model::{Document, Format, to_json, to_yaml};
+use vamp_model::{Artifact, Document, Format, read_compose, to_json, to_yaml};
 use vamp_record::split::{SplitAnswer, SplitCounts};
 use vamp_routing::condition::Condition;
 use vamp_routing::wire::{self, Digest, Gateway, Generation, Registration, Table};
@@ -120,6 +121,22 @@ fn is_written_as_read(document: &Document) {
         let again = vamp_model::read(&text, format).unwrap_or_else(|violations| panic!("{text}: {violations:?}"));
         let [again] = &*again else { panic!("{} documents: {text}", again.len()) };
         assert_eq!(again.artifact, document.artifact, "{text}");
+    }
+}
+
+/// A Docker Compose file is refused with reasons, or becomes a blueprint whose text is read as that blueprint.
+pub fn compose(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let variables = |name: &str| name.len().is_multiple_of(2).then(|| name.to_lowercase());
+    match read_compose(&text, "shop", &variables) {
+        Err(violations) => assert!(!violations.is_empty(), "refused without a reason: {text}"),
+        Ok(composed) => {
+            let again = vamp_model::read(&composed.text, Format::Yaml);
+            let again = again.unwrap_or_else(|violations| panic!("{}: {violations:?}", composed.text));
+            let [again] = &*again else { panic!("{} documents: {}", again.len(), composed.text) };
+            assert_eq!(again.artifact, Artifact::Blueprint(composed.blueprint), "{}", composed.text);
+            is_written_as_read(again);
+        }
     }
 }
 

@@ -82,7 +82,7 @@ macro_rules! targets {
 }
 
 targets! {
-    access client_address condition cookies counts document elastic_url kept_table proxy_header registration requests
+    access client_address compose condition cookies counts document elastic_url kept_table proxy_header registration requests
     responses settings store_url wire
 }
 

@@ -18,6 +18,8 @@ mod command_line_apply;
 mod command_line_contexts;
 mod command_line_former;
 mod command_line_history;
+mod command_line_import;
+mod command_line_logs;
 mod command_line_reading;
 mod conformance;
 mod cost;

@@ -3,6 +3,7 @@
 mod client;
 mod context;
 mod former;
+mod import;
 mod reading;
 mod values;
 mod writing;
@@ -17,6 +18,7 @@ use vamp_gateway::settings_file::ConfigFile;
 pub(crate) use client::{OutputArguments, Server, Storing, Waiting, WaitingForServices, Writing};
 pub(crate) use context::{ContextArguments, ContextSetArguments, ContextVerb};
 pub(crate) use former::{CreateArguments, EmitArguments, GoneArguments, InfoArguments, UpdateGatewayArguments};
+pub(crate) use import::{ComposeArguments, ImportArguments, ImportVerb};
 pub(crate) use reading::{
     AuditArguments, AuditListArguments, AuditVerb, AuditVerifyArguments, DescribeArguments, DiffArguments,
     EventsArguments, ExplainArguments, GetArguments, HistoryArguments, LogsArguments, RolloutArguments,
@@ -53,6 +55,10 @@ pub(crate) enum Verb {
     /// Applied again, an unchanged file changes nothing, and moved weights and scales stay as they are.
     /// Example: vamp apply -f shop.yaml --wait
     Apply(ApplyArguments),
+    /// Makes a blueprint of what another tool describes
+    ///
+    /// Example: vamp import compose -f docker-compose.yml --name shop > shop.yaml
+    Import(ImportArguments),
     /// Shows artifacts: `vamp get gateways`, `vamp get gateway shop -o yaml`
     #[command(visible_alias = "list")]
     Get(GetArguments),

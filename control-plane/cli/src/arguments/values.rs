@@ -43,6 +43,14 @@ pub(super) fn header(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `NAME=VALUE`.
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE, as in `TAG=1.2`".to_owned()),
+    }
+}
+
 pub(super) fn cluster_and_breed(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((cluster, breed)) if !cluster.is_empty() && !breed.is_empty() => {
