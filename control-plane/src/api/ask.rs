@@ -1,11 +1,13 @@
 //! One request, as a handler sees it: found, allowed, its parameters and body read.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use serde_json::Value;
 use tokio::sync::{Semaphore, watch};
-use vamp_model::{Document, Format, Kind, Violation, read, read_as, read_value};
+use vamp_model::{Document, Format, Kind, Stored, Violation, read_value, read_with};
 use vamp_record::access::Access;
 
 use super::address::Parameters;
@@ -13,7 +15,7 @@ use super::endpoints::Endpoints;
 use super::problem::Problem;
 use super::query::Query;
 use super::written::{self, Written};
-use crate::core::Core;
+use crate::core::{Core, Premise};
 use crate::persist::Cause;
 use crate::reconcile::{Platforms, States};
 
@@ -103,7 +105,10 @@ pub(super) struct Ask {
     pub(super) parameters: Parameters,
     pub(super) query: Query,
     pub(super) headers: HeaderMap,
-    pub(super) body: Vec<u8>,
+    /// It can be read again.
+    pub(super) body: Arc<Vec<u8>>,
+    /// What the body imports, as it was when it was read last.
+    pub(super) premises: Vec<Premise>,
     /// How the answer is written.
     pub(super) written: Written,
     /// Method and path, who asks, and why.
@@ -125,34 +130,45 @@ impl Ask {
         })
     }
 
-    /// The artifacts of the body, of one kind or of any; with a name, exactly one. The body is used up.
+    /// The artifacts of the body, of one kind or of any; with a name, exactly one.
     pub(super) async fn documents(&mut self, kind: Option<Kind>, name: Option<&str>) -> Result<Vec<Document>, Problem> {
-        let format = written::sent(&self.headers)?;
-        self.text()?;
-        let text = String::from_utf8(std::mem::take(&mut self.body)).unwrap_or_default();
-        let is_long = text.len() > INLINE_BYTES_MAX;
         let name = name.map(str::to_owned);
-        let read_all = move || match kind {
-            Some(kind) => read_as(&text, format, kind, name.as_deref()),
-            None => read(&text, format),
+        self.read(move |text, format, stored| read_with(text, format, kind, name.as_deref(), stored)).await
+    }
+
+    /// What a reader makes of the body, with what is stored to import from.
+    pub(super) async fn read<T: Send + 'static>(
+        &mut self,
+        read: impl FnOnce(&str, Format, &Stored<'_>) -> Result<T, Vec<Violation>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let format = written::sent(&self.headers)?;
+        // Most bodies import nothing: then it does not matter how new is what is known.
+        let current = if self.text()?.contains("import") {
+            let current = self.api.core.shared.refresh().await;
+            current.map_err(|error| Problem::database("reading the database", &error))?
+        } else {
+            self.api.core.shared.current()
         };
-        let documents = if is_long {
+        let body = Arc::clone(&self.body);
+        let is_long = body.len() > INLINE_BYTES_MAX;
+        let read_all = move || {
+            let text = std::str::from_utf8(&body).unwrap_or_default();
+            let seen = RefCell::new(BTreeMap::new());
+            let stored = |kind, name: &str| {
+                let version = current.stored(kind, name).map(|stored| stored.version);
+                seen.borrow_mut().insert((kind, name.to_owned()), version);
+                current.artifact(kind, name)
+            };
+            let read = read(text, format, &stored);
+            (read, seen.into_inner())
+        };
+        let (read, seen) = if is_long {
             tokio::task::spawn_blocking(read_all).await.map_err(|_| Problem::panicked())?
         } else {
             read_all()
         };
-        documents.map_err(Problem::bad_document)
-    }
-
-    /// A body that is a part of an artifact. The body is used up.
-    pub(super) fn part<T>(
-        &mut self,
-        read: impl FnOnce(&str, Format) -> Result<T, Vec<Violation>>,
-    ) -> Result<T, Problem> {
-        let format = written::sent(&self.headers)?;
-        self.text()?;
-        let text = String::from_utf8(std::mem::take(&mut self.body)).unwrap_or_default();
-        read(&text, format).map_err(Problem::bad_document)
+        self.premises = seen.into_iter().map(|((kind, name), version)| Premise { kind, name, version }).collect();
+        read.map_err(Problem::bad_document)
     }
 
     /// A body that is no artifact, in JSON or YAML.

@@ -19,7 +19,8 @@ pub(super) async fn import(mut ask: Ask) -> Answer {
         return Err(Problem::bad_request("the blueprint has no name", "say it: `?name=NAME`"));
     };
     // The environment of the control plane is nobody's: variables of the file have their defaults, or nothing.
-    let composed = ask.part(|text, _| read_compose(text, &name, &|_| None))?;
+    let blueprint = name.clone();
+    let composed = ask.read(move |text, _, _| read_compose(text, &blueprint, &|_| None)).await?;
     let writes = vec![WriteRequest::create(Artifact::Blueprint(composed.blueprint))];
     let validate_only = ask.query.validate_only()?;
     change(&ask, writes, Vec::new()).await.map_err(|failure| failure.into_problem(&[]))?;

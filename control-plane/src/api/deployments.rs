@@ -12,28 +12,42 @@ use super::conditional::Precondition;
 use super::endpoints::Answer;
 use super::problem::Problem;
 use super::query::{Form, Parameter};
-use super::write::{Failure, Shape, answer_of, change};
+use super::write::{Failure, Made, Readings, Shape, answer_of, change};
 use super::{history, read, write};
 use crate::deploy::{Action, DeployRequest};
 use crate::reconcile::Phase;
 
 /// `POST /api/v1/deployments`
 pub(super) async fn deploy(mut ask: Ask) -> Answer {
-    let (blueprint, documents) = blueprint(&mut ask, None).await?;
-    let deployment = blueprint.name.clone();
-    make(&ask, DeployRequest { deployment, action: Action::Merge(Box::new(blueprint)) }, &documents).await
+    let mut readings = Readings::default();
+    loop {
+        let (blueprint, documents) = blueprint(&mut ask, None).await?;
+        let deployment = blueprint.name.clone();
+        let request = DeployRequest { deployment, action: Action::Merge(Box::new(blueprint)) };
+        let made = change(&ask, Vec::new(), vec![request]).await;
+        if !readings.is_outdated(&made) {
+            return answer(&ask, made, &documents);
+        }
+    }
 }
 
 /// `PUT /api/v1/deployments/{name}`
 pub(super) async fn merge(mut ask: Ask) -> Answer {
     let deployment = ask.name().to_owned();
-    let (blueprint, documents) = blueprint(&mut ask, Some(&deployment)).await?;
-    let action = if ask.query.switch(Parameter::Delete)? {
-        Action::RemoveServices(services(&blueprint.body))
-    } else {
-        Action::Merge(Box::new(blueprint))
-    };
-    make(&ask, DeployRequest { deployment, action }, &documents).await
+    let mut readings = Readings::default();
+    loop {
+        let (blueprint, documents) = blueprint(&mut ask, Some(&deployment)).await?;
+        let action = if ask.query.switch(Parameter::Delete)? {
+            Action::RemoveServices(services(&blueprint.body))
+        } else {
+            Action::Merge(Box::new(blueprint))
+        };
+        let request = DeployRequest { deployment: deployment.clone(), action };
+        let made = change(&ask, Vec::new(), vec![request]).await;
+        if !readings.is_outdated(&made) {
+            return answer(&ask, made, &documents);
+        }
+    }
 }
 
 /// `GET /api/v1/deployments/{name}`
@@ -139,7 +153,7 @@ pub(super) async fn scale(ask: Ask) -> Answer {
 
 /// `PUT …/clusters/{cluster}/services/{service}/scale`
 pub(super) async fn set_scale(mut ask: Ask) -> Answer {
-    let scale = ask.part(read_scale)?;
+    let scale = ask.read(read_scale).await?;
     let (cluster, service) = (ask.parameters.cluster.clone(), ask.parameters.service.clone());
     let action = Action::Scale { cluster, service, scale };
     make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
@@ -157,7 +171,7 @@ pub(super) async fn sla(ask: Ask) -> Answer {
 
 /// `PUT …/clusters/{cluster}/sla`
 pub(super) async fn set_sla(mut ask: Ask) -> Answer {
-    let sla = ask.part(read_sla)?;
+    let sla = ask.read(read_sla).await?;
     let action = Action::Sla { cluster: ask.parameters.cluster.clone(), sla: Some(sla) };
     make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
 }
@@ -170,15 +184,18 @@ pub(super) async fn remove_sla(ask: Ask) -> Answer {
 
 /// Asks for a change of a deployment, and answers with the deployment; its gateways are read at their own addresses.
 async fn make(ask: &Ask, request: DeployRequest, documents: &[Document]) -> Answer {
-    let made = change(ask, Vec::new(), vec![request]).await;
-    let made = made.map_err(|failure: Failure| failure.into_problem(documents))?;
+    answer(ask, change(ask, Vec::new(), vec![request]).await, documents)
+}
+
+fn answer(ask: &Ask, made: Result<Made, Failure>, documents: &[Document]) -> Answer {
+    let made = made.map_err(|failure| failure.into_problem(documents))?;
     answer_of(ask, made, Kind::Deployment, Shape::One)
 }
 
 /// The blueprint that a body holds, or that it names.
 async fn blueprint(ask: &mut Ask, name: Option<&str>) -> Result<(Blueprint, Vec<Document>), Problem> {
     let name = name.map(str::to_owned);
-    let body = ask.part(|text, format| read_deploy_body(text, format, name.as_deref()))?;
+    let body = ask.read(move |text, format, stored| read_deploy_body(text, format, name.as_deref(), stored)).await?;
     let document = match body {
         DeployBody::Written(document) => *document,
         DeployBody::Stored(reference) => {

@@ -154,7 +154,9 @@ async fn handle(api: Arc<Api>, request: Request) -> endpoints::Answer {
     let cause = Cause { what, who: api.access.who(&parts.headers), why: query.reason()? };
     let handler = endpoint.handler;
     let parameters = found.parameters;
-    handler.call(Ask { api: api.clone(), parameters, query, headers: parts.headers, body, written, cause }).await
+    let (body, premises) = (Arc::new(body), Vec::new());
+    let ask = Ask { api: api.clone(), parameters, query, headers: parts.headers, body, premises, written, cause };
+    handler.call(ask).await
 }
 
 fn options(allowed: &str) -> Response<Body> {

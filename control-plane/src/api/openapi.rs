@@ -252,12 +252,15 @@ pub(super) fn name_of(kind: Kind) -> &'static str {
         Kind::Gateway => "Gateway",
         Kind::Route => "Route",
         Kind::Condition => "Condition",
+        Kind::Rewrite => "Rewrite",
         Kind::Breed => "Breed",
         Kind::Scale => "Scale",
         Kind::Sla => "Sla",
         Kind::Escalation => "Escalation",
         Kind::Blueprint => "Blueprint",
         Kind::Deployment => "Deployment",
+        Kind::Workflow => "Workflow",
+        Kind::Template => "Template",
         Kind::Instances => "Instances",
     }
 }
@@ -317,7 +320,9 @@ fn schema(schema: Schema) -> Option<Value> {
         Schema::LogLines => list_of(&reference("LogLine")),
         Schema::Schemas => list_of(&reference("SchemaAddress")),
         Schema::Compose => json!({"type": "object", "description": "A Docker Compose file."}),
-        Schema::CommentedBlueprint => reference("Blueprint"),
+        Schema::CommentedBlueprint => {
+            json!({"type": "object", "description": "A blueprint as short as it can be written."})
+        }
     })
 }
 

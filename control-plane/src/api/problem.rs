@@ -294,7 +294,9 @@ impl Problem {
                 problem.0.members.insert("users".to_owned(), Value::Array(users));
                 problem
             }
-            ChangeError::Busy { .. } => Self::new(Code::Busy, detail, "").with_header(RETRY_AFTER, "1"),
+            ChangeError::Busy { .. } | ChangeError::Outdated { .. } => {
+                Self::new(Code::Busy, detail, "").with_header(RETRY_AFTER, "1")
+            }
             ChangeError::Persist(error) => Self::database("the database", &error),
             ChangeError::Stopped => Self::unavailable(detail, "ask for what became of it"),
         }

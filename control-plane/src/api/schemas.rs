@@ -74,11 +74,11 @@ fn of_any() -> Value {
         let says = json!({"properties": {"kind": {"enum": [kind.plural(), kind.singular()]}}, "required": ["kind"]});
         cases.push(json!({"if": says, "then": reference}));
     }
-    let words: Vec<&str> = kinds.iter().flat_map(|kind| [kind.plural(), kind.singular()]).collect();
+    let words: Vec<Value> = kinds.iter().flat_map(|kind| [kind.plural().into(), kind.singular().into()]).collect();
     let mut schema = head(ANY, "A Vamp document of any kind, or a list of such");
     let one = json!({
         "type": "object",
-        "properties": {"kind": {"enum": words}, "name": {"type": "string"}},
+        "properties": {"kind": in_any_case(&words), "name": {"type": ["string", "number", "boolean"]}},
         "required": ["kind", "name"],
         "allOf": cases,
     });
@@ -105,8 +105,86 @@ fn components() -> Map<String, Value> {
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
             properties.retain(|name, _| !["rollout", "warnings", "changes"].contains(&name.as_str()));
         }
+        loosen(schema, "");
     }
     components
+}
+
+/// Fields whose texts can't be mistaken for numbers and truth values.
+const TEXTS: [&str; 7] = ["condition", "weight", "condition_strength", "memory", "balance", "period", "start"];
+
+/// The schema of what is shown, as wide as what is read: a field without value is none, a text may be written as a number
+/// or a truth value, a number as a text, and words in any case.
+fn loosen(schema: &mut Value, field: &str) {
+    let Some(members) = schema.as_object_mut() else { return };
+    for word in ["items", "additionalProperties"] {
+        members.get_mut(word).into_iter().for_each(|inner| loosen(inner, field));
+    }
+    for word in ["anyOf", "allOf"] {
+        let cases = members.get_mut(word).and_then(Value::as_array_mut).into_iter().flatten();
+        cases.for_each(|case| loosen(case, field));
+    }
+    for (name, property) in members.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        loosen(property, name);
+        allow_nothing(property);
+    }
+    if let Some(words) = members.get("enum").and_then(Value::as_array).cloned() {
+        members.remove("enum");
+        members.insert("anyOf".to_owned(), json!([in_any_case(&words)]));
+        return;
+    }
+    let names = match members.get("type") {
+        Some(Value::String(name)) => vec![name.clone()],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => return,
+    };
+    let is = |name: &str| names.iter().any(|found| found == name);
+    if is("string") && !TEXTS.contains(&field) {
+        let more = ["number", "boolean"].into_iter().filter(|name| !is(name)).map(str::to_owned);
+        let names: Vec<String> = names.iter().filter(|name| *name != "integer").cloned().chain(more).collect();
+        members.insert("type".to_owned(), json!(names));
+    } else if let [number @ ("integer" | "number")] = names.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        let pattern = if *number == "integer" { "^([0-9]+)$" } else { "^([0-9]+|[0-9]*[.][0-9]+)$" };
+        let mut of_number = Map::from_iter([("type".to_owned(), json!(number))]);
+        for word in ["minimum", "maximum"] {
+            of_number.extend(members.remove(word).map(|bound| (word.to_owned(), bound)));
+        }
+        members.remove("type");
+        members.insert("anyOf".to_owned(), json!([of_number, {"type": "string", "pattern": pattern}]));
+    }
+}
+
+/// One of these words; which case its letters have does not matter.
+fn in_any_case(words: &[Value]) -> Value {
+    let word = |word: &str| {
+        let letters = word.chars().map(|letter| match letter {
+            letter if letter.is_ascii_alphabetic() => {
+                format!("[{}{}]", letter.to_ascii_uppercase(), letter.to_ascii_lowercase())
+            }
+            other => other.to_string(),
+        });
+        letters.collect::<String>()
+    };
+    let pattern = words.iter().filter_map(Value::as_str).map(word).collect::<Vec<_>>().join("|");
+    json!({"anyOf": [{"enum": words}, {"type": "string", "pattern": format!("^({pattern})$")}]})
+}
+
+/// A field without value counts as one that is not there.
+fn allow_nothing(schema: &mut Value) {
+    let Some(members) = schema.as_object_mut() else { return };
+    if members.contains_key("$ref") {
+        *schema = json!({"anyOf": [schema.take(), {"type": "null"}]});
+        return;
+    }
+    if let Some(Value::Array(cases)) = members.get_mut("anyOf") {
+        cases.push(json!({"type": "null"}));
+        return;
+    }
+    match members.get_mut("type") {
+        Some(Value::Array(names)) if !names.iter().any(|name| name == "null") => names.push("null".into()),
+        Some(name @ Value::String(_)) if name != "null" => *name = json!([name.take(), "null"]),
+        _ => {}
+    }
 }
 
 fn defined(components: &Map<String, Value>, names: &BTreeSet<String>) -> Value {

@@ -8,7 +8,7 @@ use super::deployments;
 use super::endpoints::Answer;
 use super::problem::Problem;
 use super::query::Parameter;
-use super::write::{Made, Shape, answer, answer_named, change};
+use super::write::{Made, Readings, Shape, answer, answer_named, change};
 use crate::core::{Outcome, WriteRequest};
 use crate::deploy::{Action, DeployRequest, left_over};
 
@@ -61,57 +61,88 @@ async fn write_and(
         let detail = "`If-Match` and `If-None-Match` can't be said of a list";
         return Err(Problem::bad_request(detail, "send them with one artifact at its own address"));
     }
-    let documents = ask.documents(kind, None).await?;
-    let shape = if documents.len() == 1 { Shape::One } else { Shape::List };
-    let (mut writes, mut deploys, mut is_deletion) = (Vec::new(), Vec::new(), true);
-    let mut named = Vec::new();
-    for document in &documents {
-        let artifact = document.artifact.clone();
-        if artifact.kind() == Kind::Instances {
-            let mend = "leave it out: the control plane finds out itself where instances are";
-            return Err(Problem::bad_request("instances are not written by users", mend));
+    let mut readings = Readings::default();
+    loop {
+        let documents = ask.documents(kind, None).await?;
+        let Asked { writes, deploys, named, is_deletion } = Asked::of(&documents, request, blueprints)?;
+        let has_deployments = !deploys.is_empty();
+        let made = change(&ask, writes, deploys).await;
+        if readings.is_outdated(&made) {
+            continue;
         }
-        let services = match &artifact {
-            Artifact::Deployment(deployment) => deployments::services(&deployment.body),
-            _ => Vec::new(),
+        let mut made = made.map_err(|failure| failure.into_problem(&documents))?;
+        let shape = match documents.len() {
+            1 if is_deletion => Shape::Removed,
+            1 => Shape::One,
+            _ => Shape::List,
         };
-        named.push((artifact.kind(), artifact.name().to_owned()));
-        let write = request(artifact);
-        is_deletion &= write.artifact.is_none();
+        if !has_deployments {
+            return answer(&ask, made, shape);
+        }
+        if blueprints == Blueprints::Deploy {
+            warn_of_left_over(&mut made, &documents);
+        }
+        return answer_named(&ask, made, &named, shape);
+    }
+}
+
+/// What documents ask for.
+struct Asked {
+    writes: Vec<WriteRequest>,
+    deploys: Vec<DeployRequest>,
+    /// What is answered.
+    named: Vec<(Kind, String)>,
+    is_deletion: bool,
+}
+
+impl Asked {
+    fn of(
+        documents: &[Document],
+        request: fn(Artifact) -> WriteRequest,
+        blueprints: Blueprints,
+    ) -> Result<Self, Problem> {
+        let mut asked = Self { writes: Vec::new(), deploys: Vec::new(), named: Vec::new(), is_deletion: true };
+        for document in documents {
+            let artifact = document.artifact.clone();
+            if artifact.kind() == Kind::Instances {
+                let mend = "leave it out: the control plane finds out itself where instances are";
+                return Err(Problem::bad_request("instances are not written by users", mend));
+            }
+            let services = match &artifact {
+                Artifact::Deployment(deployment) => deployments::services(&deployment.body),
+                _ => Vec::new(),
+            };
+            asked.named.push((artifact.kind(), artifact.name().to_owned()));
+            asked.add(request(artifact), services, blueprints);
+        }
+        Ok(asked)
+    }
+
+    fn add(&mut self, write: WriteRequest, services: Vec<(String, String)>, blueprints: Blueprints) {
+        self.is_deletion &= write.artifact.is_none();
         match &write.artifact {
             // What follows from a deployment is more than its document.
             Some(Artifact::Deployment(Deployment { name, metadata, body })) => {
                 let (metadata, body) = (metadata.clone(), body.clone());
                 let blueprint = Box::new(Blueprint { name: name.clone(), metadata, body });
-                deploys.push(DeployRequest { deployment: name.clone(), action: Action::Merge(blueprint) });
-                continue;
+                self.deploys.push(DeployRequest { deployment: name.clone(), action: Action::Merge(blueprint) });
+                return;
             }
             None if write.kind == Kind::Deployment => {
                 // Who names services means these, also when they are not there.
                 let action = if services.is_empty() { Action::Remove } else { Action::RemoveServices(services) };
-                deploys.push(DeployRequest { deployment: write.name, action });
-                continue;
+                self.deploys.push(DeployRequest { deployment: write.name, action });
+                return;
             }
             Some(Artifact::Blueprint(blueprint)) if blueprints == Blueprints::Deploy => {
                 let (deployment, action) = (blueprint.name.clone(), Action::Apply(Box::new(blueprint.clone())));
-                named.push((Kind::Deployment, deployment.clone()));
-                deploys.push(DeployRequest { deployment, action });
+                self.named.push((Kind::Deployment, deployment.clone()));
+                self.deploys.push(DeployRequest { deployment, action });
             }
             _ => {}
         }
-        writes.push(write);
+        self.writes.push(write);
     }
-    let has_deployments = !deploys.is_empty();
-    let made = change(&ask, writes, deploys).await;
-    let mut made = made.map_err(|failure| failure.into_problem(&documents))?;
-    let shape = if is_deletion && shape == Shape::One { Shape::Removed } else { shape };
-    if !has_deployments {
-        return answer(&ask, made, shape);
-    }
-    if blueprints == Blueprints::Deploy {
-        warn_of_left_over(&mut made, &documents);
-    }
-    answer_named(&ask, made, &named, shape)
 }
 
 /// Names the services that run and that a blueprint names no longer: they are left, since they may have traffic.

@@ -23,15 +23,20 @@ use crate::rollout::Rollout;
 pub(super) async fn put(mut ask: Ask, kind: Kind) -> Answer {
     let precondition = Precondition::of_write(&ask.headers)?;
     let name = ask.name().to_owned();
-    let documents = ask.documents(Some(kind), Some(&name)).await?;
     let expected = expected(&ask, kind, &precondition).await?;
     let creates_only = precondition == Precondition::Absent;
     let write = |document: &Document| {
         let artifact = document.artifact.clone();
         if creates_only { WriteRequest::create(artifact) } else { WriteRequest::replace(artifact, expected) }
     };
-    let writes = documents.iter().map(write).collect();
-    let changed = change(&ask, writes, Vec::new()).await;
+    let mut readings = Readings::default();
+    let (documents, changed) = loop {
+        let documents = ask.documents(Some(kind), Some(&name)).await?;
+        let changed = change(&ask, documents.iter().map(write).collect(), Vec::new()).await;
+        if !readings.is_outdated(&changed) {
+            break (documents, changed);
+        }
+    };
     if let Err(Failure::Change(ChangeError::Exists { version, .. })) = &changed
         && creates_only
     {
@@ -73,6 +78,22 @@ pub(super) async fn expected(ask: &Ask, kind: Kind, precondition: &Precondition)
     let state = found.map_or("does not exist".to_owned(), |version| format!("is at version {version}"));
     let detail = format!("{kind} `{}` {state}, which `If-Match` does not name", ask.name());
     Err(Problem::version_mismatch(detail, "read it again, and write what is still meant"))
+}
+
+/// LIMIT: how often a body is read for one request because what it imports was changed meanwhile. Each time somebody else
+/// was served.
+const READINGS_MAX: u32 = 5;
+
+/// How often the body was read.
+#[derive(Debug, Default)]
+pub(super) struct Readings(u32);
+
+impl Readings {
+    /// Whether it is to be read again.
+    pub(super) fn is_outdated(&mut self, made: &Result<Made, Failure>) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 < READINGS_MAX && matches!(made, Err(Failure::Change(ChangeError::Outdated { .. })))
+    }
 }
 
 /// A change that was made, and how far it has come when the client wanted to wait.
@@ -136,7 +157,8 @@ fn locate(finding: Finding, documents: &[Document]) -> Finding {
 /// Makes a change of the writes.
 pub(super) async fn change(ask: &Ask, writes: Vec<WriteRequest>, deploys: Vec<DeployRequest>) -> Result<Made, Failure> {
     let validate_only = ask.query.validate_only()?;
-    let request = ChangeRequest { writes, deploys, validate_only, cause: ask.cause.clone() };
+    let (premises, cause) = (ask.premises.clone(), ask.cause.clone());
+    let request = ChangeRequest { writes, deploys, premises, validate_only, cause };
     make(ask, validate_only, ask.api.core.change(request)).await
 }
 

@@ -97,12 +97,13 @@ impl Artifacts {
     pub(super) fn picture(&self, ports: &BTreeMap<String, u16>, settings: &PlanSettings) -> Picture<'_> {
         let mut picture = Picture { assigned_ports: ports.clone(), settings: settings.clone(), ..Picture::default() };
         // Nothing of a table follows from the other kinds: their gateways stand by themselves.
-        let kinds = [Kind::Gateway, Kind::Route, Kind::Condition, Kind::Instances];
+        let kinds = [Kind::Gateway, Kind::Route, Kind::Condition, Kind::Rewrite, Kind::Instances];
         for artifact in kinds.into_iter().flat_map(|kind| self.all(kind)) {
             match artifact {
                 Artifact::Gateway(gateway) => picture.gateways.push(gateway),
                 Artifact::Route(route) => picture.routes.push(route),
                 Artifact::Condition(condition) => picture.conditions.push(condition),
+                Artifact::Rewrite(rewrite) => picture.rewrites.push(rewrite),
                 Artifact::Instances(instances) => picture.instances.push(instances),
                 _ => {}
             }
@@ -177,21 +178,23 @@ pub(super) struct Changed {
 impl Changed {
     /// Whether another table may follow, or none.
     pub(super) fn concerns_table(&self, artifacts: &Artifacts) -> bool {
-        let mut conditions = HashSet::new();
+        let mut shared = HashSet::new();
         for (kind, name) in &self.names {
             match kind {
                 Kind::Gateway | Kind::Route | Kind::Instances => return true,
-                Kind::Condition => drop(conditions.insert(name.as_str())),
+                Kind::Condition | Kind::Rewrite => drop(shared.insert((*kind, name.as_str()))),
                 // What runs follows from these, and gateways of their own stand for it in the table.
                 Kind::Breed | Kind::Scale | Kind::Sla | Kind::Escalation | Kind::Blueprint | Kind::Deployment => {}
+                // What was imported stands in who imported it, and workflows take no requests.
+                Kind::Template | Kind::Workflow => {}
             }
         }
         let refers = |artifact: &Artifact| {
             let mut references = references(artifact).into_iter();
-            references.any(|found| found.kind == Kind::Condition && conditions.contains(found.name.as_str()))
+            references.any(|found| shared.contains(&(found.kind, found.name.as_str())))
         };
         let users = || artifacts.all(Kind::Gateway).chain(artifacts.all(Kind::Route));
-        !artifacts.unreadable.is_empty() || !conditions.is_empty() && users().any(refers)
+        !artifacts.unreadable.is_empty() || !shared.is_empty() && users().any(refers)
     }
 
     /// Whether a gateway, or anything that it refers to, is among them.

@@ -9,7 +9,7 @@ use vamp_routing::wire::Generation;
 
 use super::artifacts::Artifacts;
 use super::table::{Planned, derive};
-use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, WriteRequest};
+use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, Premise, WriteRequest, workflows};
 use crate::deploy;
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
 use crate::plan::{Finding, PlanSettings};
@@ -39,6 +39,7 @@ impl Draft {
         settings: &PlanSettings,
         now_unix_ms: u64,
     ) -> Result<Self, ChangeError> {
+        check_premises(current, request)?;
         let requested = expand(current, request)?;
         check_shape(&requested)?;
         let mut artifacts = current.artifacts.clone();
@@ -73,14 +74,16 @@ impl Draft {
             return Err(ChangeError::Findings(unsound));
         }
         let gateways = requested.iter().filter(|write| write.kind == Kind::Gateway);
-        let findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), &artifacts);
+        let mut findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), &artifacts);
+        findings.extend(workflows::check(&requested, &artifacts));
         if !findings.is_empty() {
             return Err(ChangeError::Findings(findings));
         }
         let planned = derive(&artifacts, &current.snapshot.ports, settings, current.former());
         let planned = planned.map_err(ChangeError::Findings)?;
         let (revision, digest) = next_revision(&current.snapshot.position, &planned);
-        let answer = answer(current, &planned, outcomes, revision);
+        let mut answer = answer(current, &planned, outcomes, revision);
+        answer.warnings.extend(workflows::warnings(&requested));
         let mut ports = moves(&current.snapshot.ports, &planned.ports);
         // What is deleted has no port any more, wherever it stood.
         let damaged = current.snapshot.damage.keys().filter(|gateway| !planned.ports.contains_key(*gateway));
@@ -202,6 +205,14 @@ fn check_expectation(write: &WriteRequest, stored: Option<&Stored>) -> Result<()
         (Mode::Create, Some(version)) => Err(ChangeError::Exists { kind, name, version }),
         (Mode::Delete, None) => Err(ChangeError::Missing { kind, name }),
         _ => Ok(()),
+    }
+}
+
+fn check_premises(current: &Current, request: &ChangeRequest) -> Result<(), ChangeError> {
+    let version = |premise: &Premise| current.stored(premise.kind, &premise.name).map(|stored| stored.version);
+    match request.premises.iter().find(|premise| version(premise) != premise.version) {
+        Some(outdated) => Err(ChangeError::Outdated { kind: outdated.kind, name: outdated.name.clone() }),
+        None => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@ mod shared;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod workflows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,7 @@ use crate::split::{self, AskError, AskSettings, Split, SplitError};
 
 pub(crate) use shared::{Current, Shared, now_unix_ms};
 
-pub(crate) use request::{ChangeError, ChangeRequest, Changed, InUse, Mode, Outcome, WriteRequest};
+pub(crate) use request::{ChangeError, ChangeRequest, Changed, InUse, Mode, Outcome, Premise, WriteRequest};
 
 /// Settings of the core.
 #[derive(Debug, Clone)]
@@ -175,7 +176,8 @@ impl Core {
         let artifact = change::old_version(&self.shared, &request).await?;
         let writes = vec![WriteRequest::replace(artifact, request.expected)];
         let RestoreRequest { validate_only, cause, .. } = request;
-        self.change(ChangeRequest { writes, deploys: Vec::new(), validate_only, cause }).await
+        let request = ChangeRequest { writes, deploys: Vec::new(), premises: Vec::new(), validate_only, cause };
+        self.change(request).await
     }
 
     /// One artifact as it is now, if it is.

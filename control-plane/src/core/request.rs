@@ -56,6 +56,17 @@ impl WriteRequest {
     }
 }
 
+/// Something stored that decided how a document was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Premise {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// The version that was seen; `None`: it was not there.
+    pub version: Option<u64>,
+}
+
 /// One API call: all of it happens, or nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ChangeRequest {
@@ -63,6 +74,8 @@ pub(crate) struct ChangeRequest {
     pub writes: Vec<WriteRequest>,
     /// What is to happen to deployments after that, in order.
     pub deploys: Vec<DeployRequest>,
+    /// What the documents import, as it was when they were read: it must be so still.
+    pub premises: Vec<Premise>,
     /// Everything is checked, nothing is kept.
     pub validate_only: bool,
     /// What happened, by whom and why.
@@ -205,6 +218,14 @@ pub(crate) enum ChangeError {
     /// What others need was to be deleted.
     #[error("{}: change or delete these first, or in the same call", in_words(.0))]
     InUse(Vec<InUse>),
+    /// What a document imports is not what it was when the document was read.
+    #[error("{kind} `{name}` was changed while a document that imports it was read: try again")]
+    Outdated {
+        /// Kind of what is imported.
+        kind: Kind,
+        /// Its name.
+        name: String,
+    },
     /// Other writers were always faster.
     #[error("the database is busy with other changes, the change was tried {tries} times: try again")]
     Busy {

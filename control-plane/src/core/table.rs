@@ -177,6 +177,7 @@ mod tests {
             // Stored routes, and other gateways, which may not be there.
             Just("\"[10.0.0.1:80]\": {reference: stored}".to_owned()),
             Just("\"[10.0.0.1:80]\": {condition: {reference: known}}".to_owned()),
+            Just("\"[10.0.0.1:80]\": {rewrites: [moved]}".to_owned()),
             proptest::sample::select(letters).prop_map(|other| format!("{other}: {{weight: 100%}}")),
         ];
         let hosts = prop_oneof![Just(""), Just("virtual_hosts: [shared.example]"), Just("virtual_hosts: [a.vamp]")];
@@ -198,7 +199,11 @@ mod tests {
             let document = word.map(|word| format!("condition: \"User-Agent == {word}\""));
             (Kind::Condition, "known".to_owned(), document)
         });
-        let edit = prop_oneof![6 => gateways(&["a", "b", "c", "d"]), 1 => route, 1 => condition];
+        let rewrite = proptest::option::weighted(0.9, "[a-z]{1,3}").prop_map(|word| {
+            let document = word.map(|word| format!("path: \"/{word} if path is /old\""));
+            (Kind::Rewrite, "moved".to_owned(), document)
+        });
+        let edit = prop_oneof![6 => gateways(&["a", "b", "c", "d"]), 1 => route, 1 => condition, 1 => rewrite];
         proptest::collection::vec(edit, 1..25)
     }
 

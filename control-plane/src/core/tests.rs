@@ -89,7 +89,14 @@ pub(crate) async fn put(core: &Core, text: &str) -> Result<Changed, ChangeError>
 }
 
 pub(crate) async fn make(core: &Core, writes: Vec<WriteRequest>) -> Result<Changed, ChangeError> {
-    core.change(ChangeRequest { writes, deploys: Vec::new(), validate_only: false, cause: Cause::own("test") }).await
+    core.change(ChangeRequest {
+        writes,
+        deploys: Vec::new(),
+        premises: Vec::new(),
+        validate_only: false,
+        cause: Cause::own("test"),
+    })
+    .await
 }
 
 pub(crate) const SHOP: &str = "
@@ -272,6 +279,7 @@ async fn a_change_that_is_only_validated_keeps_nothing() {
     let request = |text| ChangeRequest {
         writes: artifacts(text).into_iter().map(|artifact| WriteRequest::replace(artifact, None)).collect(),
         deploys: Vec::new(),
+        premises: Vec::new(),
         validate_only: true,
         cause: Cause::own("test"),
     };
@@ -497,4 +505,24 @@ async fn a_change_is_bounded() {
     let shop = WriteRequest::replace(artifacts(SHOP).remove(0), None);
     let error = make(&world.core, vec![shop; 10_001]).await.unwrap_err();
     assert!(matches!(error, ChangeError::TooMany { count: 10_001, limit: 10_000 }), "{error}");
+}
+
+#[tokio::test]
+async fn a_change_whose_imports_are_not_what_they_were_is_not_kept() {
+    let world = World::new().await;
+    put(&world.core, "{kind: templates, name: t, definition: {a: 1}}").await.unwrap();
+    let request = |version| ChangeRequest {
+        writes: artifacts(SHOP).into_iter().map(|artifact| WriteRequest::replace(artifact, None)).collect(),
+        deploys: Vec::new(),
+        premises: vec![Premise { kind: Kind::Template, name: "t".to_owned(), version }],
+        validate_only: false,
+        cause: Cause::own("test"),
+    };
+    for version in [None, Some(2)] {
+        let refused = world.core.change(request(version)).await.unwrap_err();
+        assert!(matches!(&refused, ChangeError::Outdated { name, .. } if name == "t"), "{refused}");
+    }
+    assert_eq!(stored_count(&world.core).await, 1);
+    world.core.change(request(Some(1))).await.unwrap();
+    assert_eq!(stored_count(&world.core).await, 2);
 }

@@ -433,7 +433,7 @@ fn a_promise_that_could_not_be_kept_is_refused_when_it_is_given() {
     let mut world = World::new();
     world.merge("shop", SHOP).unwrap();
     let give = |world: &mut World, text: &str| {
-        let sla = Some(vamp_model::read_sla(text, Format::Yaml).unwrap());
+        let sla = Some(vamp_model::read_sla(text, Format::Yaml, &|_, _| None).unwrap());
         world.ask("shop", Action::Sla { cluster: "web".to_owned(), sla })
     };
     let window = |interval: u32| {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use vamp_model::{
-    ConditionUse, Gateway, GatewayRoute, Instance, RouteBody, RoutePath, RouteUse, lookup, percent, step, weights,
+    ConditionUse, Gateway, GatewayRoute, Instance, RewriteRule, RewriteUse, RouteBody, RoutePath, RouteUse, lookup,
+    percent, step, weights,
 };
 use vamp_routing::wire::{self, Share};
 
@@ -13,6 +14,7 @@ use super::{Finding, Picture, Warning};
 pub(super) struct Stored<'p> {
     routes: BTreeMap<&'p str, &'p RouteBody>,
     conditions: BTreeMap<&'p str, &'p str>,
+    rewrites: BTreeMap<&'p str, &'p RewriteRule>,
     instances: BTreeMap<&'p str, &'p [Instance]>,
 }
 
@@ -21,6 +23,7 @@ impl<'p> Stored<'p> {
         Self {
             routes: picture.routes.iter().map(|route| (route.name.as_str(), &route.body)).collect(),
             conditions: picture.conditions.iter().map(|found| (found.name.as_str(), found.text.as_str())).collect(),
+            rewrites: picture.rewrites.iter().map(|found| (found.name.as_str(), &found.rule)).collect(),
             instances: picture.instances.iter().map(|found| (found.name.as_str(), &*found.instances)).collect(),
         }
     }
@@ -152,7 +155,6 @@ fn expand(
         }]),
         RoutePath::Instances(_) => wire::Target::Endpoints(stored.endpoints(&route.path)),
     };
-    let rewrites = body.rewrites.iter();
     wire::Route {
         lookup: lookup::route(&gateway.name, &name),
         name,
@@ -160,11 +162,41 @@ fn expand(
         condition,
         condition_strength: body.condition_strength.unwrap_or(Share::WHOLE),
         balance: body.balance.unwrap_or_default(),
-        rewrites: rewrites
-            .map(|rewrite| wire::Rewrite { path: rewrite.path.clone(), condition: rewrite.condition.clone() })
-            .collect(),
+        rewrites: rewrites(gateway, route, body, stored, findings),
         target,
     }
+}
+
+fn rewrites(
+    gateway: &Gateway,
+    route: &GatewayRoute,
+    body: &RouteBody,
+    stored: &Stored<'_>,
+    findings: &mut Vec<Finding>,
+) -> Vec<wire::Rewrite> {
+    let mut rewrites = Vec::with_capacity(body.rewrites.len());
+    for (index, rewrite) in body.rewrites.iter().enumerate() {
+        let rule = match rewrite {
+            RewriteUse::Inline(rule) => Some(rule),
+            RewriteUse::Stored(name) => stored.rewrites.get(name.as_str()).copied(),
+        };
+        if let (None, RewriteUse::Stored(name)) = (rule, rewrite) {
+            let path = route.path.to_string();
+            let message = format!(
+                "route `{path}` of gateway `{}` refers to the rewrite `{name}`, which does not exist",
+                gateway.name
+            );
+            let pointer = format!("{}/rewrites/{index}", step("/routes", &path));
+            findings.push(Finding::gateway(
+                &gateway.name,
+                pointer,
+                message,
+                "create it first, or write the rewrite out",
+            ));
+        }
+        rewrites.extend(rule.map(|rule| wire::Rewrite { path: rule.path.clone(), condition: rule.condition.clone() }));
+    }
+    rewrites
 }
 
 fn settle(

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
-use vamp_model::{Condition, Gateway, Instances, Route};
+use vamp_model::{Condition, Gateway, Instances, Rewrite, Route};
 use vamp_routing::{CompiledGateway, wire};
 
 pub(crate) use finding::{Finding, Warning};
@@ -65,6 +65,8 @@ pub(crate) struct Picture<'p> {
     pub routes: Vec<&'p Route>,
     /// The stored conditions.
     pub conditions: Vec<&'p Condition>,
+    /// The stored rewrites.
+    pub rewrites: Vec<&'p Rewrite>,
     /// Where the instances of deployed services are.
     pub instances: Vec<&'p Instances>,
     /// The port that each gateway had in the former plan.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use proptest::prelude::*;
-use vamp_model::{Artifact, Condition, Format, Gateway, Kind, Route, read, read_as};
+use vamp_model::{Artifact, Condition, Format, Gateway, Kind, Rewrite, Route, read, read_as};
 use vamp_routing::wire::Target;
 
 use super::{Finding, Picture, Plan, PlanSettings, plan};
@@ -13,6 +13,7 @@ struct Stored {
     gateways: Vec<Gateway>,
     routes: Vec<Route>,
     conditions: Vec<Condition>,
+    rewrites: Vec<Rewrite>,
 }
 
 impl Stored {
@@ -23,6 +24,7 @@ impl Stored {
                 Artifact::Gateway(gateway) => stored.gateways.push(gateway),
                 Artifact::Route(route) => stored.routes.push(route),
                 Artifact::Condition(condition) => stored.conditions.push(condition),
+                Artifact::Rewrite(rewrite) => stored.rewrites.push(rewrite),
                 other => panic!("{other:?} is not planned"),
             }
         }
@@ -34,6 +36,7 @@ impl Stored {
             gateways: self.gateways.iter().collect(),
             routes: self.routes.iter().collect(),
             conditions: self.conditions.iter().collect(),
+            rewrites: self.rewrites.iter().collect(),
             instances: Vec::new(),
             assigned_ports: ports.clone(),
             kept: HashMap::new(),
@@ -92,6 +95,22 @@ fn weights_of_stored_routes_are_settled_here_and_refused_here() {
     let plan = Stored::read(&with("70%")).plan(&BTreeMap::new(), &settings()).unwrap();
     assert_eq!(plan.gateways[0].routes[1].weight.0, 3000);
     check_refused(&with("60%"), &[("/routes", "add up to 90%")]);
+}
+
+#[test]
+fn a_stored_rewrite_stands_in_every_route_that_names_it() {
+    let text = "
+- {kind: rewrites, name: short, path: '/new if path is /old'}
+- {kind: routes, name: canary, rewrites: short}
+- kind: gateways
+  name: g
+  routes: {'[10.0.0.1:1]': {rewrites: [{path: '/b if path is /a'}, short]}, '[10.0.0.2:1]': canary}
+";
+    let plan = Stored::read(text).plan(&BTreeMap::new(), &settings()).unwrap();
+    let paths = |route: usize| plan.gateways[0].routes[route].rewrites.iter().map(|found| found.path.as_str());
+    assert_eq!((paths(0).collect::<Vec<_>>(), paths(1).collect::<Vec<_>>()), (vec!["/b", "/new"], vec!["/new"]));
+    let missing = "{kind: gateways, name: g, routes: {'[10.0.0.1:1]': {rewrites: [nowhere]}}}";
+    check_refused(missing, &[("/routes/[10.0.0.1:1]/rewrites/0", "the rewrite `nowhere`, which does not exist")]);
 }
 
 #[test]
@@ -195,7 +214,12 @@ fn picture() -> impl Strategy<Value = Stored> {
 fn shuffled(stored: &Stored) -> impl Strategy<Value = Stored> + use<> {
     let (gateways, routes) = (Just(stored.gateways.clone()).prop_shuffle(), Just(stored.routes.clone()).prop_shuffle());
     let conditions = stored.conditions.clone();
-    (gateways, routes).prop_map(move |(gateways, routes)| Stored { gateways, routes, conditions: conditions.clone() })
+    (gateways, routes).prop_map(move |(gateways, routes)| Stored {
+        gateways,
+        routes,
+        conditions: conditions.clone(),
+        rewrites: Vec::new(),
+    })
 }
 
 /// A plan, or its findings in an order that does not depend on that of the picture.

@@ -9,11 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use vamp_model::{Artifact, Instance as Target, Instances, Kind};
 
-use super::{LIST_TIMEOUT, Platforms};
 use super::machine::{Action, Machine, Picture, Seen, ServiceName};
 use super::order::{Order, known_by, orders};
 use super::state::{InstanceState, Intention, Phase, ServiceState, States};
 use super::told::{self, AllTold};
+use super::{LIST_TIMEOUT, Platforms};
 use crate::causes::with_causes;
 use crate::core::{ChangeRequest, Core, Current, WriteRequest, now_unix_ms};
 use crate::persist::{Cause, PersistError};
@@ -313,7 +313,7 @@ impl Reconciler {
         let cause = format!("other instances take requests: {}", names.join(", "));
         let cause: String = cause.chars().take(256).collect();
         let cause = Cause::own(&cause);
-        let request = ChangeRequest { writes, deploys: Vec::new(), validate_only: false, cause };
+        let request = ChangeRequest { writes, deploys: Vec::new(), premises: Vec::new(), validate_only: false, cause };
         if let Err(error) = self.core.change(request).await {
             tracing::warn!("requests go where they went: {error}");
         }

@@ -237,7 +237,11 @@ clusters:
         let action = Action::Merge(Box::new(blueprint));
         let deploys = vec![DeployRequest { deployment: "shop".to_owned(), action }];
         let (writes, cause): (Vec<WriteRequest>, _) = (Vec::new(), Cause::own("test"));
-        world.core.change(ChangeRequest { writes, deploys, validate_only: false, cause }).await.unwrap();
+        world
+            .core
+            .change(ChangeRequest { writes, deploys, premises: Vec::new(), validate_only: false, cause })
+            .await
+            .unwrap();
     }
 
     fn scale(what: Scaled, target: Option<&str>, [minimum, maximum, scale_by]: [f64; 3]) -> Escalation {

@@ -248,6 +248,7 @@ impl Keeper {
                 let request = ChangeRequest {
                     writes: Vec::new(),
                     deploys: vec![deploy],
+                    premises: Vec::new(),
                     validate_only: false,
                     cause: Cause::own(what),
                 };

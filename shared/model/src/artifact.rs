@@ -11,9 +11,12 @@ use crate::breed::Breed;
 use crate::condition::Condition;
 use crate::gateway::Gateway;
 use crate::instances::Instances;
+use crate::rewrite::Rewrite;
 use crate::route::Route;
 use crate::scale::Scale;
 use crate::sla::{Escalation, Sla};
+use crate::template::Template;
+use crate::workflow::Workflow;
 
 /// A kind of artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +27,8 @@ pub enum Kind {
     Route,
     /// A stored condition that routes refer to.
     Condition,
+    /// A stored rewrite of paths that routes refer to.
+    Rewrite,
     /// Something that can be deployed.
     Breed,
     /// How many instances, and what each may use.
@@ -36,22 +41,29 @@ pub enum Kind {
     Blueprint,
     /// Clusters of services that are deployed.
     Deployment,
+    /// What runs beside deployments.
+    Workflow,
+    /// Part of a document that others import.
+    Template,
     /// Where the instances of one service are; written by the control plane itself.
     Instances,
 }
 
 impl Kind {
     /// Every kind that this build knows, as [`Kind::plural`] writes them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Gateway,
         Self::Route,
         Self::Condition,
+        Self::Rewrite,
         Self::Breed,
         Self::Scale,
         Self::Sla,
         Self::Escalation,
         Self::Blueprint,
         Self::Deployment,
+        Self::Workflow,
+        Self::Template,
         Self::Instances,
     ];
 
@@ -61,12 +73,15 @@ impl Kind {
             Self::Gateway => "gateways",
             Self::Route => "routes",
             Self::Condition => "conditions",
+            Self::Rewrite => "rewrites",
             Self::Breed => "breeds",
             Self::Scale => "scales",
             Self::Sla => "slas",
             Self::Escalation => "escalations",
             Self::Blueprint => "blueprints",
             Self::Deployment => "deployments",
+            Self::Workflow => "workflows",
+            Self::Template => "templates",
             Self::Instances => "instances",
         }
     }
@@ -77,12 +92,15 @@ impl Kind {
             Self::Gateway => "gateway",
             Self::Route => "route",
             Self::Condition => "condition",
+            Self::Rewrite => "rewrite",
             Self::Breed => "breed",
             Self::Scale => "scale",
             Self::Sla => "SLA",
             Self::Escalation => "escalation",
             Self::Blueprint => "blueprint",
             Self::Deployment => "deployment",
+            Self::Workflow => "workflow",
+            Self::Template => "template",
             Self::Instances => "instances",
         }
     }
@@ -143,6 +161,8 @@ pub enum Artifact {
     Route(Route),
     /// A stored condition that routes refer to.
     Condition(Condition),
+    /// A stored rewrite of paths that routes refer to.
+    Rewrite(Rewrite),
     /// Something that can be deployed.
     Breed(Breed),
     /// How many instances, and what each may use.
@@ -155,6 +175,10 @@ pub enum Artifact {
     Blueprint(Blueprint),
     /// Clusters of services that are deployed.
     Deployment(Deployment),
+    /// What runs beside deployments.
+    Workflow(Workflow),
+    /// Part of a document that others import.
+    Template(Template),
     /// Where the instances of one service are; written by the control plane itself.
     Instances(Instances),
 }
@@ -166,12 +190,15 @@ impl Artifact {
             Self::Gateway(_) => Kind::Gateway,
             Self::Route(_) => Kind::Route,
             Self::Condition(_) => Kind::Condition,
+            Self::Rewrite(_) => Kind::Rewrite,
             Self::Breed(_) => Kind::Breed,
             Self::Scale(_) => Kind::Scale,
             Self::Sla(_) => Kind::Sla,
             Self::Escalation(_) => Kind::Escalation,
             Self::Blueprint(_) => Kind::Blueprint,
             Self::Deployment(_) => Kind::Deployment,
+            Self::Workflow(_) => Kind::Workflow,
+            Self::Template(_) => Kind::Template,
             Self::Instances(_) => Kind::Instances,
         }
     }
@@ -182,12 +209,15 @@ impl Artifact {
             Self::Gateway(found) => &found.name,
             Self::Route(found) => &found.name,
             Self::Condition(found) => &found.name,
+            Self::Rewrite(found) => &found.name,
             Self::Breed(found) => &found.name,
             Self::Scale(found) => &found.name,
             Self::Sla(found) => &found.name,
             Self::Escalation(found) => &found.name,
             Self::Blueprint(found) => &found.name,
             Self::Deployment(found) => &found.name,
+            Self::Workflow(found) => &found.name,
+            Self::Template(found) => &found.name,
             Self::Instances(found) => &found.name,
         }
     }
@@ -198,12 +228,15 @@ impl Artifact {
             Self::Gateway(found) => Some(&found.metadata),
             Self::Route(found) => Some(&found.body.metadata),
             Self::Condition(found) => Some(&found.metadata),
+            Self::Rewrite(found) => Some(&found.metadata),
             Self::Breed(found) => Some(&found.metadata),
             Self::Scale(found) => Some(&found.metadata),
             Self::Sla(found) => Some(&found.metadata),
             Self::Escalation(found) => Some(&found.metadata),
             Self::Blueprint(found) => Some(&found.metadata),
             Self::Deployment(found) => Some(&found.metadata),
+            Self::Workflow(found) => Some(&found.metadata),
+            Self::Template(found) => Some(&found.metadata),
             Self::Instances(_) => None,
         }
     }
@@ -216,12 +249,15 @@ pub fn to_json(artifact: &Artifact) -> Value {
         Artifact::Gateway(found) => found.to_json(),
         Artifact::Route(found) => found.to_json(),
         Artifact::Condition(found) => found.to_json(),
+        Artifact::Rewrite(found) => found.to_json(),
         Artifact::Breed(found) => found.to_json(),
         Artifact::Scale(found) => found.to_json(),
         Artifact::Sla(found) => found.to_json(),
         Artifact::Escalation(found) => found.to_json(),
         Artifact::Blueprint(found) => found.to_json(),
         Artifact::Deployment(found) => found.to_json(),
+        Artifact::Workflow(found) => found.to_json(),
+        Artifact::Template(found) => found.to_json(),
         Artifact::Instances(found) => found.to_json(),
     }
 }

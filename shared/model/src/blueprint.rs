@@ -7,8 +7,8 @@ use vamp_routing::wire::Sticky;
 
 use crate::artifact::Kind;
 use crate::breed::{
-    Argument, BreedUse, Protocol, arguments_to_json, decode_arguments, decode_checks, decode_value, parse_port,
-    take_environment,
+    Argument, BreedUse, Protocol, arguments_to_json, decode_arguments, decode_checked, decode_checks, decode_value,
+    parse_port, take_environment,
 };
 use crate::decode::{Decoder, Field, Fields, entries, one_or_many};
 use crate::gateway::{GatewayRoute, RouteUse, decode_hosts, decode_routes, decode_sticky};
@@ -17,6 +17,7 @@ use crate::path::RoutePath;
 use crate::scale::ScaleUse;
 use crate::sla::SlaUse;
 use crate::tree::{Content, Key};
+use crate::value::ValueError;
 use crate::violation::step;
 use crate::{lookup, name};
 
@@ -481,17 +482,7 @@ impl Service {
         let breed = breed.and_then(|field| BreedUse::decode(decoder, &field, &format!("the breed of {what}")));
         let what = breed.as_ref().map_or_else(|| what.to_owned(), |breed| format!("service `{}`", breed.name()));
         fields.owner.clone_from(&what);
-        let mut environment: Vec<(String, String)> = Vec::new();
-        if let Some(field) = take_environment(decoder, fields) {
-            for (key, item) in entries(decoder, &field, &format!("the environment variables of {what}")) {
-                let named = format!("variable `{}` of {what}", key.text);
-                if item.node.content == Content::Null {
-                    decoder.refuse(&item, format!("{named} has no value"), "give it one, or remove it");
-                } else if let Some(value) = decode_value(decoder, &item, &named) {
-                    environment.push((key.text.clone(), value));
-                }
-            }
-        }
+        let environment = decode_variables(decoder, fields, &what, |text| crate::value::parse(text).map(drop));
         let scale = fields.take("scale");
         let scale = scale.and_then(|field| ScaleUse::decode(decoder, &field, &format!("the scale of {what}")));
         let arguments = decode_arguments(decoder, fields, &what);
@@ -536,6 +527,26 @@ impl Service {
         object.insert("dialects".into(), json!(self.dialects));
         Value::Object(object)
     }
+}
+
+/// Values for variables of a breed, each of which must be there and pass the check.
+pub(crate) fn decode_variables(
+    decoder: &mut Decoder<'_>,
+    fields: &mut Fields<'_>,
+    owner: &str,
+    check: impl Fn(&str) -> Result<(), ValueError>,
+) -> Vec<(String, String)> {
+    let mut variables = Vec::new();
+    let Some(field) = take_environment(decoder, fields) else { return variables };
+    for (key, item) in entries(decoder, &field, &format!("the environment variables of {owner}")) {
+        let named = format!("variable `{}` of {owner}", key.text);
+        if item.node.content == Content::Null {
+            decoder.refuse(&item, format!("{named} has no value"), "give it one, or remove it");
+        } else if let Some(value) = decode_checked(decoder, &item, &named, &check) {
+            variables.push((key.text.clone(), value));
+        }
+    }
+    variables
 }
 
 fn decode_cluster<'t>(decoder: &mut Decoder<'t>, key: &Key, item: &Field<'t>, owner: &str) -> Option<Cluster> {
@@ -729,13 +740,13 @@ fn decode_cluster_variables(decoder: &mut Decoder<'_>, field: &Field<'_>, owner:
     variables
 }
 
-fn decode_network(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>) -> Option<String> {
+pub(crate) fn decode_network(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>) -> Option<String> {
     let field = fields.take("network")?;
     decoder.text(&field, &format!("the network of {}", fields.owner)).map(str::to_owned)
 }
 
 /// Any structure below the name of a platform, in lower case.
-fn decode_dialects(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>) -> Map<String, Value> {
+pub(crate) fn decode_dialects(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>) -> Map<String, Value> {
     let (long, short) = (fields.take("dialects"), fields.take("dialect"));
     if let (Some(_), Some(short)) = (&long, &short) {
         decoder.refuse(short, format!("{} has `dialects` and `dialect`", fields.owner), "keep one of them");

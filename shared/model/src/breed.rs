@@ -447,8 +447,18 @@ pub(crate) fn take_environment<'t>(decoder: &mut Decoder<'_>, fields: &mut Field
 
 /// A text that may hold references.
 pub(crate) fn decode_value(decoder: &mut Decoder<'_>, field: &Field<'_>, what: &str) -> Option<String> {
+    decode_checked(decoder, field, what, &|text: &str| value::parse(text).map(drop))
+}
+
+/// A text that passes a check.
+pub(crate) fn decode_checked(
+    decoder: &mut Decoder<'_>,
+    field: &Field<'_>,
+    what: &str,
+    check: &impl Fn(&str) -> Result<(), value::ValueError>,
+) -> Option<String> {
     let text = decoder.text(field, what)?;
-    if let Err(error) = value::parse(text) {
+    if let Err(error) = check(text) {
         let place = decoder.place_inside(field.node, text, error.position);
         let message = format!("{what}: {} at character {}", error.message, error.position);
         decoder.refuse_at(place, &field.pointer, message, error.hint);

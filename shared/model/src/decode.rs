@@ -1,5 +1,6 @@
 //! Walks a tree, takes out what an artifact needs, and collects every violation on the way.
 
+use crate::import::Origin;
 use crate::near::nearest;
 use crate::tree::{Content, Key, Node, Place};
 use crate::violation::{Violation, step};
@@ -11,6 +12,8 @@ const VIOLATIONS_MAX: usize = 100;
 pub(crate) struct Decoder<'t> {
     source: &'t str,
     violations: Vec<Violation>,
+    /// Where what is imported comes from.
+    pub(crate) origins: Vec<Origin>,
 }
 
 /// A value and where it stands.
@@ -32,7 +35,7 @@ pub(crate) struct Fields<'t> {
 
 impl<'t> Decoder<'t> {
     pub(crate) fn new(source: &'t str) -> Self {
-        Self { source, violations: Vec::new() }
+        Self { source, violations: Vec::new(), origins: Vec::new() }
     }
 
     pub(crate) fn into_violations(self) -> Vec<Violation> {
@@ -55,11 +58,7 @@ impl<'t> Decoder<'t> {
         hint: impl Into<String>,
     ) {
         if self.violations.len() < VIOLATIONS_MAX {
-            self.violations.push(Violation {
-                line: Some(place.line),
-                column: Some(place.column),
-                ..Violation::new(pointer, message, hint)
-            });
+            self.violations.push(at(place, &self.origins, Violation::new(pointer, message, hint)));
         }
     }
 
@@ -125,11 +124,14 @@ impl<'t> Decoder<'t> {
         let line = self.source.lines().nth(usize::try_from(node.place.line).unwrap_or(usize::MAX).saturating_sub(1));
         let raw: String = line.unwrap_or_default().chars().skip(start).collect();
         let quotes = usize::from(raw.starts_with(['"', '\'']));
+        if node.place.origin > 0 {
+            return node.place;
+        }
         // Escapes, folded lines and block texts shift characters: then the start of the text is all that is sure.
         if raw.chars().skip(quotes).collect::<String>().starts_with(&before) && !before.contains('\n') {
             let offset = quotes.saturating_add(position.saturating_sub(1));
             let shift = u32::try_from(offset).unwrap_or(u32::MAX);
-            return Place { line: node.place.line, column: node.place.column.saturating_add(shift) };
+            return Place { column: node.place.column.saturating_add(shift), ..node.place };
         }
         node.place
     }
@@ -167,6 +169,17 @@ fn is_spelling_of(key: &str, wanted: &str) -> bool {
             }
             None => wanted == LONG && key == "env",
         }
+}
+
+/// A violation with its place in the text; of what is imported, that is where the import stands, and the text tells where
+/// it comes from.
+pub(crate) fn at(place: Place, origins: &[Origin], violation: Violation) -> Violation {
+    let origin = place.origin.checked_sub(1).and_then(|index| origins.get(usize::try_from(index).ok()?));
+    let message = match origin {
+        Some(origin) => format!("{} ({origin})", violation.message),
+        None => violation.message,
+    };
+    Violation { line: Some(place.line), column: Some(place.column), message, ..violation }
 }
 
 impl<'t> Fields<'t> {

@@ -8,14 +8,19 @@ use crate::artifact::{Artifact, Kind};
 use crate::blueprint::{Blueprint, Deployment, Topology};
 use crate::breed::Breed;
 use crate::condition::Condition;
-use crate::decode::{Decoder, Field, Fields};
+use crate::decode::{Decoder, Field, Fields, at};
 use crate::gateway::Gateway;
+use crate::import::Origin;
 use crate::instances::Instances;
+use crate::reading::{Reading, Stored};
+use crate::rewrite::{Rewrite, RewriteRule};
 use crate::route::{Route, RouteBody};
 use crate::scale::{Scale, ScaleUse, Size};
 use crate::sla::{Escalation, EscalationBody, Sla, SlaBody, SlaUse};
+use crate::template::Template;
 use crate::tree::{Content, Node, Place, SyntaxFault, TEXT_BYTES_MAX, to_object};
 use crate::violation::{Violation, step};
+use crate::workflow::Workflow;
 use crate::{json, name, yaml};
 
 /// How a text is written.
@@ -34,6 +39,8 @@ pub struct Document {
     pub artifact: Artifact,
     root: String,
     places: HashMap<String, Place>,
+    /// Where what is imported comes from.
+    origins: Vec<Origin>,
 }
 
 impl Document {
@@ -53,23 +60,27 @@ impl Document {
                 },
             }
         };
-        Violation {
-            line: place.map(|place| place.line),
-            column: place.map(|place| place.column),
-            pointer: format!("{}{}", self.root, violation.pointer),
-            ..violation
+        let violation = Violation { pointer: format!("{}{}", self.root, violation.pointer), ..violation };
+        match place {
+            Some(place) => at(place, &self.origins, violation),
+            None => Violation { line: None, column: None, ..violation },
         }
+    }
+
+    pub(crate) fn with_origins(self, origins: Vec<Origin>) -> Self {
+        Self { origins, ..self }
     }
 }
 
-/// Reads every artifact of a text, each of which says its kind and name, or everything that is wrong with them.
+/// Reads every artifact of a text, each of which says its kind and name, or everything that is wrong with them. They
+/// can import each other.
 pub fn read(text: &str, format: Format) -> Result<Vec<Document>, Vec<Violation>> {
-    read_expecting(text, format, None, None)
+    read_with(text, format, None, None, &|_, _| None)
 }
 
 /// Reads artifacts of one kind, which need not say it. With a name there must be exactly one, which need not say that.
 pub fn read_as(text: &str, format: Format, kind: Kind, name: Option<&str>) -> Result<Vec<Document>, Vec<Violation>> {
-    read_expecting(text, format, Some(kind), name)
+    read_with(text, format, Some(kind), name, &|_, _| None)
 }
 
 /// What a text asks to be deployed.
@@ -83,9 +94,14 @@ pub enum DeployBody {
 
 /// Reads what is to be deployed: a blueprint, a deployment, or the name of a blueprint. `name` is that of a blueprint
 /// that says none.
-pub fn read_deploy_body(text: &str, format: Format, name: Option<&str>) -> Result<DeployBody, Vec<Violation>> {
+pub fn read_deploy_body(
+    text: &str,
+    format: Format,
+    name: Option<&str>,
+    stored: &Stored<'_>,
+) -> Result<DeployBody, Vec<Violation>> {
     let node = only(text, format)?;
-    let mut decoder = Decoder::new(text);
+    let decoder = Decoder::new(text);
     let field = Field { pointer: String::new(), node: &node };
     let mut kind = Kind::Blueprint;
     if let Content::Map(entries) = &node.content {
@@ -102,10 +118,11 @@ pub fn read_deploy_body(text: &str, format: Format, name: Option<&str>) -> Resul
             kind = Kind::Deployment;
         }
         let is_named = entries.iter().any(|(key, _)| key.text == "name");
-        let document = decode(&mut decoder, &node, String::new(), Some(kind), name.filter(|_| !is_named));
-        return match document {
-            Some(document) if decoder.is_clean() => Ok(DeployBody::Written(Box::new(document))),
-            _ => Err(decoder.into_violations()),
+        let reading = Reading::new(text, Some(kind), name.filter(|_| !is_named), stored);
+        let mut documents = reading.documents(vec![node])?;
+        return match documents.pop() {
+            Some(document) => Ok(DeployBody::Written(Box::new(document))),
+            None => Err(Vec::new()),
         };
     }
     stored_blueprint(decoder, &field)
@@ -119,13 +136,13 @@ fn stored_blueprint(mut decoder: Decoder<'_>, field: &Field<'_>) -> Result<Deplo
 }
 
 /// Reads the scale of a service: the scale itself, or the name of a stored one.
-pub fn read_scale(text: &str, format: Format) -> Result<ScaleUse, Vec<Violation>> {
-    read_part(text, format, |decoder, field| ScaleUse::decode(decoder, field, "the scale"))
+pub fn read_scale(text: &str, format: Format, stored: &Stored<'_>) -> Result<ScaleUse, Vec<Violation>> {
+    read_part(text, format, stored, |decoder, field| ScaleUse::decode(decoder, field, "the scale"))
 }
 
 /// Reads the promise of a cluster: the SLA itself, or the name of a stored one.
-pub fn read_sla(text: &str, format: Format) -> Result<SlaUse, Vec<Violation>> {
-    read_part(text, format, |decoder, field| SlaUse::decode(decoder, field, "the SLA"))
+pub fn read_sla(text: &str, format: Format, stored: &Stored<'_>) -> Result<SlaUse, Vec<Violation>> {
+    read_part(text, format, stored, |decoder, field| SlaUse::decode(decoder, field, "the SLA"))
 }
 
 /// Reads a text that is no artifact, but any value.
@@ -136,10 +153,14 @@ pub fn read_value(text: &str, format: Format) -> Result<Value, Vec<Violation>> {
 fn read_part<T>(
     text: &str,
     format: Format,
+    stored: &Stored<'_>,
     decode: impl for<'n> FnOnce(&mut Decoder<'n>, &Field<'n>) -> Option<T>,
 ) -> Result<T, Vec<Violation>> {
     let node = only(text, format)?;
-    let mut decoder = Decoder::new(text);
+    let (node, mut decoder) = Reading::new(text, None, None, stored).part(node);
+    if !decoder.is_clean() {
+        return Err(decoder.into_violations());
+    }
     let part = decode(&mut decoder, &Field { pointer: String::new(), node: &node });
     match part {
         Some(part) if decoder.is_clean() => Ok(part),
@@ -159,11 +180,13 @@ fn only(text: &str, format: Format) -> Result<Node, Vec<Violation>> {
     }
 }
 
-fn read_expecting(
+/// As [`read`] and [`read_as`], with what is stored to import from.
+pub fn read_with(
     text: &str,
     format: Format,
     kind: Option<Kind>,
     name: Option<&str>,
+    stored: &Stored<'_>,
 ) -> Result<Vec<Document>, Vec<Violation>> {
     let nodes = parse(text, format).map_err(|fault| vec![fault.into_violation()])?;
     let mut items = Vec::new();
@@ -182,13 +205,14 @@ fn read_expecting(
         }
         _ => {}
     }
-    let several = items.len() > 1;
-    let mut documents = Vec::with_capacity(items.len());
-    for (index, node) in items.iter().enumerate() {
-        let root = if several { format!("/{index}") } else { String::new() };
-        documents.extend(decode(&mut decoder, node, root, kind, name));
+    let read = Reading::new(text, kind, name, stored).documents(items);
+    match decoder.into_violations() {
+        more if more.is_empty() => read,
+        mut violations => {
+            violations.extend(read.err().into_iter().flatten());
+            Err(violations)
+        }
     }
-    if decoder.is_clean() { Ok(documents) } else { Err(decoder.into_violations()) }
 }
 
 fn parse(text: &str, format: Format) -> Result<Vec<Node>, SyntaxFault> {
@@ -202,7 +226,8 @@ fn parse(text: &str, format: Format) -> Result<Vec<Node>, SyntaxFault> {
     }
 }
 
-fn decode<'t>(
+/// Reads one document whose imports are followed already.
+pub(crate) fn decode<'t>(
     decoder: &mut Decoder<'t>,
     node: &'t Node,
     root: String,
@@ -225,6 +250,10 @@ fn decode<'t>(
             fields.ignore(&["targets"]);
             let body = RouteBody::decode(decoder, &mut fields, metadata);
             (Some(Artifact::Route(Route { name, body })), ROUTE_FIELDS)
+        }
+        Kind::Rewrite => {
+            let rule = RewriteRule::decode(decoder, &mut fields);
+            (rule.map(|rule| Artifact::Rewrite(Rewrite { name, metadata, rule })), Rewrite::FIELDS)
         }
         Kind::Condition => {
             (Condition::decode(decoder, &mut fields, name, metadata).map(Artifact::Condition), Condition::FIELDS)
@@ -252,6 +281,12 @@ fn decode<'t>(
             let body = Topology::decode(decoder, &mut fields);
             (Some(Artifact::Deployment(Deployment { name, metadata, body })), Blueprint::FIELDS)
         }
+        Kind::Workflow => {
+            (Workflow::decode(decoder, &mut fields, name, metadata).map(Artifact::Workflow), Workflow::FIELDS)
+        }
+        Kind::Template => {
+            (Template::decode(decoder, &mut fields, name, metadata).map(Artifact::Template), Template::FIELDS)
+        }
         Kind::Instances => {
             (Some(Artifact::Instances(Instances::decode(decoder, &mut fields, name))), Instances::FIELDS)
         }
@@ -259,7 +294,7 @@ fn decode<'t>(
     decoder.finish(&fields, known);
     let mut places = HashMap::new();
     collect_places(node, String::new(), &mut places);
-    Some(Document { artifact: artifact?, root, places })
+    Some(Document { artifact: artifact?, root, places, origins: Vec::new() })
 }
 
 const NAMED: &[&str] = &["name", "kind", "metadata", "type"];

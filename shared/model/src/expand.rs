@@ -5,6 +5,7 @@ use crate::blueprint::Topology;
 use crate::breed::{Breed, BreedUse};
 use crate::condition::ConditionUse;
 use crate::gateway::RouteUse;
+use crate::rewrite::RewriteUse;
 use crate::route::RouteBody;
 use crate::scale::ScaleUse;
 use crate::sla::{EscalationBody, EscalationUse, SlaUse};
@@ -30,7 +31,15 @@ pub fn expand<'s>(artifact: &mut Artifact, stored: &'s dyn Fn(Kind, &str) -> Opt
         Artifact::Breed(breed) => expansion.breed(breed),
         Artifact::Blueprint(blueprint) => expansion.topology(&mut blueprint.body),
         Artifact::Deployment(deployment) => expansion.topology(&mut deployment.body),
-        Artifact::Condition(_) | Artifact::Scale(_) | Artifact::Instances(_) => {}
+        Artifact::Workflow(workflow) => {
+            expansion.breed_use(&mut workflow.breed);
+            workflow.scale.iter_mut().for_each(|scale| expansion.scale(scale));
+        }
+        Artifact::Condition(_)
+        | Artifact::Rewrite(_)
+        | Artifact::Scale(_)
+        | Artifact::Template(_)
+        | Artifact::Instances(_) => {}
     }
 }
 
@@ -41,6 +50,7 @@ pub fn contract(artifact: &mut Artifact) {
         Artifact::Breed(breed) => {
             return breed.dependencies.iter_mut().for_each(|(_, dependency)| contract(dependency));
         }
+        Artifact::Workflow(workflow) => return contract(&mut workflow.breed),
         Artifact::Blueprint(blueprint) => &mut blueprint.body,
         Artifact::Deployment(deployment) => &mut deployment.body,
         _ => return,
@@ -162,6 +172,13 @@ impl<'s> Expansion<'s> {
             && let Some(Artifact::Condition(found)) = self.find(Kind::Condition, name)
         {
             body.condition = Some(ConditionUse::Inline(found.text.clone()));
+        }
+        for rewrite in &mut body.rewrites {
+            if let RewriteUse::Stored(name) = rewrite
+                && let Some(Artifact::Rewrite(found)) = self.find(Kind::Rewrite, name)
+            {
+                *rewrite = RewriteUse::Inline(found.rule.clone());
+            }
         }
     }
 }

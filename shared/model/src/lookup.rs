@@ -6,6 +6,7 @@ const GATEWAY: &str = "io.vamp.model.artifact.Gateway";
 const ROUTE: &str = "io.vamp.model.artifact.DefaultRoute";
 const BREED: &str = "io.vamp.model.artifact.DefaultBreed";
 const DEPLOYMENT: &str = "io.vamp.model.artifact.Deployment";
+const WORKFLOW: &str = "io.vamp.model.artifact.Workflow";
 const INSTANCE: &str = "io.vamp.model.artifact.InternalRouteTarget";
 const EXTERNAL: &str = "io.vamp.model.artifact.ExternalRouteTarget";
 const NAMESPACE: &str = "io.vamp.common.Namespace";
@@ -23,6 +24,11 @@ pub(crate) fn breed(name: &str) -> String {
 /// Lookup name of a deployment.
 pub(crate) fn deployment(name: &str) -> String {
     hash(DEPLOYMENT, name)
+}
+
+/// Lookup name of a workflow.
+pub(crate) fn workflow(name: &str) -> String {
+    hash(WORKFLOW, name)
 }
 
 /// Lookup name of a stored route.

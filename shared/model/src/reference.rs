@@ -6,10 +6,12 @@ use crate::breed::{Breed, BreedUse};
 use crate::condition::ConditionUse;
 use crate::gateway::{Gateway, RouteUse};
 use crate::path::RoutePath;
+use crate::rewrite::RewriteUse;
 use crate::route::RouteBody;
 use crate::scale::ScaleUse;
 use crate::sla::{EscalationBody, EscalationUse, SlaUse};
 use crate::violation::step;
+use crate::workflow::Workflow;
 
 /// One artifact named by another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +35,13 @@ pub fn references(artifact: &Artifact) -> Vec<Reference> {
         Artifact::Breed(breed) => of_breed(breed, "", &mut found),
         Artifact::Blueprint(blueprint) => of_topology(&blueprint.body, &mut found),
         Artifact::Deployment(deployment) => of_topology(&deployment.body, &mut found),
-        Artifact::Condition(_) | Artifact::Scale(_) | Artifact::Instances(_) => {}
+        Artifact::Workflow(workflow) => of_workflow(workflow, &mut found),
+        Artifact::Template(template) => {
+            let imports = template.imports().into_iter();
+            let pointer = "/definition/import";
+            found.extend(imports.map(|(kind, name)| Reference { kind, name, pointer: pointer.to_owned() }));
+        }
+        Artifact::Condition(_) | Artifact::Rewrite(_) | Artifact::Scale(_) | Artifact::Instances(_) => {}
     }
     found
 }
@@ -95,6 +103,15 @@ fn of_topology(body: &Topology, found: &mut Vec<Reference>) {
     }
 }
 
+fn of_workflow(workflow: &Workflow, found: &mut Vec<Reference>) {
+    if let BreedUse::Stored(name) = &workflow.breed {
+        found.push(Reference { kind: Kind::Breed, name: name.clone(), pointer: "/breed".to_owned() });
+    }
+    if let Some(ScaleUse::Stored(name)) = &workflow.scale {
+        found.push(Reference { kind: Kind::Scale, name: name.clone(), pointer: "/scale".to_owned() });
+    }
+}
+
 fn of_service(service: &Service, pointer: &str, found: &mut Vec<Reference>) {
     match &service.breed {
         BreedUse::Stored(name) => {
@@ -140,5 +157,11 @@ fn of_body(body: &RouteBody, pointer: &str, found: &mut Vec<Reference>) {
     if let Some(ConditionUse::Stored(name)) = &body.condition {
         let pointer = step(pointer, "condition");
         found.push(Reference { kind: Kind::Condition, name: name.clone(), pointer });
+    }
+    for (index, rewrite) in body.rewrites.iter().enumerate() {
+        if let RewriteUse::Stored(name) = rewrite {
+            let pointer = format!("{pointer}/rewrites/{index}");
+            found.push(Reference { kind: Kind::Rewrite, name: name.clone(), pointer });
+        }
     }
 }

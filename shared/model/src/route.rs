@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 use vamp_routing::wire::{Balance, Share};
 
-use crate::condition::{ConditionUse, check};
+use crate::condition::ConditionUse;
 use crate::decode::{Decoder, Field, Fields};
 use crate::percent;
-use crate::tree::Content;
+use crate::rewrite::RewriteUse;
 
 /// A route that gateways refer to by name.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,16 +31,7 @@ pub struct RouteBody {
     /// How it chooses among its endpoints; none: the default.
     pub balance: Option<Balance>,
     /// Path rewrites, in order.
-    pub rewrites: Vec<Rewrite>,
-}
-
-/// Replaces the path when a condition holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rewrite {
-    /// The new path; `%[path]` stands for the old one.
-    pub path: String,
-    /// The condition, in the condition language.
-    pub condition: String,
+    pub rewrites: Vec<RewriteUse>,
 }
 
 impl Route {
@@ -72,7 +63,7 @@ impl RouteBody {
             .and_then(|field| percent::decode(decoder, &field, &format!("the condition strength of {owner}")));
         let balance = fields.take("balance").and_then(|field| decode_balance(decoder, &field, &owner));
         let rewrites =
-            fields.take("rewrites").map(|field| decode_rewrites(decoder, &field, &owner)).unwrap_or_default();
+            fields.take("rewrites").map(|field| RewriteUse::decode_all(decoder, &field, &owner)).unwrap_or_default();
         if let Some(field) = fields.take("selector") {
             decoder.refuse(
                 &field,
@@ -90,14 +81,8 @@ impl RouteBody {
         object.insert("balance".into(), json!(self.balance.map_or("default", balance_name)));
         object.insert("condition".into(), self.condition.as_ref().map_or(Value::Null, ConditionUse::to_json));
         object.insert("condition_strength".into(), json!(self.condition_strength.map(percent::format)));
-        object.insert("rewrites".into(), self.rewrites.iter().map(Rewrite::to_json).collect());
+        object.insert("rewrites".into(), self.rewrites.iter().map(RewriteUse::to_json).collect());
         object
-    }
-}
-
-impl Rewrite {
-    fn to_json(&self) -> Value {
-        json!({"path": format!("{} if {}", self.path, self.condition)})
     }
 }
 
@@ -120,55 +105,4 @@ fn decode_balance(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> 
             None
         }
     }
-}
-
-const REWRITE_HINT: &str = "write `- path: \"/new if path is /old\"`";
-
-fn decode_rewrites(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<Rewrite> {
-    let single = [field.node.clone()];
-    let (items, is_list) = match &field.node.content {
-        Content::List(items) => (items.as_slice(), true),
-        _ => (single.as_slice(), false),
-    };
-    let mut rewrites = Vec::new();
-    for (index, node) in items.iter().enumerate() {
-        let pointer = if is_list { format!("{}/{index}", field.pointer) } else { field.pointer.clone() };
-        let item = Field { pointer, node };
-        let what = format!("rewrite {} of {owner}", index.saturating_add(1));
-        rewrites.extend(decode_rewrite(decoder, &item, &what));
-    }
-    rewrites
-}
-
-fn decode_rewrite(decoder: &mut Decoder<'_>, item: &Field<'_>, what: &str) -> Option<Rewrite> {
-    if let Content::Text(text) = &item.node.content {
-        decoder.refuse(item, format!("{what} is the text `{text}`: stored rewrites are not built"), REWRITE_HINT);
-        return None;
-    }
-    let mut fields = decoder.fields(item, what)?;
-    let path = fields.take("path");
-    fields.ignore(&["kind", "metadata", "lookup_name"]);
-    decoder.finish(&fields, &["path"]);
-    let Some(field) = path else {
-        decoder.refuse(item, format!("{what} has no path"), REWRITE_HINT);
-        return None;
-    };
-    let whole = decoder.text(&field, what)?;
-    // The last ` if ` parts path and condition, in any case of its letters.
-    let Some(at) = whole.to_ascii_lowercase().rfind(" if ") else {
-        decoder.refuse(&field, format!("{what} has no condition: `{whole}`"), REWRITE_HINT);
-        return None;
-    };
-    let path = whole.get(..at).unwrap_or_default().trim();
-    let given = whole.get(at.saturating_add(" if ".len())..).unwrap_or_default();
-    // The original wants a proxy's condition in braces, and adds them when they are missing.
-    let inner = given.trim();
-    let condition = inner.strip_prefix('{').and_then(|inner| inner.strip_suffix('}')).unwrap_or(inner).trim();
-    if path.is_empty() || path.contains(|found: char| found.is_whitespace() || found.is_control()) {
-        decoder.refuse(&field, format!("{what} has no usable new path: `{path}`"), REWRITE_HINT);
-        return None;
-    }
-    let offset = whole.rfind(condition).and_then(|at| whole.get(..at)).map_or(0, |before| before.chars().count());
-    check(decoder, &field, &format!("the condition of {what}"), whole, condition, offset)
-        .then(|| Rewrite { path: path.to_owned(), condition: condition.to_owned() })
 }

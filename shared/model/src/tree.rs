@@ -18,13 +18,16 @@ pub(crate) struct Place {
     pub(crate) line: u32,
     /// In characters.
     pub(crate) column: u32,
+    /// Where it comes from when it stands there because something is imported, from 1; 0: it is written there.
+    pub(crate) origin: u32,
 }
 
 impl Place {
-    pub(crate) const START: Self = Self { line: 1, column: 1 };
+    pub(crate) const START: Self = Self { line: 1, column: 1, origin: 0 };
 
     pub(crate) fn new(line: usize, column: usize) -> Self {
-        Self { line: u32::try_from(line).unwrap_or(u32::MAX), column: u32::try_from(column).unwrap_or(u32::MAX) }
+        let bounded = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { line: bounded(line), column: bounded(column), origin: 0 }
     }
 }
 

@@ -56,6 +56,16 @@ const HINT: &str = "write `$cluster.host`, `$cluster.ports.NAME`, `$cluster.envi
 
 /// Reads a value.
 pub fn parse(text: &str) -> Result<Vec<Part>, ValueError> {
+    parse_by(text, reference)
+}
+
+/// The references of a value of a workflow, in order. It may name the workflow as `$workflow.name` too.
+pub fn parse_in_workflow(text: &str) -> Result<Vec<ValueReference>, ValueError> {
+    let own = |name: &str| if name == "workflow.name" { reference("workflow") } else { reference(name) };
+    parse_by(text, own).map(references_of)
+}
+
+fn parse_by(text: &str, reference: impl Fn(&str) -> Result<ValueReference, String>) -> Result<Vec<Part>, ValueError> {
     let mut parts = Vec::new();
     let mut literal = String::new();
     let mut rest = text.char_indices().enumerate().peekable();
@@ -95,7 +105,10 @@ pub fn parse(text: &str) -> Result<Vec<Part>, ValueError> {
 
 /// The references of a value, in order; none when it can't be read.
 pub fn references(text: &str) -> Vec<ValueReference> {
-    let parts = parse(text).unwrap_or_default();
+    references_of(parse(text).unwrap_or_default())
+}
+
+fn references_of(parts: Vec<Part>) -> Vec<ValueReference> {
     let references = parts.into_iter().filter_map(|part| match part {
         Part::Reference(reference) => Some(reference),
         Part::Text(_) => None,

@@ -22,10 +22,13 @@ impl Rows {
             "gateways" => (&["NAME", "PORT", "STICKY", "ROUTES"], gateway),
             "routes" => (&["NAME", "WEIGHT", "CONDITION", "STRENGTH"], route),
             "conditions" => (&["NAME", "CONDITION"], condition),
+            "rewrites" => (&["NAME", "PATH"], |rewrite| vec![member(rewrite, "name"), member(rewrite, "path")]),
             "breeds" => (&["NAME", "DEPLOYABLE", "PORTS"], breed),
             "scales" => (&["NAME", "CPU", "MEMORY", "INSTANCES"], scale),
             "blueprints" => (&["NAME", "CLUSTERS", "GATEWAYS"], topology),
             "deployments" => (&["NAME", "PHASE", "READY", "CLUSTERS", "GATEWAYS"], deployment),
+            "workflows" => (&["NAME", "BREED", "SCHEDULE", "STATUS"], workflow),
+            "templates" => (&["NAME", "FIELDS"], template),
             "instances" => (&["NAME", "INSTANCES"], instances),
             _ => (&["NAME"], |artifact| vec![member(artifact, "name")]),
         };
@@ -109,6 +112,24 @@ fn scale(scale: &Value) -> Vec<String> {
     ["name", "cpu", "memory", "instances"].map(|name| member(scale, name)).to_vec()
 }
 
+/// What is started and when, in short.
+fn workflow(workflow: &Value) -> Vec<String> {
+    let breed = workflow.get("breed").and_then(|breed| breed.get("name").or_else(|| breed.get("reference")));
+    let at = |pointer: &str| workflow.pointer(&format!("/schedule/{pointer}"));
+    let schedule = match (at("event/tags").and_then(Value::as_array), at("time/period")) {
+        (Some(tags), _) => format!("event {}", tags.iter().map(cell).collect::<Vec<_>>().join(",")),
+        (None, Some(period)) => format!("every {}", cell(period)),
+        (None, None) => member(workflow, "schedule"),
+    };
+    vec![member(workflow, "name"), breed.map_or_else(|| "-".to_owned(), cell), schedule, member(workflow, "status")]
+}
+
+fn template(template: &Value) -> Vec<String> {
+    let fields = template.get("definition").and_then(Value::as_object).into_iter().flatten();
+    let fields: Vec<_> = fields.map(|(name, _)| name.clone()).collect();
+    vec![member(template, "name"), fields.join(", ")]
+}
+
 fn instances(instances: &Value) -> Vec<String> {
     let names: Vec<_> = super::items(instances, "instances").map(|instance| member(instance, "name")).collect();
     vec![member(instances, "name"), names.join(", ")]
@@ -180,6 +201,18 @@ mod tests {
         assert_eq!(narrow, "NAME  PHASE   READY  CLUSTERS     GATEWAYS\nshop  Failed  1/2    web (web:1)  9050\n");
         let (wide, _) = Rows::of("deployments", true).table(std::slice::from_ref(&shop));
         assert!(wide.contains("out of luck  web.http=20000  -\n"), "{wide}");
+    }
+
+    #[test]
+    fn a_workflow_is_told_with_its_schedule() {
+        let row = |schedule: Value| {
+            let workflow =
+                json!({"name": "w", "breed": {"reference": "b"}, "schedule": schedule, "status": "suspended"});
+            Rows::of("workflows", false).cells(&workflow)
+        };
+        assert_eq!(row(json!("daemon")), ["w", "b", "daemon", "suspended"]);
+        assert_eq!(row(json!({"event": {"tags": ["health", "a:b"]}}))[2], "event health,a:b");
+        assert_eq!(row(json!({"time": {"period": "PT5M"}}))[2], "every PT5M");
     }
 
     #[test]

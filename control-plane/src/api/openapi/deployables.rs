@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use vamp_model::Kind;
 
-use super::schemas::{answered, members, metadata, nullable_text, number, text, with_common};
+use super::schemas::{answered, members, metadata, nullable_text, number, route_of_gateway, text, unread, with_common};
 use super::{list_of, reference};
 
 /// Of the artifacts and their parts.
 pub(super) fn all() -> Vec<Value> {
-    vec![breeds(), clusters(), promises(), deployments()]
+    vec![breeds(), clusters(), promises(), deployments(), workflows()]
 }
 
 fn map_of(item: &Value, description: &str) -> Value {
@@ -42,41 +42,46 @@ fn named(description: &str, mut properties: Value, kind: Kind) -> Value {
     members(description, with_common(kind, properties))
 }
 
-fn breeds() -> Value {
+/// The fields of a breed without those that every artifact has.
+fn breed() -> Value {
     let variables = map_of(
         &scalar_or_null(),
         "Variables of the instance. A value may refer to others: `$alias.host`, `$alias.ports.NAME`, `$NAME`; `$$` is a dollar sign. Without value: a deployment must give one. `NAME[ALIAS]` is known as NAME and given as ALIAS.",
     );
-    let breed = || {
-        json!({
-            "deployable": {"anyOf": [{"type": "string"}, reference("Deployable")], "description": "What is started: an image, or a deployable."},
-            "ports": map_of(&json!({"type": ["string", "integer"]}), "Ports by name: `8080`, `8080/http`, `5432/tcp`."),
-            "environment_variables": variables,
-            "env": map_of(&scalar_or_null(), "Short for `environment_variables`."),
-            "constants": map_of(&scalar(), "Values that others may refer to."),
-            "arguments": {"type": ["object", "array"], "items": {"type": "object"}, "description": "For the platform: `privileged`, and what its driver knows."},
-            "dependencies": map_of(&reference("BreedInDependency"), "Breeds that must run, by the alias that the values use."),
-            "health_checks": one_or_many(&reference("HealthCheck"), "How instances are checked."),
-        })
-    };
-    let mut inline = breed();
-    if let Some(inline) = inline.as_object_mut() {
-        for (name, value) in [
-            ("name", text("Its name.")),
-            ("kind", json!({"const": "breeds"})),
-            ("metadata", metadata()),
-            ("lookup_name", json!({"type": "string", "readOnly": true})),
-        ] {
-            inline.insert(name.to_owned(), value);
-        }
+    json!({
+        "deployable": {"anyOf": [{"type": "string"}, reference("Deployable")], "description": "What is started: an image, or a deployable."},
+        "ports": map_of(&json!({"type": ["string", "integer"]}), "Ports by name: `8080`, `8080/http`, `5432/tcp`."),
+        "environment_variables": variables,
+        "env": map_of(&scalar_or_null(), "Short for `environment_variables`."),
+        "constants": map_of(&scalar(), "Values that others may refer to."),
+        "arguments": {"type": ["object", "array"], "items": {"type": "object"}, "description": "For the platform: `privileged`, and what its driver knows."},
+        "dependencies": map_of(&reference("BreedInDependency"), "Breeds that must run, by the alias that the values use."),
+        "health_checks": one_or_many(&reference("HealthCheck"), "How instances are checked."),
+    })
+}
+
+/// The same as it stands in another document.
+fn inline_breed() -> Value {
+    let own = json!({"name": text("Its name."), "kind": unread(), "metadata": metadata(), "lookup_name": unread()});
+    with(breed(), own)
+}
+
+/// Both together.
+fn with(mut properties: Value, more: Value) -> Value {
+    if let (Some(properties), Value::Object(more)) = (properties.as_object_mut(), more) {
+        properties.extend(more);
     }
+    properties
+}
+
+fn breeds() -> Value {
     let named_breed =
         json!({"type": "string", "description": "The name of a stored breed; a `*` at its end stands for anything."});
     let by_reference =
         members("A stored breed.", json!({"reference": text("Its name."), "ref": text("Short for `reference`.")}));
     let any_breed = json!({"anyOf": [named_breed, by_reference, reference("BreedInline"), members("A breed.", json!({"breed": {}}))]});
     let check = json!({
-        "protocol": {"enum": ["HTTP", "HTTPS", "TCP", "COMMAND"], "description": "HTTP when left out; COMMAND when there is a command."},
+        "protocol": {"enum": ["HTTP", "HTTPS", "TCP", "COMMAND", "MESOS_HTTP", "MESOS_HTTPS", "MESOS_TCP"], "description": "HTTP when left out; COMMAND when there is a command."},
         "path": text("Of HTTP: `/` when left out. 200 to 399 is a success."),
         "port": text("The name of a port of the breed."),
         "command": text("Of COMMAND: runs beside the instance; 0 is a success."),
@@ -88,7 +93,7 @@ fn breeds() -> Value {
     });
     json!({
         "Breed": named("Something that can be deployed.", breed(), Kind::Breed),
-        "BreedInline": members("A breed, written out.", inline),
+        "BreedInline": members("A breed, written out.", inline_breed()),
         "BreedInDependency": any_breed,
         "Deployable": members("What is started.", json!({
             "type": text("`container/docker` (also `docker`), `command` (also `cmd`); left out: what the control plane takes for it."),
@@ -123,11 +128,17 @@ fn inner_gateway() -> Value {
         "virtual_hosts": {"type": ["array", "string"], "items": {"type": "string"}},
         "routes": {
             "type": ["object", "array", "string"],
-            "additionalProperties": {"anyOf": [reference("RouteInGateway"), {"type": ["string", "null"]}]},
-            "items": {"type": ["string", "object"]},
+            "additionalProperties": route_of_gateway(),
+            "items": {"type": ["string", "object"], "additionalProperties": route_of_gateway()},
             "description": "In a cluster by the breeds of its services, before a deployment by `CLUSTER/PORT`.",
         },
         "selector": {"type": "null"},
+        "lookup_name": unread(),
+        "kind": unread(),
+        "metadata": metadata(),
+        "internal": unread(),
+        "deployed": unread(),
+        "service": unread(),
     })
 }
 
@@ -146,21 +157,23 @@ fn clusters() -> Value {
             "network": nullable_text("The network; `BRIDGE` when left out."),
             "dialects": dialects(),
             "dialect": dialects(),
+            "health": unread(),
+            "status": unread(),
+            "instances": unread(),
+            "dependencies": unread(),
         })
     };
     let any_service = json!({"anyOf": [{"type": "string"}, reference("Service"), reference("BreedInline")]});
-    let mut cluster = service();
-    if let Some(cluster) = cluster.as_object_mut() {
-        let own = json!({
-            "services": one_or_many(&any_service, "Versions of the service, in order."),
+    let shared = || {
+        json!({
             "gateways": map_of(&reference("GatewayInCluster"), "What is said of the gateway of each port; where there is one port, also without its name."),
             "sla": reference("SlaInCluster"),
             "metadata": metadata(),
-        });
-        if let Value::Object(own) = own {
-            cluster.extend(own);
-        }
-    }
+        })
+    };
+    let services = json!({"services": one_or_many(&any_service, "Versions of the service, in order.")});
+    let cluster = with(with(service(), shared()), services);
+    let only = with(inline_breed(), shared());
     let mut outer = inner_gateway();
     if let Some(outer) = outer.as_object_mut() {
         outer.insert("port".to_owned(), json!({"type": ["string", "integer", "null"], "description": "`9050`, `9050/http`; 0 or left out: one from the range."}));
@@ -171,11 +184,11 @@ fn clusters() -> Value {
             {"type": "string", "description": "Its only service, by the name of the breed."},
             {"type": "array", "items": any_service},
             members("Versions of one service; without `services` the cluster is its only service.", cluster),
-            reference("BreedInline"),
+            members("Its only service, by its breed.", only),
         ]},
         "Service": members("One version of a service.", with(service(), runtime_of_service())),
         "GatewayInCluster": {"anyOf": [members("A gateway before a port of a cluster.", inner_gateway()), {"type": ["string", "array", "object", "null"]}]},
-        "GatewayInDeployment": {"anyOf": [{"type": "string"}, members("A gateway by which clients come in.", outer)]},
+        "GatewayInDeployment": {"anyOf": [{"type": ["string", "array"], "items": {"type": ["string", "object"]}}, members("A gateway by which clients come in.", outer)]},
     })
 }
 
@@ -188,13 +201,6 @@ fn topology() -> Value {
         "dialects": map_of(&json!({}), "For one platform each, in its own words."),
         "dialect": map_of(&json!({}), "Short for `dialects`."),
     })
-}
-
-fn with(mut properties: Value, more: Value) -> Value {
-    if let (Some(properties), Value::Object(more)) = (properties.as_object_mut(), more) {
-        properties.extend(more);
-    }
-    properties
 }
 
 /// What is shown of a deployment that runs, and ignored when it is sent.
@@ -283,5 +289,47 @@ fn deployments() -> Value {
         "InstanceStatus": answered("One instance.", seen, &[]),
         "Instances": named("Where the instances of a service are that take requests.", json!({"instances": list_of(&reference("Instance"))}), Kind::Instances),
         "Instance": members("Where an instance is.", instance),
+    })
+}
+
+fn workflows() -> Value {
+    let tags =
+        json!({"type": ["string", "array"], "items": {"type": "string"}, "description": "All of them must be there."});
+    let event = members("Whenever there is an event.", json!({"tags": tags}));
+    let period = || text("From one run to the next, as ISO 8601 writes it: `PT5M`, `P1DT12H`.");
+    let time = members(
+        "Again and again.",
+        json!({
+            "period": period(),
+            "start": text("`now`, or a time with its offset such as `2026-03-01T08:00:00Z`."),
+            "repeat": {"type": "integer", "minimum": 1, "description": "How often; without end when left out."},
+        }),
+    );
+    let schedule = members(
+        "After events, or at times.",
+        json!({"event": {"anyOf": [tags, event]}, "time": {"anyOf": [period(), time]}}),
+    );
+    let workflow = json!({
+        "breed": reference("BreedInDependency"),
+        "status": {"enum": ["suspended", "suspending"], "description": "Nothing runs workflows yet: only `suspended` is true."},
+        "schedule": {"anyOf": [{"enum": ["daemon"]}, schedule], "description": "All the time, after events, or at times."},
+        "scale": reference("ScaleInService"),
+        "environment_variables": map_of(&scalar(), "Values for variables of the breed; they may refer to `$workflow`, `$namespace`, `$data`, and what the breed has."),
+        "env": map_of(&scalar(), "Short for `environment_variables`."),
+        "arguments": {"type": ["object", "array"], "items": {"type": "object"}, "description": "For the platform, after those of the breed."},
+        "network": nullable_text("The network."),
+        "health_checks": one_or_many(&reference("HealthCheck"), "In place of those of the breed."),
+        "dialects": map_of(&json!({}), "For one platform each, in its own words."),
+        "dialect": map_of(&json!({}), "Short for `dialects`."),
+        "instances": unread(),
+        "health": unread(),
+    });
+    let template = json!({
+        "definition": {"type": "object", "additionalProperties": true, "description": "The fields that it gives to documents that import it. An `import` among them is followed then."},
+        "def": {"type": "object", "additionalProperties": true, "description": "Short for `definition`."},
+    });
+    json!({
+        "Workflow": named("What runs beside deployments; it is kept, and nothing runs it yet.", workflow, Kind::Workflow),
+        "Template": named("Part of a document that others import.", template, Kind::Template),
     })
 }

@@ -71,6 +71,7 @@ pub(super) fn with_common(kind: Kind, mut properties: Value) -> Value {
     let common = json!({
         "kind": {"enum": [kind.plural(), kind.singular()], "description": "May be left out where the address says it."},
         "metadata": metadata(),
+        "import": {"type": ["string", "array"], "items": {"type": "string"}, "writeOnly": true, "description": "What is laid below this document before it is read, in order: the names of templates, or `KIND/NAME`."},
         "lookup_name": {"type": "string", "readOnly": true, "description": "The name that access logs know it by."},
         "rollout": {"allOf": [reference("Rollout")], "readOnly": true, "description": "In answers to writes with `wait`."},
         "warnings": {"type": "array", "items": reference("Warning"), "readOnly": true, "description": "In answers to writes, when there are any."},
@@ -86,18 +87,22 @@ fn artifacts() -> Value {
     let gateway = json!({
         "name": text("1 to 4 segments parted by `/`. May be left out where the address says it."),
         "port": {"type": ["string", "integer", "null"], "description": "`9050` or `9050/http` for requests, `9050/tcp` for connections; left out: it keeps the one it has, or is given one (`0/tcp` for connections)."},
-        "sticky": {"enum": ["route", "instance", "none", null], "description": "Whether clients stay on their route, or on the instance behind it: by a cookie, and on a TCP gateway by their address."},
+        "sticky": {"enum": ["route", "service", "instance", "none", null], "description": "Whether clients stay on their route, or on the instance behind it: by a cookie, and on a TCP gateway by their address."},
         "virtual_hosts": {"type": ["array", "string"], "items": {"type": "string"}, "description": "Host names on the shared port: exact, or `*.suffix`."},
         "accept_proxy": {"type": "boolean", "description": "Of a TCP gateway: each connection must come from a trusted proxy of the gateway process and begin with a PROXY header, version 1 or 2."},
         "send_proxy": {"enum": ["v1", "v2", "none", null], "description": "Of a TCP gateway: the PROXY header that endpoints get before the client's bytes."},
         "routes": {
             "type": ["object", "array", "string"],
             "description": "Where requests go, by path: `[host:port]`, or the name of another gateway. Their order is the order of conditions. Also as a list of paths and maps of one path.",
-            "additionalProperties": {"anyOf": [reference("RouteInGateway"), {"type": ["string", "null"], "description": "The name of a stored route; nothing: a route without more."}]},
-            "items": {"type": ["string", "object"]},
+            "additionalProperties": route_of_gateway(),
+            "items": {"type": ["string", "object"], "additionalProperties": route_of_gateway()},
         },
         "internal": {"type": "boolean", "readOnly": true, "description": "It stands inside a deployment."},
         "selector": {"type": "null", "description": "Not built yet."},
+        "deployed": unread(),
+        "service": unread(),
+        "proxy": unread(),
+        "active": unread(),
     });
     let mut route = route_fields();
     let condition = json!({
@@ -107,14 +112,31 @@ fn artifacts() -> Value {
     if let Some(route) = route.as_object_mut() {
         route.insert("name".to_owned(), text("Without white space, brackets and slashes."));
     }
+    let rewrite = json!({
+        "name": text("Without white space, brackets and slashes."),
+        "path": text("`NEW-PATH if CONDITION`."),
+    });
     json!({
         "Gateway": members("A place where traffic comes in and is split.", with_common(Kind::Gateway, gateway)),
         "Route": members("A stored route that gateways refer to.", with_common(Kind::Route, route)),
         "Condition": members("A stored condition that routes refer to.", with_common(Kind::Condition, condition)),
+        "Rewrite": members("A stored rewrite of paths that routes refer to.", with_common(Kind::Rewrite, rewrite)),
     })
 }
 
+/// What stands at the path of a route in a gateway.
+pub(super) fn route_of_gateway() -> Value {
+    let stored = json!({"type": ["string", "null"], "description": "The name of a stored route; nothing: a route without more."});
+    json!({"anyOf": [reference("RouteInGateway"), stored]})
+}
+
+/// What the product shows, or showed once, and does not read back.
+pub(super) fn unread() -> Value {
+    json!({"readOnly": true, "description": "Not looked at."})
+}
+
 fn route_fields() -> Value {
+    let rewrite = json!({"anyOf": [reference("RewriteInRoute"), {"type": "string", "description": "The name of a stored rewrite."}]});
     json!({
         "weight": nullable_text("Its share, `0%` to `100%` with up to two decimals; left out: it shares the rest."),
         "condition": {
@@ -123,7 +145,9 @@ fn route_fields() -> Value {
         },
         "condition_strength": nullable_text("How many of the requests that match: `100%` when left out."),
         "balance": nullable_text("How it chooses among its endpoints: `roundrobin`, `leastconn` or `default`."),
-        "rewrites": {"type": "array", "items": reference("Rewrite"), "description": "Paths that are changed on the way."},
+        "rewrites": {"anyOf": [{"type": "array", "items": rewrite}, rewrite], "description": "Paths that are changed on the way, in order."},
+        "selector": {"type": "null", "description": "Not built yet."},
+        "targets": unread(),
     })
 }
 
@@ -134,6 +158,8 @@ fn parts_of_artifacts() -> Value {
             "reference".to_owned(),
             text("The name of a stored route; then only `weight` may stand beside it."),
         );
+        route.insert("ref".to_owned(), text("Short for `reference`."));
+        route.insert("kind".to_owned(), unread());
         route.insert("metadata".to_owned(), metadata());
         route.insert(
             "lookup_name".to_owned(),
@@ -143,12 +169,23 @@ fn parts_of_artifacts() -> Value {
     let condition = json!({
         "condition": text("Which requests it matches."),
         "reference": text("The name of a stored condition."),
+        "ref": text("Short for `reference`."),
+        "kind": unread(),
+        "lookup_name": unread(),
+        "metadata": metadata(),
+    });
+    let rewrite = json!({
+        "path": text("`NEW-PATH if CONDITION`."),
+        "reference": text("The name of a stored rewrite, in place of the path."),
+        "ref": text("Short for `reference`."),
+        "kind": unread(),
+        "lookup_name": unread(),
         "metadata": metadata(),
     });
     json!({
         "RouteInGateway": members("A route as it stands in a gateway.", route),
         "ConditionInRoute": members("A condition as it stands in a route.", condition),
-        "Rewrite": members("A path that is changed on the way.", json!({"path": text("`NEW-PATH if CONDITION`.")})),
+        "RewriteInRoute": members("A path that is changed on the way.", rewrite),
     })
 }
 

@@ -2,9 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use vamp_model::{Format, read, read_as};
+use vamp_model::{Artifact, Format, read_as, read_with};
 
 use super::*;
+
+/// The model holds its own examples to the same schemas, by the same means.
+#[path = "../../../../shared/model/tests/it/json_schema.rs"]
+mod json_schema;
+
+use json_schema::{broken, value_of};
 
 /// Beside the workspace's other references.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/schemas");
@@ -32,115 +38,6 @@ fn the_checked_in_copies_are_fresh() {
     found.sort();
     expected.sort();
     assert_eq!(found, expected, "a schema of a kind that is no more");
-}
-
-/// What a document breaks, in a validator that knows the words that our schemas use, and no others.
-fn faults(root: &Value, schema: &Value, value: &Value, at: &str, found: &mut Vec<String>) {
-    let Some(schema) = schema.as_object() else { return };
-    let count = |schema: &Value, value: &Value| {
-        let mut found = Vec::new();
-        faults(root, schema, value, at, &mut found);
-        found.len()
-    };
-    for (word, rule) in schema {
-        let holds = match word.as_str() {
-            "$schema"
-            | "$id"
-            | "$defs"
-            | "title"
-            | "description"
-            | "default"
-            | "examples"
-            | "readOnly"
-            | "then"
-            | "additionalProperties" => true,
-            "$ref" => {
-                let target = root.pointer(rule.as_str().unwrap().strip_prefix('#').unwrap()).unwrap();
-                faults(root, target, value, at, found);
-                true
-            }
-            "type" => match rule {
-                Value::String(name) => is_of(value, name),
-                names => names.as_array().unwrap().iter().any(|name| is_of(value, name.as_str().unwrap())),
-            },
-            "enum" => rule.as_array().unwrap().contains(value),
-            "const" => rule == value,
-            "minimum" => value.as_f64().is_none_or(|number| number >= rule.as_f64().unwrap()),
-            "maximum" => value.as_f64().is_none_or(|number| number <= rule.as_f64().unwrap()),
-            "anyOf" => rule.as_array().unwrap().iter().any(|schema| count(schema, value) == 0),
-            "allOf" => {
-                rule.as_array().unwrap().iter().for_each(|schema| faults(root, schema, value, at, found));
-                true
-            }
-            "if" => {
-                if count(rule, value) == 0 {
-                    faults(root, &schema["then"], value, at, found);
-                }
-                true
-            }
-            "items" => {
-                for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    faults(root, rule, item, &format!("{at}/{index}"), found);
-                }
-                true
-            }
-            "required" => value.as_object().is_none_or(|members| {
-                rule.as_array().unwrap().iter().all(|name| members.contains_key(name.as_str().unwrap()))
-            }),
-            "properties" => {
-                members(root, schema, value, at, found);
-                true
-            }
-            other => panic!("the word `{other}` is not known here: teach it to this test"),
-        };
-        if !holds {
-            found.push(format!("{at}: {word} {rule} does not hold for {value}"));
-        }
-    }
-    if !schema.contains_key("properties") && schema.contains_key("additionalProperties") {
-        members(root, schema, value, at, found);
-    }
-}
-
-fn members(root: &Value, schema: &Map<String, Value>, value: &Value, at: &str, found: &mut Vec<String>) {
-    for (name, value) in value.as_object().into_iter().flatten() {
-        let at = format!("{at}/{name}");
-        match (schema.get("properties").and_then(|known| known.get(name)), schema.get("additionalProperties")) {
-            (Some(rule), _) | (None, Some(rule @ Value::Object(_))) => faults(root, rule, value, &at, found),
-            (None, Some(Value::Bool(false))) => found.push(format!("{at} is not known")),
-            (None, _) => {}
-        }
-    }
-}
-
-fn is_of(value: &Value, name: &str) -> bool {
-    match name {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "null" => value.is_null(),
-        "number" => value.is_number(),
-        "integer" => value.as_f64().is_some_and(|number| number.fract() == 0.0),
-        other => panic!("the type `{other}` is none"),
-    }
-}
-
-fn broken(schema: &Value, value: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    faults(schema, schema, value, "", &mut found);
-    found
-}
-
-/// A YAML text as a value: what stands below `metadata` is kept as it is written.
-fn value_of(text: &str) -> Option<Value> {
-    let mut wrapped = "kind: conditions\nname: x\ncondition: path is /\nmetadata:\n  document:".to_owned();
-    for line in text.lines() {
-        wrapped.push_str("\n    ");
-        wrapped.push_str(line);
-    }
-    let read = read(&wrapped, Format::Yaml).ok()?.pop()?;
-    read.artifact.metadata()?.get("document").cloned()
 }
 
 /// One document of each kind with everything that may stand in it, in long and short forms.
@@ -192,10 +89,21 @@ fn kind_of(value: &Value) -> Kind {
     }
 }
 
+/// Those that import nothing, for the others to import.
+fn read_all(documents: &[(Kind, Value)]) -> Vec<Artifact> {
+    let plain = documents.iter().filter(|(_, value)| value.get("import").is_none());
+    let read = plain.filter_map(|(kind, value)| {
+        let read = read_as(&value.to_string(), Format::Json, *kind, value["name"].as_str()).ok()?.pop();
+        read.map(|document| document.artifact)
+    });
+    read.collect()
+}
+
 #[track_caller]
-fn check_taken(kind: Kind, value: &Value, what: &str) {
+fn check_taken(kind: Kind, value: &Value, others: &[Artifact], what: &str) {
     let text = value.to_string();
-    let read = read_as(&text, Format::Json, kind, value["name"].as_str());
+    let find = |kind, name: &str| others.iter().find(|other| other.kind() == kind && other.name() == name);
+    let read = read_with(&text, Format::Json, Some(kind), value["name"].as_str(), &find);
     let read = read.unwrap_or_else(|violations| panic!("{what} is no example, the model refuses it: {violations:#?}"));
     assert_eq!(broken(&of_kind(kind), value), [""; 0], "{what} as it is written");
     // As the API shows it, so that what is read can be edited and sent back.
@@ -208,8 +116,9 @@ fn check_taken(kind: Kind, value: &Value, what: &str) {
 fn what_the_model_reads_the_schemas_take() {
     let examples = examples();
     assert!(examples.len() > 10);
+    let others = read_all(&examples);
     for (kind, value) in &examples {
-        check_taken(*kind, value, &format!("{kind} {}", value["name"]));
+        check_taken(*kind, value, &others, &format!("{kind} {}", value["name"]));
     }
     for name in names().filter(|name| *name != ANY) {
         assert!(examples.iter().any(|(kind, _)| kind.plural() == name), "there is no example of {name}");
@@ -223,16 +132,19 @@ fn the_documents_on_the_pages_are_valid() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let pages = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    let mut count = 0;
+    let mut documents = Vec::new();
     for page in pages.chain([root.join("README.md")]) {
         let text = std::fs::read_to_string(&page).unwrap();
         for document in shown_in(&text) {
             let value = value_of(&document).unwrap_or_else(|| panic!("{}: no YAML: {document}", page.display()));
-            check_taken(kind_of(&value), &value, &format!("{}: {document}", page.display()));
-            count += 1;
+            documents.push((kind_of(&value), value));
         }
     }
-    assert!(count >= 3, "{count} documents are looked at: are they found?");
+    assert!(documents.len() >= 3, "{} documents are looked at: are they found?", documents.len());
+    let others = read_all(&documents);
+    for (kind, value) in &documents {
+        check_taken(*kind, value, &others, &format!("{value:#} of the pages"));
+    }
 }
 
 /// Documents that the model refuses for their shape: kind, document, where.
@@ -254,12 +166,19 @@ const MISSHAPEN: &[(&str, &str)] = &[
     ("breeds", "{name: b, deployable: {type: command, run: a}}"),
     ("breeds", "{name: b, deployable: i, env: {A: {b: c}}}"),
     ("breeds", "{name: b, deployable: i, health_checks: {pth: /, port: http}}"),
+    ("rewrites", "{name: r, path: [a]}"),
+    ("routes", "{name: r, rewrites: [{path: a if path is /, to: b}]}"),
+    ("workflows", "{name: w, breed: b, schedule: {hourly: true}}"),
+    ("workflows", "{name: w, breed: b, schedule: {time: {period: PT5M, repeat: often}}}"),
+    ("workflows", "{name: w, breed: b, schedule: daemon, status: running}"),
+    ("templates", "{name: t, definition: [a]}"),
+    ("breeds", "{name: b, deployable: i, import: {name: t}}"),
     ("scales", "{name: s, cpu: 1, memory: 1GB, instances: two}"),
     ("scales", "{name: s, cpu: 1, memory: 1GB, instances: -1}"),
     ("scales", "{name: s, cpu: 1, memory: 1GB, number: 1}"),
     ("blueprints", "{name: b, cluster: {}}"),
     ("blueprints", "{name: b, clusters: {web: {services: [{breed: a, scales: b}]}}}"),
-    ("blueprints", "{name: b, gateways: {9050: 7}, clusters: {}}"),
+    ("blueprints", "{name: b, gateways: {9050: [[web/http]]}, clusters: {}}"),
 ];
 
 #[test]

@@ -106,7 +106,8 @@ impl CredentialsFile {
     pub(super) fn of(&self, image: &str) -> Result<Option<DockerCredentials>, CredentialsError> {
         let wanted = registry(image);
         let content = self.read()?;
-        let Some((key, entry)) = content.auths.into_iter().find(|(key, _)| host(key).as_deref() == Some(wanted.as_str()))
+        let Some((key, entry)) =
+            content.auths.into_iter().find(|(key, _)| host(key).as_deref() == Some(wanted.as_str()))
         else {
             return Ok(None);
         };

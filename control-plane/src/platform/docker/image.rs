@@ -38,10 +38,10 @@ pub(super) async fn have(
     }
     tell(format!("image {image} is being fetched"));
     tracing::info!("image {image} is being fetched");
-    let credentials = credentials.map(|file| file.of(image)).transpose().map_err(|cause| PlatformError::NotFetched {
-        image: image.to_owned(),
-        cause: cause.into(),
-    })?;
+    let credentials = credentials
+        .map(|file| file.of(image))
+        .transpose()
+        .map_err(|cause| PlatformError::NotFetched { image: image.to_owned(), cause: cause.into() })?;
     fetch(engine, image, credentials.flatten(), tell).await.map_err(|failure| match failure {
         Failure::Answered { message, .. } if is_unknown(&message) => {
             PlatformError::UnknownImage { image: image.to_owned(), cause: message.into() }

@@ -104,10 +104,7 @@ impl Groups {
     /// Makes the groups of an instance. What can't be limited is told, and stops nobody.
     pub(super) fn make(&self, spec: &InstanceSpec) -> Limits {
         let mut limits = Limits::default();
-        let wanted = [
-            (Controller::Cpu, spec.cpu_milli.map(u64::from)),
-            (Controller::Memory, spec.memory_bytes),
-        ];
+        let wanted = [(Controller::Cpu, spec.cpu_milli.map(u64::from)), (Controller::Memory, spec.memory_bytes)];
         for (controller, amount) in wanted {
             let Some(amount) = amount else { continue };
             let made = self.parent(controller).map_err(Clone::clone).and_then(|parent| {

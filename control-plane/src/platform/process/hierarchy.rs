@@ -50,7 +50,9 @@ impl std::str::FromStr for Grouping {
         match text {
             "off" => Ok(Self::Off),
             _ if path.is_absolute() && path.parent().is_some() && is_plain() => Ok(Self::At(path.to_owned())),
-            _ => Err("write the path of a control group below the mount of its tree, as in `/vamp`, or `off`".to_owned()),
+            _ => {
+                Err("write the path of a control group below the mount of its tree, as in `/vamp`, or `off`".to_owned())
+            }
         }
     }
 }
@@ -182,7 +184,12 @@ mod tests {
     const SECOND: &str = "25 24 0:23 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate";
     const UNIT: &str = "0::/system.slice/vamp.service/control\n";
 
-    fn parent(mounts: &str, own: &str, grouping: &Grouping, delegated: &str) -> Result<(Version, String, usize), String> {
+    fn parent(
+        mounts: &str,
+        own: &str,
+        grouping: &Grouping,
+        delegated: &str,
+    ) -> Result<(Version, String, usize), String> {
         let told = Told { mounts: mounts.to_owned(), own: own.to_owned() };
         let found = told.parent(Controller::Cpu, grouping, |path| path == Path::new(delegated))?;
         Ok((found.version, found.folder.display().to_string(), found.lends.len()))

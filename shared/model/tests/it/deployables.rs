@@ -8,7 +8,11 @@ use vamp_model::{
     read, read_as, references, to_json, to_yaml,
 };
 
+use crate::schemas;
+
+#[track_caller]
 fn read_one(kind: Kind, text: &str) -> Artifact {
+    schemas::check_text(kind, text);
     read_as(text, Format::Yaml, kind, Some("x")).unwrap().remove(0).artifact
 }
 
@@ -248,6 +252,7 @@ fn the_output_of_the_original_is_read_again() {
  "ports": {"web.http": "40000"}, "environment_variables": {"web.environment_variables.L": "info"},
  "hosts": {"web": "10.0.0.2"}, "dialects": {}}
 "#;
+    schemas::check_text(Kind::Deployment, text);
     let Artifact::Deployment(deployment) = read(text, Format::Json).unwrap().remove(0).artifact else { panic!() };
     assert_eq!(
         deployment.cluster("web").unwrap().service("a").unwrap().environment,
@@ -257,7 +262,15 @@ fn the_output_of_the_original_is_read_again() {
 
 /// Documents of all kinds that only the deployable part of the product has, mostly sound.
 fn document() -> impl Strategy<Value = Value> {
-    prop_oneof![breeds("x").boxed(), blueprints().boxed(), scales().boxed(), escalations().boxed(), slas().boxed()]
+    let workflows = crate::workflows::documents().boxed();
+    prop_oneof![
+        breeds("x").boxed(),
+        blueprints().boxed(),
+        scales().boxed(),
+        escalations().boxed(),
+        slas().boxed(),
+        workflows,
+    ]
 }
 
 fn checks() -> impl Strategy<Value = Value> {
@@ -366,10 +379,33 @@ fn blueprints() -> impl Strategy<Value = Value> {
     )
 }
 
+/// What may stand in the place of anything.
+fn instead() -> impl Strategy<Value = Value> {
+    let texts =
+        prop_oneof![Just("$"), Just("7"), Just("0.5"), Just("1s"), Just("64MB"), Just("10%"), Just("TCP"), Just("x/y")];
+    let others = prop_oneof![
+        Just(json!(null)),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!(-1.5)),
+        Just(json!(3)),
+        Just(json!(true)),
+        Just(json!(["x"])),
+        Just(json!([{"x/y": null}])),
+        Just(json!({"ref": "x"})),
+        Just(json!({"name": "x", "deployable": "i"})),
+        Just(json!({"type": "own", "x": 1})),
+    ];
+    prop_oneof![texts.prop_map(Value::from), others]
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
     #[test]
     fn what_is_written_is_read_back_as_the_same(document in document()) {
         let artifact = read(&document.to_string(), Format::Json).unwrap().remove(0).artifact;
+        schemas::check(artifact.kind(), &document);
         let written = to_json(&artifact);
         for (text, format) in [(written.to_string(), Format::Json), (to_yaml(&written), Format::Yaml)] {
             let read = read(&text, format).map(|mut documents| documents.remove(0).artifact);
@@ -382,7 +418,7 @@ proptest! {
     fn a_spoiled_document_is_read_or_refused_with_its_place(
         document in document(),
         cut in any::<prop::sample::Index>(),
-        instead in prop_oneof![Just(json!(null)), Just(json!([])), Just(json!({})), Just(json!("$")), Just(json!(-1.5))],
+        instead in instead(),
     ) {
         let mut spoiled = document;
         let mut paths = Vec::new();
@@ -391,8 +427,11 @@ proptest! {
         if let Some(value) = spoiled.pointer_mut(path) {
             *value = instead;
         }
-        if let Err(violations) = read(&spoiled.to_string(), Format::Json) {
-            prop_assert!(violations.iter().all(|found| found.line.is_some() && !found.message.is_empty()));
+        match read(&spoiled.to_string(), Format::Json) {
+            Err(violations) => {
+                prop_assert!(violations.iter().all(|found| found.line.is_some() && !found.message.is_empty()));
+            }
+            Ok(documents) => schemas::check(documents[0].artifact.kind(), &spoiled),
         }
     }
 }

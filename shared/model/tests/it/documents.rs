@@ -2,14 +2,23 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use vamp_model::{Artifact, Format, Gateway, Kind, RouteUse, Violation, lookup, read, read_as, to_json, to_yaml};
+use vamp_model::{
+    Artifact, Format, Gateway, Kind, RewriteUse, RouteUse, Violation, lookup, read, read_as, to_json, to_yaml,
+};
 use vamp_routing::wire::{ProxyVersion, Sticky, Tcp};
 
+use crate::schemas;
+
+#[track_caller]
 fn one(text: &str) -> Artifact {
-    read(text, Format::Yaml).unwrap().remove(0).artifact
+    let artifact = read(text, Format::Yaml).unwrap().remove(0).artifact;
+    schemas::check_text(artifact.kind(), text);
+    artifact
 }
 
+#[track_caller]
 fn gateway(text: &str) -> Gateway {
+    schemas::check_text(Kind::Gateway, text);
     match read_as(text, Format::Yaml, Kind::Gateway, Some("g")).unwrap().remove(0).artifact {
         Artifact::Gateway(gateway) => gateway,
         other => panic!("{other:?} is no gateway"),
@@ -55,7 +64,8 @@ routes:
     assert_eq!(gateway.metadata["nested"], json!({"camelCase": [1, 2]}));
     let RouteUse::Inline(body) = &gateway.routes[0].content else { panic!("a reference") };
     assert_eq!(body.condition_strength.unwrap().0, 1000);
-    assert_eq!((body.rewrites[0].path.as_str(), body.rewrites[0].condition.as_str()), ("/new", "path is /old"));
+    let RewriteUse::Inline(rewrite) = &body.rewrites[0] else { panic!("a reference") };
+    assert_eq!((rewrite.path.as_str(), rewrite.condition.as_str()), ("/new", "path is /old"));
 }
 
 #[test]
@@ -214,7 +224,11 @@ fn gateway_of(protocol: &'static str) -> impl Strategy<Value = Artifact> {
     ]);
     let body = (condition, share.clone(), prop::option::of(prop_oneof![Just("leastconn"), Just("roundrobin")]))
         .prop_map(move |(condition, strength, balance)| {
-            let rewrites = if carries_requests { json!([{"path": "/b if path is /a"}]) } else { json!([]) };
+            let rewrites = if carries_requests {
+                json!([{"path": "/b if path is /a"}, "stored", {"ref": "other"}])
+            } else {
+                json!([])
+            };
             json!({"condition": condition, "condition_strength": strength, "balance": balance, "rewrites": rewrites})
         });
     let port = prop::option::of(1..=u16::MAX);
@@ -233,6 +247,7 @@ fn gateway_of(protocol: &'static str) -> impl Strategy<Value = Artifact> {
                 "accept_proxy": (!carries_requests).then_some(accept_proxy),
                 "send_proxy": (!carries_requests).then_some(send_proxy),
             });
+            schemas::check(Kind::Gateway, &document);
             read(&document.to_string(), Format::Json).unwrap().remove(0).artifact
         },
     )
