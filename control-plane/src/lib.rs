@@ -3,6 +3,7 @@
 //! One way for every change: read, validate, plan, compile as the gateways will, keep in the database, publish, watch
 //! the gateways acknowledge. What a gateway would refuse is never stored.
 
+mod act;
 mod api;
 mod backoff;
 mod causes;

@@ -86,6 +86,22 @@ impl Installation {
         started
     }
 
+    /// Starts another control plane on the same database and store; what runs on this host is not its.
+    pub async fn second_control_plane(&self) -> ControlPlane {
+        let folder = self.folder.path().join("second");
+        std::fs::create_dir_all(&folder).expect("a folder can be made");
+        let port = free_port();
+        let process = launch_control_plane(&self.etcd, &folder, port, &self.namespace, &self.database, &self.more);
+        let mut second =
+            ControlPlane { process, url: format!("http://127.0.0.1:{port}/api/v1"), client: http_client() };
+        eventually(PATIENCE, "the second control plane answers", async || {
+            assert!(!second.process.has_ended(), "it ended:\n{}", second.process.tail());
+            second.get("info").await.map(drop)
+        })
+        .await;
+        second
+    }
+
     /// Kills the control plane as a crash does.
     pub async fn kill_control_plane(&mut self) {
         self.control_plane.kill().await;
@@ -208,6 +224,27 @@ impl Installation {
     fn gateway_arguments(&self) -> Vec<String> {
         let store = self.etcd.store_url("vamp");
         vec!["--store".to_owned(), store, "--namespace".to_owned(), self.namespace.clone()]
+    }
+}
+
+/// A control plane beside that of an [`Installation`].
+#[derive(Debug)]
+pub struct ControlPlane {
+    process: Process,
+    url: String,
+    client: reqwest::Client,
+}
+
+impl ControlPlane {
+    /// What it answers; `None`: nothing, or no success.
+    pub async fn get(&self, path: &str) -> Option<Value> {
+        let answer = self.client.get(format!("{}/{path}", self.url)).send().await.ok()?;
+        if answer.status().is_success() { answer.json().await.ok() } else { None }
+    }
+
+    /// Freezes it, or lets it go on.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 }
 

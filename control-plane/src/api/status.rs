@@ -54,6 +54,8 @@ pub(super) fn info(ask: &Ask) -> Response<Body> {
         "revision": status.position.revision,
         "database": status.database,
         "store": status.store,
+        "acts": status.acts,
+        "events_refused": status.events_refused,
         "problems": status.problems,
         "warnings": status.warnings,
         "per_page_max": query::PER_PAGE_MAX,

@@ -76,6 +76,13 @@ impl Draft {
         let gateways = requested.iter().filter(|write| write.kind == Kind::Gateway);
         let mut findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), &artifacts);
         findings.extend(workflows::check(&requested, &artifacts));
+        let changed = written.iter().filter_map(|index| requested.get(*index));
+        let of_promises = changed.filter(|write| matches!(write.kind, Kind::Sla | Kind::Escalation));
+        let promises: BTreeSet<_> = of_promises.map(|write| (write.kind, write.name.as_str())).collect();
+        if !promises.is_empty() {
+            let deployments = artifacts.all(Kind::Deployment);
+            findings.extend(deploy::check_promises(&promises, deployments, &artifacts));
+        }
         if !findings.is_empty() {
             return Err(ChangeError::Findings(findings));
         }

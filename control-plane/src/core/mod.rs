@@ -15,6 +15,7 @@ pub(crate) mod tests;
 mod workflows;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -25,6 +26,7 @@ use vamp_routing::wire::Generation;
 use vamp_routing::{Draws, Entry, Explanation, LevelRef, PlainHead};
 use vamp_store::SharedStore;
 
+use crate::act;
 use crate::deploy;
 use crate::events;
 use crate::persist::{
@@ -76,6 +78,10 @@ pub(crate) struct Status {
     pub database: String,
     /// The store.
     pub store: StoreStatus,
+    /// Whether this control plane acts on what is deployed.
+    pub acts: bool,
+    /// Events that Elasticsearch refused for good; `None`: none are sent there.
+    pub events_refused: Option<u64>,
     /// What is wrong with what is stored: why no table follows from it.
     pub problems: Vec<String>,
     /// What works, but most likely not as meant.
@@ -141,6 +147,7 @@ impl Core {
     ) -> Result<(Arc<Self>, Tasks), CoreError> {
         let elastic = settings.elastic.clone();
         let shared = Arc::new(Shared::open(persistence, store, settings).await?);
+        shared.acting.step(shared.persistence.as_ref()).await?;
         let (stop, stopped) = watch::channel(false);
         let mut running = vec![
             tokio::spawn(publish::run(Arc::clone(&shared), stopped.clone())),
@@ -150,6 +157,7 @@ impl Core {
             tokio::spawn(samples::run(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(events::keep(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(events::tell(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(act::run(Arc::clone(&shared), stopped.clone())),
         ];
         running.extend(elastic.map(|client| tokio::spawn(events::ship(Arc::clone(&shared), client, stopped))));
         Ok((Arc::new(Self { shared }), Tasks { stop, running }))
@@ -267,10 +275,13 @@ impl Core {
             Ok(planned) => (Vec::new(), planned.warnings.clone()),
             Err(problems) => (problems.clone(), Vec::new()),
         };
+        let refused = self.shared.events_refused.load(Ordering::Relaxed);
         Status {
             position: current.snapshot.position.clone(),
             database: self.shared.persistence.address().to_owned(),
             store: self.shared.store_status.borrow().clone(),
+            acts: self.shared.acting.is_so(),
+            events_refused: self.shared.settings.elastic.as_ref().map(|_| refused),
             problems,
             warnings,
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use tokio::sync::{Mutex, Notify, mpsc, watch};
@@ -14,6 +15,7 @@ use super::change::Waiting;
 use super::draft::{Draft, unsound_ports};
 use super::table::{Former, Planned, derive};
 use super::{CoreError, CoreSettings};
+use crate::act::Acting;
 use crate::persist::{NewEvent, PersistError, Persistence, Snapshot, StateWrite, Stored};
 use crate::plan::Finding;
 use crate::publish::StoreStatus;
@@ -92,8 +94,12 @@ pub(crate) struct Shared {
     pub(crate) counts: Counts,
     /// What the gateways counted lately, second after second.
     pub(crate) samples: Samples,
+    /// Whether this control plane acts on what is deployed, or leaves that to another one.
+    pub(crate) acting: Acting,
     /// Rings when this process kept an event.
     pub(crate) event_kept: Notify,
+    /// Events that Elasticsearch refused for good, as far as they were sent.
+    pub(crate) events_refused: AtomicU64,
     /// The newest event, as long as somebody follows.
     pub(crate) newest_event: watch::Sender<u64>,
 }
@@ -138,7 +144,9 @@ impl Shared {
             asker,
             counts,
             samples: Samples::new(now_unix_ms()),
+            acting: Acting::default(),
             event_kept: Notify::new(),
+            events_refused: AtomicU64::new(0),
             newest_event: watch::Sender::new(0),
         })
     }

@@ -25,6 +25,7 @@ use crate::plan::Finding;
 
 pub(crate) use apply::left_over;
 pub(crate) use gateways::{check as check_gateways, export};
+pub(crate) use promise::check_promises;
 pub(crate) use resolve::{Unresolved, Values, environment, health_checks};
 
 /// What a service gets whose author names no scale.

@@ -1,11 +1,12 @@
 //! What must hold of the promise of a cluster before it is taken: that everything it names is there, and that it can be
 //! measured.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vamp_model::{Artifact, EscalationBody, EscalationUse, Kind, SlaRule, SlaUse, Topology};
 
 use super::Known;
+use crate::plan::Finding;
 use crate::samples::KEPT;
 
 /// What is wrong, and the mend.
@@ -32,6 +33,62 @@ pub(super) fn faults<'c>(sla: &'c SlaUse, body: &'c Topology, known: &'c dyn Kno
     let mut check = Check { body, known, seen: BTreeSet::new(), faults };
     check.all(escalations);
     check.faults
+}
+
+/// What is wrong with stored SLAs and escalations that are written anew: they are live in the clusters that have them.
+pub(crate) fn check_promises<'c>(
+    written: &BTreeSet<(Kind, &str)>,
+    deployments: impl Iterator<Item = &'c Artifact>,
+    known: &'c dyn Known,
+) -> Vec<Finding> {
+    let mut users: BTreeMap<(Kind, &str, String, String), Vec<String>> = BTreeMap::new();
+    for artifact in deployments {
+        let Artifact::Deployment(deployment) = artifact else { continue };
+        for cluster in &deployment.body.clusters {
+            let Some(sla) = &cluster.sla else { continue };
+            let Some((kind, name)) = reached(sla, known).into_iter().find(|found| written.contains(found)) else {
+                continue;
+            };
+            for (message, hint) in faults(sla, &deployment.body, known) {
+                let user = format!("{}/{}", deployment.name, cluster.name);
+                users.entry((kind, name, message, hint)).or_default().push(user);
+            }
+        }
+    }
+    let finding = |((kind, name, message, hint), users): ((Kind, &str, String, String), Vec<String>)| {
+        Finding::new(kind, name, "", format!("{message}; it is the promise of {}", users.join(", ")), hint)
+    };
+    users.into_iter().map(finding).collect()
+}
+
+/// Stored parts of a promise.
+fn reached<'c>(sla: &'c SlaUse, known: &'c dyn Known) -> BTreeSet<(Kind, &'c str)> {
+    let mut reached = BTreeSet::new();
+    let mut open: Vec<&EscalationUse> = Vec::new();
+    match sla {
+        SlaUse::Inline(body) => open.extend(&body.escalations),
+        SlaUse::Stored { reference, escalations } => {
+            reached.insert((Kind::Sla, reference.as_str()));
+            match known.artifact(Kind::Sla, reference) {
+                Some(Artifact::Sla(stored)) if escalations.is_empty() => open.extend(&stored.body.escalations),
+                _ => open.extend(escalations),
+            }
+        }
+    }
+    while let Some(part) = open.pop() {
+        let body = match part {
+            EscalationUse::Inline(body) => body,
+            EscalationUse::Stored(name) if reached.insert((Kind::Escalation, name.as_str())) => {
+                let Some(Artifact::Escalation(stored)) = known.artifact(Kind::Escalation, name) else { continue };
+                &stored.body
+            }
+            EscalationUse::Stored(_) => continue,
+        };
+        if let EscalationBody::ToAll(inner) | EscalationBody::ToOne(inner) = body {
+            open.extend(inner);
+        }
+    }
+    reached
 }
 
 struct Check<'c> {

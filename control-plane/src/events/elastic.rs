@@ -3,6 +3,7 @@
 //! one that is sent again has the same id.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -41,86 +42,165 @@ enum ShipError {
     Busy,
 }
 
+/// How many events were refused for good.
+const REFUSED: &str = "elasticsearch_refused";
+
+/// The status of a request that is too large for the server, or for a proxy before it.
+const TOO_LARGE: u16 = 413;
+
+/// Requests without trouble after which a bound that the server taught us is doubled again.
+const CALM_REQUESTS: u32 = 64;
+
+/// How much the server takes in one request, as far as it taught us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Room {
+    bytes_max: usize,
+    calm: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { bytes_max: BULK_BYTES_MAX, calm: 0 }
+    }
+}
+
+impl Room {
+    /// A request of so many bytes and events was too large. Whether the one event in it is to be given up.
+    fn refused(&mut self, bytes: usize, events: usize) -> bool {
+        self.calm = 0;
+        self.bytes_max = self.bytes_max.min(bytes / 2);
+        events == 1
+    }
+
+    fn taken(&mut self) {
+        self.calm += 1;
+        if self.calm >= CALM_REQUESTS {
+            self.calm = 0;
+            self.bytes_max = self.bytes_max.saturating_mul(2).min(BULK_BYTES_MAX);
+        }
+    }
+}
+
 /// Sends events until it is stopped. What was not sent then is sent after the next start.
 pub(crate) async fn ship(shared: Arc<Shared>, client: ElasticClient, mut stopped: watch::Receiver<bool>) {
+    let mut shipper = Shipper { shared: &shared, client: &client, has_template: false, room: Room::default() };
     tokio::select! {
         _ = stopped.wait_for(|stopped| *stopped) => {}
-        () = run(&shared, &client) => {}
+        () = shipper.run() => {}
     }
 }
 
-async fn run(shared: &Shared, client: &ElasticClient) {
-    let mut backoff = Backoff::new(TRY_AGAIN, TRY_AGAIN_MAX);
-    let mut is_down = false;
-    let mut has_template = false;
-    loop {
-        match send(shared, client, &mut has_template).await {
-            Ok(sent) => {
-                if std::mem::take(&mut is_down) {
-                    tracing::info!(elasticsearch.address = client.address(), "events are taken again");
-                }
-                backoff.reset();
-                if sent < EVENTS_MAX {
-                    tokio::time::sleep(LOOK_EVERY).await;
-                }
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut is_down, true) {
-                    tracing::warn!(
-                        elasticsearch.address = client.address(),
-                        "events stay in the database, and are sent again: {}",
-                        with_causes(&error)
-                    );
-                }
-                backoff.wait().await;
-            }
-        }
-    }
+struct Shipper<'s> {
+    shared: &'s Shared,
+    client: &'s ElasticClient,
+    has_template: bool,
+    room: Room,
 }
 
-/// Sends the next events; says how many there were.
-async fn send(shared: &Shared, client: &ElasticClient, has_template: &mut bool) -> Result<u64, ShipError> {
-    let last = shared.persistence.states(SCOPE).await?.get(SENT).and_then(|text| text.parse().ok()).unwrap_or(0);
-    let query = EventQuery { after_id: Some(last), limit: EVENTS_MAX, ..EventQuery::default() };
-    let events = shared.persistence.events(&query).await?;
-    if events.is_empty() {
-        return Ok(0);
-    }
-    if !*has_template {
-        client.put_template(Template::Events).await?;
-        *has_template = true;
-    }
-    let database = shared.current().snapshot.position.epoch;
-    let mut next = events.as_slice();
-    while let [first, ..] = next {
-        let (body, count) = bulk(&shared.settings.namespace, database, next);
-        let outcomes = client.bulk(body, count).await?;
-        if outcomes.contains(&ItemOutcome::Busy) {
-            return Err(ShipError::Busy);
+impl Shipper<'_> {
+    async fn run(&mut self) {
+        let address = self.client.address().to_owned();
+        let mut backoff = Backoff::new(TRY_AGAIN, TRY_AGAIN_MAX);
+        let mut is_down = false;
+        loop {
+            match self.send().await {
+                Ok(sent) => {
+                    if std::mem::take(&mut is_down) {
+                        tracing::info!(elasticsearch.address = address, "events are taken again");
+                    }
+                    backoff.reset();
+                    if sent < EVENTS_MAX {
+                        tokio::time::sleep(LOOK_EVERY).await;
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut is_down, true) {
+                        let why = with_causes(&error);
+                        tracing::warn!(
+                            elasticsearch.address = address,
+                            "events stay in the database, and are sent again: {why}"
+                        );
+                    }
+                    backoff.wait().await;
+                }
+            }
         }
-        for (event, outcome) in next.iter().zip(&outcomes) {
-            if let ItemOutcome::Rejected(reason) = outcome {
+    }
+
+    /// Sends the next events; says how many there were.
+    async fn send(&mut self) -> Result<u64, ShipError> {
+        let persistence = &self.shared.persistence;
+        let states = persistence.states(SCOPE).await?;
+        let number = |name: &str| states.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let mut refused = number(REFUSED);
+        self.shared.events_refused.store(refused, Ordering::Relaxed);
+        let query = EventQuery { after_id: Some(number(SENT)), limit: EVENTS_MAX, ..EventQuery::default() };
+        let events = persistence.events(&query).await?;
+        if events.is_empty() {
+            return Ok(0);
+        }
+        if !self.has_template {
+            self.client.put_template(Template::Events).await?;
+            self.has_template = true;
+        }
+        let database = self.shared.current().snapshot.position.epoch;
+        let mut next = events.as_slice();
+        while let [first, ..] = next {
+            let (body, count) = bulk(&self.shared.settings.namespace, database, next, self.room.bytes_max);
+            let bytes = body.len();
+            let reason = match self.client.bulk(body, count).await {
+                Ok(outcomes) if outcomes.contains(&ItemOutcome::Busy) => return Err(ShipError::Busy),
+                Ok(outcomes) => {
+                    self.room.taken();
+                    let (events, reason) = rejected(&outcomes);
+                    refused = refused.saturating_add(events);
+                    reason
+                }
+                // Smaller ones, down to one event.
+                Err(ElasticError::Refused { status: TOO_LARGE, .. }) if !self.room.refused(bytes, count) => continue,
+                Err(ElasticError::Refused { status: TOO_LARGE, .. }) => {
+                    refused = refused.saturating_add(1);
+                    Some(format!("it is too large, with {bytes} bytes"))
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let last = next.get(count.saturating_sub(1)).unwrap_or(first).id;
+            if let Some(reason) = reason {
                 tracing::warn!(
-                    event.id = event.id,
-                    "Elasticsearch refuses an event, it stays in the database: {reason}"
+                    "Elasticsearch refuses events from {} to {last}, {refused} up to now; they stay in the database: {reason}",
+                    first.id
                 );
             }
+            let state = |name: &str, value: u64| StateWrite {
+                scope: SCOPE.to_owned(),
+                name: name.to_owned(),
+                value: Some(value.to_string()),
+            };
+            persistence.keep_states(&[state(SENT, last), state(REFUSED, refused)]).await?;
+            self.shared.events_refused.store(refused, Ordering::Relaxed);
+            next = next.get(count..).unwrap_or_default();
         }
-        let last = next.get(count.saturating_sub(1)).unwrap_or(first).id;
-        let sent = StateWrite { scope: SCOPE.to_owned(), name: SENT.to_owned(), value: Some(last.to_string()) };
-        shared.persistence.keep_states(&[sent]).await?;
-        next = next.get(count..).unwrap_or_default();
+        Ok(u64::try_from(events.len()).unwrap_or(u64::MAX))
     }
-    Ok(u64::try_from(events.len()).unwrap_or(u64::MAX))
+}
+
+/// How many of a request's events the server will never take, and why not the first of them.
+fn rejected(outcomes: &[ItemOutcome]) -> (u64, Option<String>) {
+    let mut reasons = outcomes.iter().filter_map(|outcome| match outcome {
+        ItemOutcome::Rejected(reason) => Some(reason),
+        ItemOutcome::Stored | ItemOutcome::Busy => None,
+    });
+    let first = reasons.next().cloned();
+    (u64::from(first.is_some()) + reasons.count() as u64, first)
 }
 
 /// The body of a request with the first of some events, at least one, and how many they are.
-fn bulk(namespace: &str, database: u64, events: &[StoredEvent]) -> (Vec<u8>, usize) {
+fn bulk(namespace: &str, database: u64, events: &[StoredEvent], bytes_max: usize) -> (Vec<u8>, usize) {
     let mut body = Vec::new();
     let mut count = 0;
     for event in events {
         let lines = document(namespace, database, event);
-        if count > 0 && body.len() + lines.len() > BULK_BYTES_MAX {
+        if count > 0 && body.len() + lines.len() > bytes_max {
             break;
         }
         body.extend_from_slice(lines.as_bytes());
@@ -179,10 +259,32 @@ mod tests {
     }
 
     #[test]
+    fn the_bound_of_a_server_is_found_and_forgotten_in_calm_times() {
+        let mut room = Room::default();
+        assert!(!room.refused(4_000, 9));
+        assert!(!room.refused(2_000, 4));
+        assert_eq!(room.bytes_max, 1_000);
+        (0..CALM_REQUESTS).for_each(|_| room.taken());
+        assert_eq!(room.bytes_max, 2_000);
+        assert!(room.refused(9_000, 1), "one alone can't be made smaller");
+        (0..100 * CALM_REQUESTS).for_each(|_| room.taken());
+        assert_eq!(room.bytes_max, BULK_BYTES_MAX);
+    }
+
+    #[test]
+    fn refused_events_are_counted_with_a_reason() {
+        let rejects = |reason: &str| ItemOutcome::Rejected(reason.to_owned());
+        assert_eq!(rejected(&[ItemOutcome::Stored]), (0, None));
+        let outcomes = [ItemOutcome::Stored, rejects("a"), rejects("b")];
+        assert_eq!(rejected(&outcomes), (2, Some("a".to_owned())));
+    }
+
+    #[test]
     fn a_request_is_bounded_and_has_at_least_one_event() {
         let large = "x".repeat(BULK_BYTES_MAX);
         let events = [event(1, json!(large)), event(2, json!(1)), event(3, json!(2))];
-        assert_eq!(bulk("a", 7, &events).1, 1);
-        assert_eq!(bulk("a", 7, &events[1..]).1, 2);
+        assert_eq!(bulk("a", 7, &events, BULK_BYTES_MAX).1, 1);
+        assert_eq!(bulk("a", 7, &events[1..], BULK_BYTES_MAX).1, 2);
+        assert_eq!(bulk("a", 7, &events[1..], 1).1, 1);
     }
 }

@@ -190,6 +190,12 @@ impl Persistence for Database {
         writing!(self, |session, _, _| write::states(session, states).await.map_err(|cause| self.failed(cause))?)
     }
 
+    async fn swap_state(&self, expected: Option<&str>, state: &StateWrite) -> Result<bool, PersistError> {
+        writing!(self, |session, _, _| {
+            write::swap_state(session, expected, state).await.map_err(|cause| self.failed(cause))?
+        })
+    }
+
     async fn publish(&self, events: &[NewEvent]) -> Result<Vec<u64>, PersistError> {
         writing!(self, |session, _, _| {
             let newest = events::publish(session, events).await.map_err(|cause| self.failed(cause))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::chain::VersionRow;
 use super::session::{Row, Session, values};
+use super::write::DERIVED;
 use super::{ArtifactId, Cause, Head, Past, Position, Shelf, Snapshot, Stored, StoredChange, StoredCounts};
 
 /// LIMIT: changes that are held at once.
@@ -134,8 +135,9 @@ fn read_stored(kind: &str, name: &str, version: u64, row: &Row, from: usize) -> 
 
 pub(super) async fn history(session: &mut Session<'_>, id: &ArtifactId) -> Result<Vec<Past>, sqlx::Error> {
     let select = "SELECT v.name, v.version, v.document, v.at_unix_ms, v.sequence, v.digest, c.cause, c.who, c.why \
-                  FROM versions v JOIN changes c ON c.sequence = v.sequence WHERE v.kind = ? AND v.name = ? ORDER BY v.version";
-    let rows = session.rows(select, values![id.kind, &id.name]).await?;
+                  FROM versions v JOIN changes c ON c.sequence = v.sequence WHERE v.kind = ? AND v.name = ? \
+                  AND NOT (v.kind = ? AND v.document IS NOT NULL AND v.document = '') ORDER BY v.version";
+    let rows = session.rows(select, values![id.kind, &id.name, DERIVED]).await?;
     rows.iter().map(|row| Ok(Past { stored: stored_of(id.kind, row, 0), cause: cause(row, 6)? })).collect()
 }
 

@@ -10,6 +10,13 @@ use super::{BeginEpoch, Change, Committed, Head, NewEvent, Position, StateWrite,
 /// LIMIT: boots of gateway processes whose last counts are kept; the oldest go first.
 const KEPT_BOOTS: u64 = 1000;
 
+/// Documents that follow from others, and change with every instance: of them old versions are not kept whole.
+pub(super) const DERIVED: &str = "instances";
+
+/// LIMIT: versions of such a document that are kept whole; of those before them only their digests are, so that the
+/// history can be verified.
+pub(super) const DERIVED_VERSIONS: u64 = 100;
+
 /// Where the history stands for who writes it: [`moved`] keeps it, once for all that one transaction writes.
 #[derive(Debug)]
 pub(super) struct Standing {
@@ -139,6 +146,9 @@ async fn write_artifact(
     let insert = "INSERT INTO versions (kind, name, version, document, at_unix_ms, sequence, digest) VALUES (?, ?, ?, ?, ?, ?, ?)";
     let values = values![kind, name, version, document, change.at_unix_ms, change.sequence, digest];
     session.execute(insert, values).await?;
+    if kind == DERIVED {
+        thin(session, name, version, document.is_some()).await?;
+    }
     if document.is_none() {
         session.execute("DELETE FROM artifacts WHERE kind = ? AND name = ?", values![kind, name]).await?;
         return Ok("delete");
@@ -151,6 +161,20 @@ async fn write_artifact(
     let insert = "INSERT INTO artifacts (kind, name, version) VALUES (?, ?, ?)";
     session.execute(insert, values![kind, name, version]).await?;
     Ok("create")
+}
+
+/// Forgets what an old version said; all of them of a document that is deleted. One that is deleted says nothing: it keeps
+/// its NULL, by which it is known.
+async fn thin(session: &mut Session<'_>, name: &str, version: u64, is_there: bool) -> Result<(), sqlx::Error> {
+    let thin = "UPDATE versions SET document = '' WHERE kind = ? AND name = ? AND version >= ? AND version <= ? \
+                AND document IS NOT NULL";
+    let last = version.saturating_sub(if is_there { DERIVED_VERSIONS } else { 1 });
+    // Each write forgets one, and the deletion the rest.
+    let first = if is_there { last } else { version.saturating_sub(DERIVED_VERSIONS) };
+    if last == 0 {
+        return Ok(());
+    }
+    session.execute(thin, values![DERIVED, name, first, last]).await.map(drop)
 }
 
 /// What tells of a write, as the original does; the content stands in the history.
@@ -192,6 +216,21 @@ pub(super) async fn states(session: &mut Session<'_>, states: &[StateWrite]) -> 
         }
     }
     Ok(())
+}
+
+/// Writes one if there is what is expected; nobody else writes meanwhile.
+pub(super) async fn swap_state(
+    session: &mut Session<'_>,
+    expected: Option<&str>,
+    state: &StateWrite,
+) -> Result<bool, sqlx::Error> {
+    let select = "SELECT value FROM runtime WHERE scope = ? AND name = ?";
+    let found = session.rows(select, values![&state.scope, &state.name]).await?.pop();
+    let found = found.map(|row| row.text(0)).transpose()?;
+    if found.as_deref() != expected {
+        return Ok(false);
+    }
+    states(session, std::slice::from_ref(state)).await.map(|()| true)
 }
 
 pub(super) async fn counts(session: &mut Session<'_>, counts: &[StoredCounts]) -> Result<(), sqlx::Error> {

@@ -124,18 +124,20 @@ pub(crate) async fn run(
 struct Signals {
     current: watch::Receiver<Arc<Current>>,
     fleet: watch::Receiver<crate::rollout::Fleet>,
+    turns: watch::Receiver<bool>,
     hints: Vec<watch::Receiver<u64>>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "what changed does not matter: everything is looked at again")]
 impl Signals {
     async fn any(&mut self) {
-        let (current, fleet) = (self.current.changed(), self.fleet.changed());
+        let (current, fleet, turns) = (self.current.changed(), self.fleet.changed(), self.turns.changed());
         let hints = self.hints.iter_mut().map(|hint| Box::pin(hint.changed()));
         let hints: Vec<_> = hints.collect();
         tokio::select! {
             _ = current => {}
             _ = fleet => {}
+            _ = turns => {}
             () = async {
                 if hints.is_empty() {
                     std::future::pending::<()>().await;
@@ -153,7 +155,9 @@ impl Reconciler {
             hints.push(runner.platform.hints());
             hints.push(runner.monitor.changes());
         }
-        Signals { current: self.core.shared.watch_current(), fleet: self.core.shared.fleet.subscribe(), hints }
+        let shared = &self.core.shared;
+        let (current, fleet, turns) = (shared.watch_current(), shared.fleet.subscribe(), shared.acting.turns());
+        Signals { current, fleet, turns, hints }
     }
 
     /// One look at everything, and what follows from it.
@@ -171,6 +175,10 @@ impl Reconciler {
         }
         let platforms = self.platforms.clone();
         let view = self.view(current, &platforms).await;
+        if !self.core.shared.acting.is_so() {
+            self.tell(&view);
+            return;
+        }
         let now = self.started.elapsed();
         let wanted: Vec<_> = view.orders.iter().map(|order| order.wanted.clone()).collect();
         let actions = self.machine.step(now, &wanted, &view.picture);

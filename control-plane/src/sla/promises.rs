@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
     use crate::core::tests::{World, put};
-    use crate::core::{ChangeRequest, WriteRequest};
+    use crate::core::{ChangeError, ChangeRequest, WriteRequest};
     use crate::deploy::{Action, DeployRequest};
     use crate::persist::Cause;
 
@@ -279,6 +279,29 @@ clusters:
         let more = || scale(Scaled::Instances, None, [1.0, 5.0, 1.0]);
         assert_eq!(all[0].escalation, Escalation::All(vec![more(), more()]));
         assert_eq!(all[0].sizes["web"].service, "web:2");
+    }
+
+    #[tokio::test]
+    async fn what_clusters_promise_by_name_is_not_changed_into_what_can_not_be_kept() {
+        let world = World::new().await;
+        put(&world.core, STORED).await.unwrap();
+        let longer = STORED.replace("interval: 60", "interval: 700");
+        let target = STORED.replace("target: store", "target: stoer");
+        // As long as nobody has it, it may say what it wants.
+        put(&world.core, &longer).await.unwrap();
+        put(&world.core, STORED).await.unwrap();
+        deploy(&world, SHOP).await;
+        for (text, name, part) in
+            [(longer, "fast", "the window is 700 s long"), (target, "group", "it scales the cluster `stoer`")]
+        {
+            let error = put(&world.core, &text).await.unwrap_err();
+            let ChangeError::Findings(findings) = error else { panic!("{error}") };
+            let told: Vec<_> =
+                findings.iter().map(|found| (found.name.as_str(), found.violation.to_string())).collect();
+            let is_told = told.iter().any(|(of, why)| *of == name && why.contains(part));
+            assert!(is_told && told.iter().all(|(_, why)| why.contains("the promise of shop/web")), "{told:?}");
+        }
+        put(&world.core, &STORED.replace("interval: 60", "interval: 90")).await.unwrap();
     }
 
     #[tokio::test]

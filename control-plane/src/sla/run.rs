@@ -92,6 +92,11 @@ impl Keeper {
             return;
         }
         self.ask_platforms().await;
+        // Another one decides; what is measured is known when that is over, and what was decided is read then.
+        if !self.core.shared.acting.is_so() {
+            self.machine = Machine::default();
+            return;
+        }
         let asked = match self.recall().await {
             Ok(asked) => asked,
             Err(error) => {

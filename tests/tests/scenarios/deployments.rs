@@ -204,6 +204,44 @@ async fn instances_are_found_again(mut scene: Scene) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_roll_out_goes_on_where_a_killed_control_plane_left_it() {
+    roll_out_over_kills(Scene::set().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_roll_out_of_containers_goes_on_where_a_killed_control_plane_left_it() {
+    roll_out_over_kills(Scene::in_containers().await).await;
+}
+
+/// Kills the control plane whenever the roll-out came one step further, over and over.
+async fn roll_out_over_kills(mut scene: Scene) {
+    scene.merge(&scene.blueprint("1", 3, CHECK, "")).await;
+    let before: Vec<String> = instances(&scene.until_done().await, "web:1").into_iter().map(str::to_owned).collect();
+    let load = Load::start(load_on(scene.port));
+    load.flow(200).await;
+    scene.merge(&scene.blueprint("1", 3, CHECK, "other")).await;
+    let old =
+        |status: &Value| instances(status, "web:1").iter().filter(|name| before.iter().any(|old| old == *name)).count();
+    let mut kills = 0;
+    for left in [3, 2, 1] {
+        let comes = |status: &Value| {
+            let there = status["services"][0]["instances"].as_array().map_or(0, Vec::len);
+            there > 0 && (old(status) < left || there > old(status) + 3 - left)
+        };
+        scene.until("the roll-out came a step further", comes).await;
+        scene.installation.restart_control_plane().await;
+        kills += 1;
+        load.flow(100).await;
+    }
+    let replaced = |status: &Value| status["done"] == true && old(status) == 0;
+    let status = scene.until("all are replaced", replaced).await;
+    assert_eq!((kills, instances(&status, "web:1").len()), (3, 3));
+    load.flow(200).await;
+    load.finish().await.assert_flawless();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_health_checks_an_instance_takes_requests_when_its_port_is_open() {
     let scene = Scene::set().await;
     scene.merge(&scene.blueprint("1", 1, "[]", "")).await;
@@ -232,7 +270,15 @@ async fn without_health_checks_an_instance_takes_requests_when_its_port_is_open(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_instance_goes_while_the_store_keeps_gateways_from_letting_it_go() {
-    let scene = Scene::set().await;
+    the_store_keeps_instances(Scene::set().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_container_goes_while_the_store_keeps_gateways_from_letting_it_go() {
+    the_store_keeps_instances(Scene::in_containers().await).await;
+}
+
+async fn the_store_keeps_instances(scene: Scene) {
     scene.merge(&scene.blueprint("1", 3, CHECK, "")).await;
     scene.until_done().await;
     let load = Load::start(load_on(scene.port));

@@ -7,6 +7,7 @@ use vamp_record::{ElasticClient, ElasticUrl};
 use vamp_tests::components::search_servers;
 use vamp_tests::installation::{Gateway, Installation};
 use vamp_tests::load::{Load, Plan};
+use vamp_tests::narrow::Narrow;
 use vamp_tests::origin::Origin;
 use vamp_tests::relay::Relay;
 use vamp_tests::{eventually, free_port};
@@ -167,6 +168,64 @@ async fn events_go_on_in_their_order_each_once_over_an_outage_and_a_kill() {
         let wanted: Vec<_> = (0..700).map(f64::from).collect();
         assert_eq!((found.total, numbers), (701, wanted), "{}", server.name);
     }
+}
+
+/// What the proxies here take, bytes.
+const NARROW_BYTES_MAX: u64 = 20_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_pass_a_proxy_that_takes_no_long_requests_and_one_that_is_too_long_is_counted() {
+    let server = search_servers().into_iter().next().unwrap();
+    let namespace = unique_namespace();
+    let target = server.url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+    let proxy = Narrow::start(target, NARROW_BYTES_MAX).await;
+    let elasticsearch = format!("http://{}", proxy.address());
+    let arguments = ["--events-elasticsearch", &*elasticsearch];
+    let mut installation = Installation::start_with_arguments(&namespace, &arguments).await;
+    let long = "x".repeat(30_000);
+    let event = |number: u32| match number {
+        150 => json!({"tags": ["long"], "value": long}),
+        _ => json!({"tags": [format!("number:{number}")], "value": number}),
+    };
+    installation.post("events", &(0..300).map(event).collect::<Vec<_>>().into()).await.expect(&[200, 201]);
+    let client = ElasticClient::new(&server.url.parse::<ElasticUrl>().unwrap()).unwrap();
+    let index = format!("vamp-pulse-{namespace}-*");
+    let found = eventually(Duration::from_mins(1), "all but one are there", async || {
+        client.refresh(&index).await.ok()?;
+        let search = json!({"size": 1_000, "sort": ["id"], "query": {"term": {"namespace": namespace}}});
+        client.search(&index, search).await.ok().filter(|found| found.total >= 299)
+    })
+    .await;
+    let numbers: Vec<_> = found.documents.iter().filter_map(|document| document["number"].as_f64()).collect();
+    let wanted: Vec<_> = (0..300).filter(|number| *number != 150).map(f64::from).collect();
+    assert_eq!((found.total, numbers), (299, wanted));
+    assert!(proxy.refused() > 1, "it refused {}", proxy.refused());
+    // It is told, also after a restart, and nothing is sent again.
+    for _ in 0..2 {
+        eventually(Duration::from_mins(1), "one is counted", async || {
+            let info = installation.get("info").await.expect(&[200]);
+            (info["events_refused"] == 1).then_some(())
+        })
+        .await;
+        installation.restart_control_plane().await;
+    }
+    let kept = installation.get("events?tag=long").await.expect(&[200]);
+    assert_eq!(kept.as_array().unwrap().len(), 1, "it stays in the database");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_pass_a_proxy_that_takes_no_long_requests() {
+    let server = search_servers().into_iter().next().unwrap();
+    let namespace = unique_namespace();
+    let target = server.url.trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+    let proxy = Narrow::start(target, NARROW_BYTES_MAX).await;
+    let address = format!("http://{}", proxy.address());
+    let (_installation, gateway, _one, _two, port) = stage(&namespace, &address).await;
+    Load::start(Plan { requests: Some(1_000), ..load_on(port) }).report().await.assert_flawless();
+    let client = ElasticClient::new(&server.url.parse::<ElasticUrl>().unwrap()).unwrap();
+    until_counted(&client, &namespace, 1_000).await;
+    assert_eq!(whole(gateway.metric("vamp_gateway_records_dropped_total", "").await), 0);
+    assert!(proxy.refused() > 0, "no request was too long for it");
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter is a whole number")]

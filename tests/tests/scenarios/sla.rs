@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 use vamp_tests::engine::Engine;
-use vamp_tests::installation::{Gateway, Installation, PATIENCE};
+use vamp_tests::installation::{ControlPlane, Gateway, Installation, PATIENCE};
 use vamp_tests::load::Load;
+use vamp_tests::process::Signal;
 use vamp_tests::{eventually, free_port};
 
 use crate::blueprints::{blueprint, origin, service};
@@ -181,8 +182,9 @@ async fn a_service_in_containers_that_works_hard_gets_more_instances() {
     engine.must(reqwest::Method::DELETE, &format!("images/{image}"), "").await;
 }
 
-async fn who_works_hard_gets_more(scene: Scene, breed: &Value) {
-    let blueprint = json!({
+/// A blueprint of one service that uses more than it promises.
+fn hard_work(breed: &Value, maximum: u32) -> Value {
+    json!({
         "name": "shop",
         "clusters": {"work": {
             "services": [{
@@ -193,11 +195,67 @@ async fn who_works_hard_gets_more(scene: Scene, breed: &Value) {
                 "type": "cpu_sliding_window",
                 "threshold": {"upper": 50, "lower": 1},
                 "window": {"interval": WINDOW, "cooldown": COOLDOWN},
-                "escalations": [{"type": "scale_instances", "minimum": 1, "maximum": 2, "scale_by": 1}],
+                "escalations": [{"type": "scale_instances", "minimum": 1, "maximum": maximum, "scale_by": 1}],
             },
         }},
-    });
-    scene.installation.put("deployments/shop", &blueprint.to_string()).await.expect(&[200, 201]);
+    })
+}
+
+/// Whether each of two control planes acts.
+async fn who_acts(scene: &Scene, second: &ControlPlane) -> Option<(bool, bool)> {
+    let [first, second] = [scene.installation.get("info").await.body, second.get("info").await?];
+    Some((first["acts"].as_bool()?, second["acts"].as_bool()?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_control_planes_on_one_database_one_scales_and_the_other_takes_over() {
+    let (engine, tag) = (Engine::shared(), format!("t{:x}", rand::random::<u64>()));
+    engine.import("origin", "vamp-test-origin", &tag).await;
+    let installation = Installation::start_with_arguments(&tag, &["--docker-host", &engine.address()]).await;
+    let image = format!("vamp-test-origin:{tag}");
+    let arguments = json!([{"init": "true"}, {"command": WORK}]);
+    let breed = json!({"name": "work:1", "deployable": image, "arguments": arguments});
+    let mut scene = Scene::of(installation).await;
+    let second = scene.installation.second_control_plane().await;
+    assert_eq!(who_acts(&scene, &second).await, Some((true, false)));
+    scene.installation.put("deployments/shop", &hard_work(&breed, 3).to_string()).await.expect(&[200, 201]);
+    scene.until_instances(2).await;
+    // The second one takes over at once, and finds what runs.
+    scene.installation.kill_control_plane().await;
+    let acts = async || second.get("info").await.filter(|info| info["acts"] == true).map(drop);
+    eventually(PATIENCE, "the second one acts", acts).await;
+    let steps = async || {
+        let events = second.get("events?tag=escalation&tag=deployments:shop&per_page=100").await?;
+        Some(events.as_array()?.len()).filter(|steps| *steps == 2)
+    };
+    eventually(PATIENCE, "it scales", steps).await;
+    // The first one comes back, and leaves it to the second.
+    scene.installation.restart_control_plane().await;
+    assert_eq!(who_acts(&scene, &second).await, Some((false, true)));
+    scene.until_instances(3).await;
+    // Frozen, it does not say that it acts; when it goes on, another one does.
+    second.signal(Signal::Stop);
+    eventually(2 * PATIENCE, "the first one acts again", async || {
+        let info = scene.installation.get("info").await.body;
+        (info["acts"] == true).then_some(())
+    })
+    .await;
+    second.signal(Signal::Continue);
+    eventually(PATIENCE, "the second one sees that", async || {
+        who_acts(&scene, &second).await.filter(|acts| *acts == (true, false))
+    })
+    .await;
+    assert_eq!(scene.steps().await, pairs(&[("1", "2"), ("2", "3")]));
+    let events = scene.events("escalation").await;
+    let apart = (at(&events[1]) - at(&events[0])).rem_euclid(86_400.0);
+    assert!(apart > f64::from(WINDOW + COOLDOWN) - 0.5, "{apart}");
+    drop(second);
+    scene.end().await;
+    engine.must(reqwest::Method::DELETE, &format!("images/{image}"), "").await;
+}
+
+async fn who_works_hard_gets_more(scene: Scene, breed: &Value) {
+    scene.installation.put("deployments/shop", &hard_work(breed, 2).to_string()).await.expect(&[200, 201]);
     scene.until_instances(2).await;
     assert_eq!(scene.steps().await, pairs(&[("1", "2")]));
     let message = scene.events("escalation").await[0]["value"]["message"].as_str().unwrap().to_owned();

@@ -210,9 +210,15 @@ pub(super) fn states(status: &Value) -> String {
                 text(service, "service").to_owned(),
                 text(service, "phase").to_owned(),
                 format!("{ready}/{wanted}"),
-                service.get("message").map_or_else(|| "-".to_owned(), cell),
+                service.get("message").map_or_else(|| warning(service), cell),
             ]
         })
         .collect();
     table(&["CLUSTER", "SERVICE", "PHASE", "READY", "MESSAGE"], &rows)
+}
+
+/// What is not kept of the order of an instance that does all right.
+fn warning(service: &Value) -> String {
+    let warnings = items(service, "instances").find_map(|instance| items(instance, "warnings").next());
+    warnings.map_or_else(|| "-".to_owned(), cell)
 }

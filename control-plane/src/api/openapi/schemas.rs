@@ -490,6 +490,8 @@ fn about() -> Value {
         "revision": number("The revision of the table that is wanted."),
         "database": text("Where the database is."),
         "store": reference("Store"),
+        "acts": {"type": "boolean", "description": "It starts, stops and scales what is deployed; of several control planes on one database one does."},
+        "events_refused": {"type": ["integer", "null"], "description": "Events that Elasticsearch refused for good, since the first was sent; null: none are sent there."},
         "problems": {"type": "array", "items": {"type": "string"}, "description": "Why no table follows from what is stored."},
         "warnings": list_of(&reference("Warning")),
         "per_page_max": number("Items of the largest page."),

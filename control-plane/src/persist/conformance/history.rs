@@ -1,7 +1,9 @@
 //! The history is sound until somebody or something changes a byte of it, and then the place is named.
 
 use super::{Bench, make};
-use crate::persist::{Cause, Change, Head, Persistence};
+use crate::persist::session::values;
+use crate::persist::write::{DERIVED, DERIVED_VERSIONS};
+use crate::persist::{ArtifactId, Cause, Change, Database, Head, Persistence, Write};
 
 pub(super) async fn a_sound_history_is_called_sound(bench: &Bench) {
     let database = bench.open().await;
@@ -9,6 +11,67 @@ pub(super) async fn a_sound_history_is_called_sound(bench: &Bench) {
     let audit = database.audit(std::slice::from_ref(&head)).await.unwrap();
     assert_eq!((audit.fault, audit.changes, audit.head), (None, position.sequence, head));
     assert!(audit.versions > 0);
+}
+
+/// Writes a document that follows from others.
+async fn derive(database: &Database, document: Option<&str>) {
+    let position = database.position().await.unwrap();
+    let id = ArtifactId { kind: DERIVED, name: "shop/web/web:1".to_owned() };
+    let write = Write { id, document: document.map(str::to_owned) };
+    database.commit(&Change { writes: vec![write], ..super::change(&position, &[], &[]) }).await.unwrap();
+}
+
+/// What the versions of such documents take in the database.
+async fn documents(database: &Database) -> u64 {
+    let count = "SELECT COUNT(*) FROM versions WHERE kind = ? AND document IS NOT NULL AND document <> ''";
+    let mut transaction = database.pools.write().await.unwrap();
+    transaction.session().row(count, values![DERIVED]).await.unwrap().number(0).unwrap()
+}
+
+pub(super) async fn old_versions_of_what_follows_from_others_go(bench: &Bench) {
+    let database = bench.open().await;
+    let id = ArtifactId { kind: DERIVED, name: "shop/web/web:1".to_owned() };
+    for number in 1..=DERIVED_VERSIONS + 5 {
+        derive(&database, Some(&format!("{{{number}}}"))).await;
+    }
+    let history = database.history(&id).await.unwrap();
+    let numbers: Vec<u64> = history.iter().map(|past| past.stored.version).collect();
+    assert_eq!(numbers, (6..=DERIVED_VERSIONS + 5).collect::<Vec<_>>());
+    assert!(history.iter().all(|past| past.stored.damage.is_none()));
+    assert_eq!(documents(&database).await, DERIVED_VERSIONS);
+    let current = database.snapshot().await.unwrap().artifacts[DERIVED][&id.name].clone();
+    assert_eq!((current.version, &current.damage), (DERIVED_VERSIONS + 5, &None));
+    assert_eq!(database.audit(&[]).await.unwrap().fault, None);
+    // Those of one that is deleted go all.
+    derive(&database, None).await;
+    assert_eq!(documents(&database).await, 0);
+    let history = database.history(&id).await.unwrap();
+    assert_eq!(history.iter().map(|past| past.stored.document.clone()).collect::<Vec<_>>(), [None]);
+    derive(&database, Some("{0}")).await;
+    assert_eq!(database.audit(&[]).await.unwrap().fault, None);
+}
+
+/// That what a version said was forgotten hides nothing else of it.
+pub(super) async fn what_is_forgotten_is_still_verified(mut fresh: impl AsyncFnMut() -> Bench) {
+    let damages = [
+        ("UPDATE versions SET digest = CONCAT('x', SUBSTR(digest, 2)) WHERE version = 1", "change 1 does not fit"),
+        ("UPDATE versions SET document = NULL WHERE version = 1", "version 1 of `shop/web/web:1`"),
+        ("UPDATE versions SET document = '{9}' WHERE version = 1", "version 1 of `shop/web/web:1`"),
+        ("DELETE FROM versions WHERE version = 1", "change 1 does not fit"),
+        ("UPDATE versions SET document = '' WHERE version > 1", "is current, and what it said is not there"),
+    ];
+    for (statement, place) in damages {
+        let bench = fresh().await;
+        let database = bench.open().await;
+        for number in 1..=DERIVED_VERSIONS + 1 {
+            derive(&database, Some(&format!("{{{number}}}"))).await;
+        }
+        assert_eq!(documents(&database).await, DERIVED_VERSIONS);
+        database.close().await;
+        bench.by_hand(&[statement.to_owned()]).await;
+        let fault = bench.open().await.audit(&[]).await.unwrap().fault;
+        assert!(fault.as_ref().is_some_and(|fault| fault.contains(place)), "{statement}: {fault:?}");
+    }
 }
 
 /// A small history: three changes of three artifacts, one of which is deleted.

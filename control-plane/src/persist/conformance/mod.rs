@@ -296,6 +296,29 @@ async fn what_is_kept_beside_artifacts_is_kept_with_the_change_or_not_at_all(ben
     assert!(bench.open().await.states("others").await.unwrap().is_empty());
 }
 
+async fn what_is_kept_is_exchanged_only_for_what_was_expected(bench: &Bench) {
+    let database = bench.open().await;
+    let state = |value: Option<&str>| StateWrite {
+        scope: "turns".to_owned(),
+        name: "a".to_owned(),
+        value: value.map(str::to_owned),
+    };
+    let swap =
+        async |expected: Option<&str>, value: Option<&str>| database.swap_state(expected, &state(value)).await.unwrap();
+    assert!(!swap(Some("1"), Some("2")).await);
+    assert!(swap(None, Some("1")).await && !swap(None, Some("2")).await && !swap(Some("3"), Some("2")).await);
+    assert_eq!(database.states("turns").await.unwrap()["a"], "1");
+    assert!(swap(Some("1"), Some("2")).await && swap(Some("2"), None).await);
+    assert!(database.states("turns").await.unwrap().is_empty());
+    // Of many at once one succeeds.
+    let swaps = (0..8).map(|number| {
+        let (database, state) = (&database, state(Some(&number.to_string())));
+        async move { database.swap_state(None, &state).await.unwrap() }
+    });
+    let won = futures_util::future::join_all(swaps).await;
+    assert_eq!(won.iter().filter(|won| **won).count(), 1);
+}
+
 async fn one_record_that_is_not_what_was_written_is_named_and_hides_no_other(bench: &Bench) {
     let database = bench.open().await;
     make(&database, &[("bad", Some("{\"port\":9050}")), ("good", Some("{}"))]).await;
@@ -327,6 +350,8 @@ async fn passes(bench: &Bench) {
     names_are_bytes(bench).await;
     large_and_strange_documents_come_back_as_they_were(bench).await;
     what_is_kept_beside_artifacts_is_kept_with_the_change_or_not_at_all(bench).await;
+    what_is_kept_is_exchanged_only_for_what_was_expected(bench).await;
+    history::old_versions_of_what_follows_from_others_go(bench).await;
     history::a_sound_history_is_called_sound(bench).await;
     events::passes(bench).await;
 }

@@ -1,6 +1,6 @@
 //! The same on real servers, started by `tests/run`.
 
-use super::{Bench, finds_damage, history, passes};
+use super::{Bench, finds_damage, history, passes, released};
 use crate::persist::address::Address;
 use crate::persist::pools::Pools;
 
@@ -27,6 +27,8 @@ async fn all_of_it(variable: &str, product: &str) {
     finds_damage(&fresh().await).await;
     history::an_end_that_is_cut_off_is_found_by_who_has_seen_it(&fresh().await).await;
     history::what_is_changed_is_found(fresh).await;
+    history::what_is_forgotten_is_still_verified(fresh).await;
+    released::servers_of_every_released_schema_are_brought_forward(product, fresh).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

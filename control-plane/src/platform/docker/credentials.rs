@@ -252,7 +252,7 @@ mod tests {
         };
         refused(r#"{"credsStore": "desktop", "auths": {"r.test": {"auth": "hush"}}}"#, "`credsStore`");
         refused(r#"{"credHelpers": {"r.test": "hush"}}"#, "`credHelpers`");
-        refused(r#"{"auths": {"r.test": "hush"}}"#, "line 1, column 28");
+        refused(r#"{"auths": {"r.test": "hush"}}"#, "line 1, column 27");
         refused(r#"{"auths": {"r.test": {"auth": "hush"}}}"#, "`auth` of `r.test`");
         refused(&format!(r#"{{"auths": {{"r.test": {{"auth": "{}"}}}}}}"#, STANDARD.encode("hush")), "USER:PASSWORD");
         refused(&format!("{{\"hush\": \"{}\"}}", "x".repeat(1 << 20)), "longer");

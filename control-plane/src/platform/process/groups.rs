@@ -168,7 +168,7 @@ fn try_out(parent: &Parent, controller: Controller, prefix: &str, program: &Path
         let said = || io::Error::other(String::from_utf8_lossy(&told.stderr).trim().to_owned());
         told.status.success().then_some(()).ok_or_else(said)
     });
-    let removed = group.folder.exists().then(|| fs::remove_dir(&group.folder)).unwrap_or(Ok(()));
+    let removed = if group.folder.exists() { fs::remove_dir(&group.folder) } else { Ok(()) };
     tried.and(removed).map_err(|error| refused(&group.folder, &error))
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// One process, told from all others of this and any other boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// Its number, and that of its group.
     pid: i32,
     /// When it started, in ticks since the boot.
@@ -16,7 +16,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// The process that has this number now.
-    pub(super) fn of(pid: i32) -> Option<Self> {
+    pub(crate) fn of(pid: i32) -> Option<Self> {
         Some(Self { pid, start_ticks: start_ticks(pid)?, boot: boot() })
     }
 
@@ -28,6 +28,11 @@ impl Identity {
     /// Whether it runs still.
     pub(super) fn is_alive(&self) -> bool {
         start_ticks(self.pid) == Some(self.start_ticks) && boot() == self.boot
+    }
+
+    /// Whether it is known to have ended: of another boot, which may be that of another machine, nothing is known.
+    pub(crate) fn has_ended(&self) -> bool {
+        boot() == self.boot && start_ticks(self.pid) != Some(self.start_ticks)
     }
 
     /// Sends a signal to it and to everything in its group, if it is still there.
@@ -73,6 +78,7 @@ mod tests {
         let reused = Identity { start_ticks: identity.start_ticks + 1, ..identity.clone() };
         let rebooted = Identity { boot: "another".to_owned(), ..identity.clone() };
         assert!(!reused.is_alive() && !rebooted.is_alive());
+        assert!(reused.has_ended() && !rebooted.has_ended() && !identity.has_ended());
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(!identity.is_alive());

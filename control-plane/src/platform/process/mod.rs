@@ -14,6 +14,7 @@ mod supervisor;
 mod usage;
 
 pub use hierarchy::Grouping;
+pub(crate) use identity::Identity;
 pub use platform::ProcessPlatform;
 
 use std::ffi::OsString;
