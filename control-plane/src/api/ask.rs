@@ -143,14 +143,16 @@ impl Ask {
     ) -> Result<T, Problem> {
         let format = written::sent(&self.headers)?;
         // Most bodies import nothing: then it does not matter how new is what is known.
-        let current = if self.text()?.contains("import") {
+        let may_import = self.text()?.contains("import");
+        let current = if may_import {
             let current = self.api.core.shared.refresh().await;
             current.map_err(|error| Problem::database("reading the database", &error))?
         } else {
             self.api.core.shared.current()
         };
         let body = Arc::clone(&self.body);
-        let is_long = body.len() > INLINE_BYTES_MAX;
+        // What is imported may be much more than what is sent.
+        let is_long = may_import || body.len() > INLINE_BYTES_MAX;
         let read_all = move || {
             let text = std::str::from_utf8(&body).unwrap_or_default();
             let seen = RefCell::new(BTreeMap::new());

@@ -40,7 +40,7 @@ pub(super) async fn of_deployment(ask: Ask) -> Answer {
 async fn metric(ask: &Ask, gateway: &str, route: Option<&str>) -> Answer {
     let metric = ask.parameters.metric.as_str();
     if let Some(value) = told(ask, &subject(gateway, route), &format!("metrics:{metric}")).await? {
-        return Ok(answer(ask, value));
+        return Ok(answer(ask, &value));
     }
     let (counts, known_ms) = counted(ask, gateway, route).await?;
     let value = match metric {
@@ -49,7 +49,7 @@ async fn metric(ask: &Ask, gateway: &str, route: Option<&str>) -> Answer {
         _ => counts.error_percent(),
     };
     let without = || Problem::no_part(format!("gateway `{gateway}` had no requests in that time"));
-    value.map(|value| answer(ask, value.into())).ok_or_else(without)
+    value.map(|value| answer(ask, &value.into())).ok_or_else(without)
 }
 
 /// `GET /api/v1/health/gateways/{name}`, and of one route: the part of the requests that did not fail, 0 to 1.
@@ -57,11 +57,11 @@ pub(super) async fn health_of_gateway(ask: Ask) -> Answer {
     let gateway = ask.name().to_owned();
     let route = Some(ask.parameters.route.clone()).filter(|route| !route.is_empty());
     if let Some(value) = told(&ask, &subject(&gateway, route.as_deref()), "health").await? {
-        return Ok(answer(&ask, value));
+        return Ok(answer(&ask, &value));
     }
     let (counts, _) = counted(&ask, &gateway, route.as_deref()).await?;
     let failed = counts.error_percent().unwrap_or_default() / 100.0;
-    Ok(answer(&ask, (1.0 - failed).into()))
+    Ok(answer(&ask, &(1.0 - failed).into()))
 }
 
 /// `GET /api/v1/health/deployments/{name}`, and of a cluster or a service: the part of the instances that can take
@@ -72,7 +72,7 @@ pub(super) async fn health_of_deployment(ask: Ask) -> Answer {
     subject.extend(Some(format!("clusters:{cluster}")).filter(|_| !cluster.is_empty()));
     subject.extend(Some(format!("services:{service}")).filter(|_| !service.is_empty()));
     if let Some(value) = told(&ask, &subject, "health").await? {
-        return Ok(answer(&ask, value));
+        return Ok(answer(&ask, &value));
     }
     let states = ask.api.states.borrow();
     let is_meant = |name: &str, wanted: &str| wanted.is_empty() || name == wanted;
@@ -80,15 +80,15 @@ pub(super) async fn health_of_deployment(ask: Ask) -> Answer {
     let own = own.filter(|(name, _)| is_meant(&name.cluster, cluster) && is_meant(&name.service, service));
     let health = own.map(|(_, state)| ready(state)).reduce(|one, other| one * other);
     let missing = || Problem::no_part(format!("nothing runs that is called {}", subject.join(", ")));
-    health.map(|health| answer(&ask, health.into())).ok_or_else(missing)
+    health.map(|health| answer(&ask, &health.into())).ok_or_else(missing)
 }
 
 fn ready(state: &ServiceState) -> f64 {
     if state.wanted == 0 { 1.0 } else { (f64::from(state.ready) / f64::from(state.wanted)).min(1.0) }
 }
 
-fn answer(ask: &Ask, value: Value) -> Response<Body> {
-    ask.written.answer(StatusCode::OK, &value)
+fn answer(ask: &Ask, value: &Value) -> Response<Body> {
+    ask.written.answer(StatusCode::OK, value)
 }
 
 fn subject(gateway: &str, route: Option<&str>) -> Vec<String> {

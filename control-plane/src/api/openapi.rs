@@ -98,78 +98,20 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
         }));
     };
     let template = endpoint.template.text();
-    if template.contains("{name}") {
-        add("name", "path", json!({"type": "string"}), "Its name; `/` may be written plain or as `%2F`.");
-    }
-    if template.contains("{version}") {
-        add("version", "path", json!({"type": "integer", "minimum": 1}), "One of its versions.");
-    }
-    if template.contains("{cluster}") {
-        add("cluster", "path", json!({"type": "string"}), "One of its clusters.");
-    }
-    if template.contains("{service}") {
-        add("service", "path", json!({"type": "string"}), "The breed of one of the cluster's services.");
-    }
-    if template.contains("{port}") {
-        add("port", "path", json!({"type": "string"}), "One of the ports of its services.");
-    }
-    if template.contains("{route}") {
-        add(
-            "route",
-            "path",
-            json!({"type": "string"}),
-            "The path of one of its routes; `/` may be written plain or as `%2F`.",
-        );
-    }
-    if template.contains("{metric}") {
-        add(
-            "metric",
-            "path",
-            json!({"enum": METRICS}),
-            "Requests in a second, mean time in milliseconds, or errors in percent.",
-        );
+    for (name, schema, description) in in_paths() {
+        if template.contains(&format!("{{{name}}}")) {
+            add(name, "path", schema, description);
+        }
     }
     for parameter in endpoint.parameters {
-        let schema = match parameter {
-            Parameter::ValidateOnly
-            | Parameter::AsBlueprint
-            | Parameter::Delete
-            | Parameter::Deploy
-            | Parameter::Flatten
-            | Parameter::ExpandReferences
-            | Parameter::OnlyReferences => json!({"type": "boolean", "default": false}),
-            Parameter::Wait => json!({"type": "string", "examples": ["5s"]}),
-            Parameter::Window => json!({"type": "string", "default": "2m", "examples": ["30s"]}),
-            Parameter::Page => json!({"type": "integer", "minimum": 1, "default": 1}),
-            Parameter::PerPage => {
-                json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 30})
-            }
-            Parameter::Reason => json!({"type": "string", "maxLength": 500}),
-            Parameter::Tag | Parameter::Label => json!({"type": "array", "items": {"type": "string"}}),
-            Parameter::Type => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
-            Parameter::From | Parameter::Until => json!({"type": "string", "examples": ["now-15m"]}),
-            Parameter::Aggregator => json!({"enum": ["count", "average", "min", "max", "sum"]}),
-            Parameter::Field => json!({"type": "string", "default": "value", "examples": ["value.cpu"]}),
-            Parameter::Below | Parameter::Against => json!({"type": "integer", "minimum": 1}),
-            Parameter::Head => json!({"type": "string", "pattern": "^[0-9]+:[0-9a-f]{64}$"}),
-            Parameter::Tail => {
-                json!({"type": "integer", "minimum": 0, "maximum": super::query::TAIL_LINES_MAX, "default": 100})
-            }
-            Parameter::Cluster | Parameter::Service | Parameter::Instance | Parameter::Name => {
-                json!({"type": "string"})
-            }
-            Parameter::Limit => {
-                json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 100})
-            }
-        };
-        add(parameter.name(), "query", schema, parameter.description());
+        add(parameter.name(), "query", schema_of(*parameter), parameter.description());
     }
     let tags = || json!({"type": "string", "examples": ["\"3\""]});
     if endpoint.answers.iter().any(|(_, _, schema)| *schema == Schema::Stream) {
         add(
             "Last-Event-ID",
             "header",
-            json!({"type": "integer"}),
+            json!({"type": if endpoint.operation == "followLogs" { "string" } else { "integer" }}),
             "The last event that came: those after it come first.",
         );
     }
@@ -183,6 +125,54 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
         add("If-None-Match", "header", json!({"const": "*"}), "Only when it does not exist; else 412.");
     }
     parameters
+}
+
+/// What stands in paths, with what can stand there.
+fn in_paths() -> [(&'static str, Value, &'static str); 7] {
+    let text = || json!({"type": "string"});
+    [
+        ("name", text(), "Its name; `/` may be written plain or as `%2F`."),
+        ("version", json!({"type": "integer", "minimum": 1}), "One of its versions."),
+        ("cluster", text(), "One of its clusters."),
+        ("service", text(), "The breed of one of the cluster's services."),
+        ("port", text(), "One of the ports of its services."),
+        ("route", text(), "The path of one of its routes; `/` may be written plain or as `%2F`."),
+        ("metric", json!({"enum": METRICS}), "Requests in a second, mean time in milliseconds, or errors in percent."),
+    ]
+}
+
+/// What a query parameter can be.
+fn schema_of(parameter: Parameter) -> Value {
+    match parameter {
+        Parameter::ValidateOnly
+        | Parameter::AsBlueprint
+        | Parameter::Delete
+        | Parameter::Deploy
+        | Parameter::Flatten
+        | Parameter::ExpandReferences
+        | Parameter::OnlyReferences => json!({"type": "boolean", "default": false}),
+        Parameter::Wait => json!({"type": "string", "examples": ["5s"]}),
+        Parameter::Window => json!({"type": "string", "default": "2m", "examples": ["30s"]}),
+        Parameter::Page => json!({"type": "integer", "minimum": 1, "default": 1}),
+        Parameter::PerPage => {
+            json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 30})
+        }
+        Parameter::Reason => json!({"type": "string", "maxLength": 500}),
+        Parameter::Tag | Parameter::Label => json!({"type": "array", "items": {"type": "string"}}),
+        Parameter::Type => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}),
+        Parameter::From | Parameter::Until => json!({"type": "string", "examples": ["now-15m"]}),
+        Parameter::Aggregator => json!({"enum": ["count", "average", "min", "max", "sum"]}),
+        Parameter::Field => json!({"type": "string", "default": "value", "examples": ["value.cpu"]}),
+        Parameter::Below | Parameter::Against => json!({"type": "integer", "minimum": 1}),
+        Parameter::Head => json!({"type": "string", "pattern": "^[0-9]+:[0-9a-f]{64}$"}),
+        Parameter::Tail => {
+            json!({"type": "integer", "minimum": 0, "maximum": super::query::TAIL_LINES_MAX, "default": 100})
+        }
+        Parameter::Cluster | Parameter::Service | Parameter::Instance | Parameter::Name => json!({"type": "string"}),
+        Parameter::Limit => {
+            json!({"type": "integer", "minimum": 1, "maximum": super::query::PER_PAGE_MAX, "default": 100})
+        }
+    }
 }
 
 fn responses(endpoint: &Endpoint) -> Value {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::reconcile::{Intention, Phase, ServiceName, ServiceState, States};
+use crate::reconcile::{Intention, Phase, ServiceName, ServiceState, Stage, States};
 
 /// What is looked at.
 pub(super) struct Runtime<'r> {
@@ -99,9 +99,10 @@ fn of_service(state: Option<&ServiceState>) -> Map<String, Value> {
         phase.insert("notification".to_owned(), message.as_str().into());
     }
     let all = &state.instances;
-    let running = all.iter().filter(|instance| instance.running).count();
-    let of_health =
-        |wanted: bool| all.iter().filter(|instance| instance.running && instance.healthy == Some(wanted)).count();
+    let running = all.iter().filter(|instance| instance.stage == Stage::Running).count();
+    let of_health = |wanted: bool| {
+        all.iter().filter(|instance| instance.stage == Stage::Running && instance.healthy == Some(wanted)).count()
+    };
     let instances: Vec<Value> = all
         .iter()
         .map(|instance| {
@@ -113,7 +114,7 @@ fn of_service(state: Option<&ServiceState>) -> Map<String, Value> {
                 "name": instance.name,
                 "host": host,
                 "ports": ports,
-                "deployed": instance.running,
+                "deployed": instance.stage == Stage::Running,
                 "ready": instance.ready,
                 "state": instance.state,
                 "metadata": {},
@@ -173,15 +174,18 @@ mod tests {
 
     #[test]
     fn what_runs_stands_where_the_original_shows_it() {
-        let instance = |name: &str, healthy: Option<bool>, running: bool| InstanceState {
+        let instance = |name: &str, healthy: Option<bool>, stage: Stage| InstanceState {
             name: name.to_owned(),
             ports: [("http".to_owned(), "10.0.0.7:31001".to_owned())].into(),
             healthy,
-            running,
+            stage,
             ..InstanceState::default()
         };
-        let instances =
-            vec![instance("a", Some(true), true), instance("b", Some(false), true), instance("c", None, false)];
+        let instances = vec![
+            instance("a", Some(true), Stage::Running),
+            instance("b", Some(false), Stage::Running),
+            instance("c", None, Stage::Coming),
+        ];
         let document = shown(vec![state("web:1", Phase::Done, instances), state("web:2", Phase::Failed, Vec::new())]);
         assert_eq!(document["ports"], json!({"web.http": "20000"}));
         assert_eq!(document["hosts"], json!({"web": "10.0.0.2"}));

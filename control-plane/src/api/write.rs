@@ -82,7 +82,7 @@ pub(super) async fn expected(ask: &Ask, kind: Kind, precondition: &Precondition)
 
 /// LIMIT: how often a body is read for one request because what it imports was changed meanwhile. Each time somebody else
 /// was served.
-const READINGS_MAX: u32 = 5;
+const READINGS_MAX: u32 = 20;
 
 /// How often the body was read.
 #[derive(Debug, Default)]

@@ -183,10 +183,16 @@ impl Changed {
             match kind {
                 Kind::Gateway | Kind::Route | Kind::Instances => return true,
                 Kind::Condition | Kind::Rewrite => drop(shared.insert((*kind, name.as_str()))),
-                // What runs follows from these, and gateways of their own stand for it in the table.
-                Kind::Breed | Kind::Scale | Kind::Sla | Kind::Escalation | Kind::Blueprint | Kind::Deployment => {}
-                // What was imported stands in who imported it, and workflows take no requests.
-                Kind::Template | Kind::Workflow => {}
+                // What runs follows from these, and gateways of their own stand for it in the table; what was imported
+                // stands in who imported it, and workflows take no requests.
+                Kind::Breed
+                | Kind::Scale
+                | Kind::Sla
+                | Kind::Escalation
+                | Kind::Blueprint
+                | Kind::Deployment
+                | Kind::Template
+                | Kind::Workflow => {}
             }
         }
         let refers = |artifact: &Artifact| {

@@ -19,7 +19,7 @@ pub(crate) use machine::ServiceName;
 pub(crate) use run::run;
 #[cfg(test)]
 pub(crate) use state::InstanceState;
-pub(crate) use state::{Intention, Phase, ServiceState, States};
+pub(crate) use state::{Intention, Phase, ServiceState, Stage, States};
 pub(crate) use usage::Times;
 
 use crate::causes::with_causes;

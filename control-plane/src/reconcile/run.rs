@@ -11,7 +11,7 @@ use vamp_model::{Artifact, Instance as Target, Instances, Kind};
 
 use super::machine::{Action, Machine, Picture, Seen, ServiceName};
 use super::order::{Order, known_by, orders};
-use super::state::{InstanceState, Intention, Phase, ServiceState, States};
+use super::state::{InstanceState, Intention, Phase, ServiceState, Stage, States};
 use super::told::{self, AllTold};
 use super::{LIST_TIMEOUT, Platforms};
 use crate::causes::with_causes;
@@ -183,9 +183,8 @@ impl Reconciler {
         let wanted: Vec<_> = view.orders.iter().map(|order| order.wanted.clone()).collect();
         let actions = self.machine.step(now, &wanted, &view.picture);
         self.tell(&view);
-        if let Err(error) = self.publish().await {
-            tracing::warn!(cause = %with_causes(&error), "what happens to services is told later");
-        }
+        // What is begun from here on does not explain how an instance was seen.
+        let at_work = self.under_way.clone();
         self.route(&view, &actions).await;
         for action in actions {
             match action {
@@ -193,6 +192,9 @@ impl Reconciler {
                 Action::Start(service, number) => self.start(&view, &service, number),
                 Action::Remove(id) => self.remove(&view, &id),
             }
+        }
+        if let Err(error) = self.publish(&at_work).await {
+            tracing::warn!(cause = %with_causes(&error), "what happens to services is told later");
         }
     }
 
@@ -208,9 +210,8 @@ impl Reconciler {
     }
 
     /// Tells what changed since it was told last.
-    async fn publish(&mut self) -> Result<(), PersistError> {
-        let news =
-            |told: &AllTold| told::news(told, &self.states.borrow(), &self.places, &self.under_way, now_unix_ms());
+    async fn publish(&mut self, at_work: &BTreeSet<String>) -> Result<(), PersistError> {
+        let news = |told: &AllTold| told::news(told, &self.states.borrow(), &self.places, at_work, now_unix_ms());
         if self.told.as_ref().is_none_or(|told| news(told).states.is_empty()) {
             return Ok(());
         }
@@ -577,8 +578,11 @@ impl View<'_> {
                         .unwrap_or_default(),
                     restarts: known.instance.restarts,
                     warnings: known.instance.warnings.clone(),
-                    ended: matches!(known.instance.state, State::Restarting(_) | State::Exited(_)),
-                    running: known.seen.running,
+                    stage: match known.instance.state {
+                        State::Preparing(_) | State::Starting => Stage::Coming,
+                        State::Running => Stage::Running,
+                        State::Restarting(_) | State::Exited(_) => Stage::Ended,
+                    },
                     healthy: match known.health {
                         Health::Passing => Some(true),
                         Health::Failing { .. } => Some(false),

@@ -60,6 +60,18 @@ pub(crate) enum Phase {
     Unknown,
 }
 
+/// What an instance does, in one word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It is on its way.
+    #[default]
+    Coming,
+    /// It runs, well or not.
+    Running,
+    /// It ended, and may be started again.
+    Ended,
+}
+
 /// One instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct InstanceState {
@@ -67,6 +79,9 @@ pub(crate) struct InstanceState {
     pub name: String,
     /// What it does, in words.
     pub state: String,
+    /// The same in one word.
+    #[serde(skip)]
+    pub stage: Stage,
     /// It can take requests.
     pub ready: bool,
     /// Gateways send it requests.
@@ -78,12 +93,6 @@ pub(crate) struct InstanceState {
     /// Parts of its order that its platform does not keep, each with the reason and the mend.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// It ended, and does not run.
-    #[serde(skip)]
-    pub ended: bool,
-    /// It runs, well or not.
-    #[serde(skip)]
-    pub running: bool,
     /// Whether its checks say that it is well; `None`: nothing is known.
     #[serde(skip)]
     pub healthy: Option<bool>,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::machine::ServiceName;
-use super::state::{Intention, Phase, ServiceState, States};
+use super::state::{Intention, Phase, ServiceState, Stage, States};
 use crate::persist::{NewEvent, StateWrite};
 
 /// Where it is kept what was told last.
@@ -163,7 +163,7 @@ fn ends(
     let mut present = BTreeMap::new();
     for instance in &state.instances {
         let known = former.get(&instance.name).copied().unwrap_or_default();
-        let ended = if at_work.contains(&instance.name) { known.ended } else { instance.ended };
+        let ended = if at_work.contains(&instance.name) { known.ended } else { instance.stage == Stage::Ended };
         let now = Ends { restarts: instance.restarts, ended };
         let about = format!("instances:{}", instance.name);
         let value = json!({"state": instance.state, "restarts": instance.restarts});
@@ -219,7 +219,8 @@ mod tests {
     }
 
     fn with(phase: Phase, restarts: u32, ended: bool) -> ServiceState {
-        let instance = InstanceState { name: "i".to_owned(), restarts, ended, ..InstanceState::default() };
+        let stage = if ended { Stage::Ended } else { Stage::Running };
+        let instance = InstanceState { name: "i".to_owned(), restarts, stage, ..InstanceState::default() };
         ServiceState { instances: vec![instance], ..state(phase) }
     }
 

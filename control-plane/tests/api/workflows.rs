@@ -90,7 +90,7 @@ async fn a_stored_rewrite_is_live_in_the_gateways_that_use_it() {
     world.put("routes/canary", "rewrites: short").await.expect(201);
     world.put("gateways/shop", "routes: {\"[192.0.2.1:80]\": canary}").await.expect(201);
     let explained = |path: &'static str| {
-        let request = world.ask(Method::POST, "gateways/shop/explain").json(&json!({"path": path}));
+        let request = world.ask(Method::POST, "gateways/shop/explain").json(&json!({"target": path}));
         async { send(request).await.expect(200)["rewritten_path"].clone() }
     };
     assert_eq!(explained("/old").await, "/new");

@@ -19,14 +19,17 @@ use crate::violation::step;
 pub(crate) const FIELD: &str = "import";
 
 /// LIMIT: artifacts that import each other in a row. Each step holds a frame of the stack.
-pub(crate) const DEPTH_MAX: usize = 16;
+const DEPTH_MAX: usize = 16;
 
-/// LIMIT: imports of one text. One that imports two which import two doubles with each step; a call has up to 10,000
-/// documents.
-pub(crate) const IMPORTS_MAX: usize = 20_000;
+/// LIMIT: imports of one document, those of its templates with them: one that imports two which import two doubles with
+/// each step. Each import walks through what is there already.
+const IMPORTS_MAX: usize = 64;
+
+/// LIMIT: imports of one text: a call has up to 10,000 documents.
+const IMPORTS_OF_TEXT_MAX: usize = 20_000;
 
 /// LIMIT: values that all imports of one text bring. Each keeps some 100 bytes to tell where it comes from.
-pub(crate) const NODES_MAX: usize = 250_000;
+const NODES_MAX: usize = 250_000;
 
 /// What belongs to the imported artifact itself, and not to what imports it.
 const OWN_FIELDS: [&str; 4] = ["name", "kind", "lookup_name", FIELD];
@@ -70,6 +73,11 @@ pub(crate) fn decode(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) 
     if items.is_empty() {
         decoder.refuse(field, format!("{owner} imports nothing"), HINT);
     }
+    if items.len() > IMPORTS_MAX {
+        let message = format!("{owner} names {} imports, and can have {IMPORTS_MAX}", items.len());
+        decoder.refuse(field, message, "write some of it out");
+        return Vec::new();
+    }
     let mut named = Vec::with_capacity(items.len());
     for item in items {
         let Some(text) = decoder.text(&item, &format!("an import of {owner}")) else { continue };
@@ -107,16 +115,39 @@ fn parse(text: &str) -> Result<(Kind, String), (String, String)> {
     }
 }
 
+pub(crate) fn too_many_nodes() -> String {
+    format!("all imports together bring more than {NODES_MAX} values")
+}
+
 /// How much of the bounds is used, and where each imported value comes from.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    pub(crate) imports: usize,
+    imports_of_text: usize,
     nodes: usize,
+    /// Of the document that is being read.
+    pub(crate) imports: usize,
     /// Of the document that is being read.
     pub(crate) origins: Vec<Origin>,
 }
 
 impl Ledger {
+    /// Counts one import; when it is one too many, says why.
+    pub(crate) fn count(&mut self, in_a_row: usize) -> Result<(), String> {
+        self.imports = self.imports.saturating_add(1);
+        self.imports_of_text = self.imports_of_text.saturating_add(1);
+        if in_a_row >= DEPTH_MAX {
+            Err(format!("there are more than {DEPTH_MAX} imports in a row"))
+        } else if self.imports > IMPORTS_MAX {
+            Err(format!("the document has more than {IMPORTS_MAX} imports, those of its templates with them"))
+        } else if self.imports_of_text > IMPORTS_OF_TEXT_MAX {
+            Err(format!("all documents together have more than {IMPORTS_OF_TEXT_MAX} imports"))
+        } else if self.nodes > NODES_MAX {
+            Err(too_many_nodes())
+        } else {
+            Ok(())
+        }
+    }
+
     /// The fields of an artifact as if they stood where it is imported; `None` when they are too many.
     pub(crate) fn plant(&mut self, fields: Value, artifact: &Artifact, place: Place) -> Option<Node> {
         let source = format!("{} `{}`", artifact.kind(), artifact.name()).into();
@@ -128,15 +159,15 @@ impl Ledger {
             }
             other => other,
         };
-        self.node(fields, &source, pointer.to_owned(), place)
+        self.node(fields, &source, pointer, place)
     }
 
-    fn node(&mut self, value: Value, source: &std::sync::Arc<str>, pointer: String, at: Place) -> Option<Node> {
+    fn node(&mut self, value: Value, source: &std::sync::Arc<str>, pointer: &str, at: Place) -> Option<Node> {
         self.nodes = self.nodes.saturating_add(1);
         if self.nodes > NODES_MAX {
             return None;
         }
-        self.origins.push(Origin { source: source.clone(), pointer: pointer.clone() });
+        self.origins.push(Origin { source: source.clone(), pointer: pointer.to_owned() });
         let place = Place { origin: u32::try_from(self.origins.len()).ok()?, ..at };
         let content = match value {
             Value::Null => Content::Null,
@@ -148,12 +179,12 @@ impl Ledger {
             Value::String(text) => Content::Text(text),
             Value::Array(items) => {
                 let items = items.into_iter().enumerate();
-                let nodes = items.map(|(index, item)| self.node(item, source, format!("{pointer}/{index}"), at));
+                let nodes = items.map(|(index, item)| self.node(item, source, &format!("{pointer}/{index}"), at));
                 Content::List(nodes.collect::<Option<_>>()?)
             }
             Value::Object(fields) => {
                 let entries = fields.into_iter().map(|(name, value)| {
-                    let node = self.node(value, source, step(&pointer, &name), at)?;
+                    let node = self.node(value, source, &step(pointer, &name), at)?;
                     Some((Key { place: node.place, text: name }, node))
                 });
                 Content::Map(entries.collect::<Option<_>>()?)
@@ -169,9 +200,11 @@ pub(crate) fn lay_over(below: Option<Node>, mut above: Node) -> Node {
     if let (Content::Map(known), Content::Map(entries)) = (&below.content, &mut above.content) {
         for (short, long) in SYNONYMS {
             for (has, other) in [(short, long), (long, short)] {
-                if known.iter().any(|(key, _)| key.text == has) && !entries.iter().any(|(key, _)| key.text == has) {
-                    let other = entries.iter_mut().find(|(key, _)| key.text == other);
-                    other.into_iter().for_each(|(key, _)| has.clone_into(&mut key.text));
+                if known.iter().any(|(key, _)| key.text == has)
+                    && !entries.iter().any(|(key, _)| key.text == has)
+                    && let Some((key, _)) = entries.iter_mut().find(|(key, _)| key.text == other)
+                {
+                    has.clone_into(&mut key.text);
                 }
             }
         }
@@ -185,16 +218,13 @@ fn merge(below: Node, above: Node) -> Node {
             let mut known: HashMap<String, usize> =
                 entries.iter().enumerate().map(|(index, (key, _))| (key.text.clone(), index)).collect();
             for (key, node) in more {
-                match known.get(&key.text).and_then(|index| entries.get_mut(*index)) {
-                    Some((former, found)) => {
-                        former.place = key.place;
-                        let below = std::mem::replace(found, Node { place: key.place, content: Content::Null });
-                        *found = merge(below, node);
-                    }
-                    None => {
-                        known.insert(key.text.clone(), entries.len());
-                        entries.push((key, node));
-                    }
+                if let Some((former, found)) = known.get(&key.text).and_then(|index| entries.get_mut(*index)) {
+                    former.place = key.place;
+                    let below = std::mem::replace(found, Node { place: key.place, content: Content::Null });
+                    *found = merge(below, node);
+                } else {
+                    known.insert(key.text.clone(), entries.len());
+                    entries.push((key, node));
                 }
             }
             Content::Map(entries)

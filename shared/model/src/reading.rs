@@ -8,7 +8,7 @@ use crate::artifact::{Artifact, Kind, to_json};
 use crate::decode::{Decoder, Field};
 use crate::document::{self, Document};
 use crate::expand::expand;
-use crate::import::{self, DEPTH_MAX, IMPORTS_MAX, Ledger, NODES_MAX, Named};
+use crate::import::{self, Ledger, Named};
 use crate::template::Template;
 use crate::tree::{Content, Node};
 use crate::violation::{Violation, step};
@@ -33,6 +33,8 @@ pub(crate) struct Reading<'a, 's> {
     /// Empty when nothing imports anything.
     index: HashMap<Identity, usize>,
     ledger: Ledger,
+    /// Violations that were found.
+    told: usize,
 }
 
 struct Item {
@@ -61,7 +63,7 @@ enum Fault {
 
 impl<'a, 's> Reading<'a, 's> {
     pub(crate) fn new(text: &'a str, kind: Option<Kind>, name: Option<&'a str>, stored: &'a Stored<'s>) -> Self {
-        Self { text, kind, name, stored, items: Vec::new(), index: HashMap::new(), ledger: Ledger::default() }
+        Self { text, kind, name, stored, items: Vec::new(), index: HashMap::new(), ledger: Ledger::default(), told: 0 }
     }
 
     /// Reads all documents, or tells everything that is wrong with them.
@@ -125,11 +127,17 @@ impl<'a, 's> Reading<'a, 's> {
         if !matches!(item.state, State::Waiting(_)) {
             return;
         }
+        // More faults than are told are not looked for.
+        if self.told >= VIOLATIONS_MAX {
+            item.state = State::Refused(Vec::new());
+            return;
+        }
         let State::Waiting(node) = std::mem::replace(&mut item.state, State::Open) else { return };
         let (root, identity) = (item.root.clone(), item.identity.clone());
         let mut decoder = Decoder::new(self.text);
         // Those of who waits for this one.
         let others = std::mem::take(&mut self.ledger.origins);
+        let imports_of_others = std::mem::take(&mut self.ledger.imports);
         let node = if imports(&node) {
             let owner = identity.as_ref().map_or("the document".to_owned(), |(kind, name)| format!("{kind} `{name}`"));
             open.extend(identity.clone());
@@ -140,12 +148,16 @@ impl<'a, 's> Reading<'a, 's> {
             node
         };
         decoder.origins = std::mem::replace(&mut self.ledger.origins, others);
+        self.ledger.imports = imports_of_others;
         // A document without what it imports would have faults that it has not.
         let document =
             if decoder.is_clean() { document::decode(&mut decoder, &node, root, self.kind, self.name) } else { None };
         let state = match document {
             Some(document) if decoder.is_clean() => State::Read(Box::new(document.with_origins(decoder.origins))),
-            _ => State::Refused(decoder.into_violations()),
+            _ => {
+                self.told = self.told.saturating_add(decoder.count());
+                State::Refused(decoder.into_violations())
+            }
         };
         if let Some(item) = self.items.get_mut(at) {
             item.state = state;
@@ -212,11 +224,8 @@ impl<'a, 's> Reading<'a, 's> {
             let what = format!("they import each other in a circle: {}", round.join(" → "));
             return Err(Fault::Refused(what, "take one of these imports out".to_owned()));
         }
-        self.ledger.imports = self.ledger.imports.saturating_add(1);
-        if self.ledger.imports > IMPORTS_MAX || open.len() >= DEPTH_MAX {
-            let what = format!("there are more than {IMPORTS_MAX} imports, or more than {DEPTH_MAX} in a row");
-            return Err(Fault::Refused(what, "write some of it out".to_owned()));
-        }
+        let bounded = self.ledger.count(open.len());
+        bounded.map_err(|what| Fault::Refused(what, "write some of it out, or send it in several calls".to_owned()))?;
         let artifact = self.find(named, open)?;
         open.push(key);
         let fetched = self.unfold(&artifact, named, open);
@@ -236,26 +245,23 @@ impl<'a, 's> Reading<'a, 's> {
             below = Some(import::lay_over(below, fetched));
         }
         let planted = self.ledger.plant(fields, artifact, named.place).ok_or_else(|| {
-            let what = format!("all imports together bring more than {NODES_MAX} values");
-            Fault::Refused(what, "send the documents in several calls, or write less".to_owned())
+            Fault::Refused(import::too_many_nodes(), "send the documents in several calls, or write less".to_owned())
         })?;
         Ok(import::lay_over(below, planted))
     }
 
     /// An artifact of this text, or a stored one, with everything that it refers to written out.
     fn find(&mut self, named: &Named, open: &mut Vec<Identity>) -> Result<Artifact, Fault> {
-        let mut artifact = match self.index.get(&(named.kind, named.name.clone())).copied() {
-            Some(at) => {
-                self.read(at, open);
-                match self.items.get(at).map(|item| &item.state) {
-                    Some(State::Read(document)) => document.artifact.clone(),
-                    _ => return Err(Fault::Told),
-                }
+        let own = self.index.get(&(named.kind, named.name.clone())).copied();
+        let mut artifact = if let Some(at) = own {
+            self.read(at, open);
+            match self.items.get(at).map(|item| &item.state) {
+                Some(State::Read(document)) => document.artifact.clone(),
+                _ => return Err(Fault::Told),
             }
-            None => {
-                let stored = (self.stored)(named.kind, &named.name).cloned();
-                stored.ok_or_else(|| Fault::Missing(named.clone()))?
-            }
+        } else {
+            let stored = (self.stored)(named.kind, &named.name).cloned();
+            stored.ok_or_else(|| Fault::Missing(named.clone()))?
         };
         expand(&mut artifact, &|kind, name| self.known(kind, name));
         Ok(artifact)
@@ -275,6 +281,9 @@ impl<'a, 's> Reading<'a, 's> {
         for at in 0..self.items.len() {
             let Some(State::Read(document)) = self.items.get(at).map(|item| &item.state) else { continue };
             let Artifact::Template(template) = &document.artifact else { continue };
+            if self.told >= VIOLATIONS_MAX {
+                return;
+            }
             let (name, imported) = (template.name.clone(), named_in(template));
             let mut violations = Vec::new();
             for named in imported {
@@ -283,7 +292,8 @@ impl<'a, 's> Reading<'a, 's> {
                     violations.push(Violation::new("/definition/import", message, mend));
                 }
             }
-            self.ledger.origins.clear();
+            self.told = self.told.saturating_add(violations.len());
+            (self.ledger.origins, self.ledger.imports) = (Vec::new(), 0);
             if let Some(item) = self.items.get_mut(at)
                 && !violations.is_empty()
                 && let State::Read(document) = std::mem::replace(&mut item.state, State::Open)

@@ -1,6 +1,6 @@
 //! Verbs of the original's client: those that are other verbs here do the same, those that are gone say what does.
 
-use crate::dev::Dev;
+use crate::dev::{Dev, end, until_said};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn verbs_of_the_original_do_what_they_did() {
@@ -13,7 +13,12 @@ async fn verbs_of_the_original_do_what_they_did() {
     dev.write("blueprint.yaml", "{name: store, clusters: {web: 'web:1'}}");
     dev.done(&["create", "blueprint", "--file", "blueprint.yaml"]).await;
     assert_eq!(dev.done(&["list", "blueprints", "-o", "name"]).await, "blueprints/store\n");
+    let rows = dev.following(&["get", "deployments", "--watch"], "rows");
+    until_said(&rows, "PHASE").await;
     dev.done(&["deploy", "store", "other"]).await;
+    // There is no such program.
+    until_said(&rows, "Failed").await;
+    end(rows).await;
     let told = dev.done(&["list", "deployments"]).await;
     assert!(told.contains("PHASE") && told.contains("READY") && told.contains("other"), "{told}");
     dev.done(&["undeploy", "other", "--service", "web:1"]).await;

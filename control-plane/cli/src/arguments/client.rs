@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{long_wait_time, output, wait_time};
+use super::values::{kind, long_wait_time, output, wait_time};
 use crate::format::Output;
 
 /// Where the control plane is, and who we are for it.
@@ -72,4 +72,45 @@ pub(crate) struct Writing {
     /// Checks everything, shows what would change, and changes nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
+}
+
+/// A question: who is asked, and how the answer is written.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Asking {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// A change that gateways serve.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Changing {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) waiting: Waiting,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// A change of what runs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Deploying {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) waiting: WaitingForServices,
+    #[command(flatten)]
+    pub(crate) writing: Writing,
+}
+
+/// One artifact.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Named {
+    /// gateway, condition, deployment …
+    #[arg(value_parser = kind)]
+    pub(crate) kind: &'static str,
+    /// Name of the artifact; of its history also one that was deleted
+    pub(crate) name: String,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::values::variable;
-use super::{Server, Storing, WaitingForServices, Writing};
+use super::{Deploying, Storing};
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArguments {
@@ -24,7 +24,7 @@ pub(crate) enum ImportVerb {
 #[derive(Debug, Args)]
 pub(crate) struct ComposeArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) deploying: Deploying,
     /// The Docker Compose file; `-` reads standard input
     #[arg(short, long = "filename", value_name = "FILE", default_value = "docker-compose.yml")]
     pub(crate) filename: PathBuf,
@@ -39,8 +39,4 @@ pub(crate) struct ComposeArguments {
     pub(crate) apply: bool,
     #[command(flatten)]
     pub(crate) storing: Storing,
-    #[command(flatten)]
-    pub(crate) waiting: WaitingForServices,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }

@@ -15,7 +15,9 @@ use clap_complete::Shell;
 use vamp_gateway::logging::LogSettings;
 use vamp_gateway::settings_file::ConfigFile;
 
-pub(crate) use client::{OutputArguments, Server, Storing, Waiting, WaitingForServices, Writing};
+pub(crate) use client::{
+    Asking, Changing, Deploying, Named, OutputArguments, Server, Storing, Waiting, WaitingForServices, Writing,
+};
 pub(crate) use context::{ContextArguments, ContextSetArguments, ContextVerb};
 pub(crate) use former::{CreateArguments, EmitArguments, GoneArguments, InfoArguments, UpdateGatewayArguments};
 pub(crate) use import::{ComposeArguments, ImportArguments, ImportVerb};

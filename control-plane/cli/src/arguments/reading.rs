@@ -6,12 +6,12 @@ use clap::{Args, Subcommand};
 use vamp_model::Selector;
 
 use super::values::{header, kind, selector, since};
-use super::{OutputArguments, Server, Storing, Waiting};
+use super::{Asking, Named, Storing, Waiting};
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     /// gateways, routes, conditions, breeds, blueprints, deployments …
     #[arg(value_parser = kind)]
     pub(crate) kind: &'static str,
@@ -23,43 +23,31 @@ pub(crate) struct GetArguments {
     /// Shows what changes from now on too, until Ctrl-C
     #[arg(short, long)]
     pub(crate) watch: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DescribeArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
-    /// gateway, condition, deployment …
-    #[arg(value_parser = kind)]
-    pub(crate) kind: &'static str,
-    /// Name of the artifact
-    pub(crate) name: String,
+    pub(crate) asking: Asking,
     #[command(flatten)]
-    pub(crate) output: OutputArguments,
+    pub(crate) artifact: Named,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct HistoryArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
-    /// gateway, condition, deployment …
-    #[arg(value_parser = kind)]
-    pub(crate) kind: &'static str,
-    /// Name of the artifact; also of one that was deleted
-    pub(crate) name: String,
+    pub(crate) asking: Asking,
+    #[command(flatten)]
+    pub(crate) artifact: Named,
     /// How many of the newest versions, 1 to 1000
     #[arg(long, value_name = "COUNT", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     /// gateway, condition, deployment …
     #[arg(value_parser = kind)]
     pub(crate) kind: Option<&'static str>,
@@ -76,14 +64,12 @@ pub(crate) struct DiffArguments {
     pub(crate) filename: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) storing: Storing,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct EventsArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     /// A tag that they have, as in `gateways:shop`. May be given several times: they have all of them
     #[arg(long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
@@ -99,14 +85,12 @@ pub(crate) struct EventsArguments {
     /// Shows those that come too, until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     /// Name of the deployment
     pub(crate) deployment: String,
     /// Whose: a service, as CLUSTER/BREED, or the name of an instance; without it: all of the deployment
@@ -118,25 +102,21 @@ pub(crate) struct LogsArguments {
     /// Shows the lines that come too, until Ctrl-C
     #[arg(short, long)]
     pub(crate) follow: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VersionArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     /// Only that of this program
     #[arg(long)]
     pub(crate) client: bool,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     /// Name of the gateway at which the request would come in
     pub(crate) gateway: String,
     /// Method of the request
@@ -151,8 +131,6 @@ pub(crate) struct ExplainArguments {
     /// Address of the client
     #[arg(long, value_name = "IP")]
     pub(crate) source: Option<std::net::IpAddr>,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -170,11 +148,9 @@ pub(crate) enum RolloutVerb {
 #[derive(Debug, Args)]
 pub(crate) struct RolloutStatusArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     #[command(flatten)]
     pub(crate) waiting: Waiting,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
@@ -196,21 +172,17 @@ pub(crate) enum AuditVerb {
 #[derive(Debug, Args)]
 pub(crate) struct AuditListArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     /// How many, 1 to 1000
     #[arg(long, value_name = "COUNT", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) limit: u16,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct AuditVerifyArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) asking: Asking,
     /// A head that an audit printed before: that change must be there still
     #[arg(long, value_name = "NUMBER:HASH")]
     pub(crate) head: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }

@@ -4,52 +4,37 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::values::{cluster_and_breed, kind, route_weight, weights};
-use super::{OutputArguments, Server, Storing, Waiting, WaitingForServices, Writing};
+use super::values::{cluster_and_breed, route_weight, weights};
+use super::{Changing, Deploying, Named, OutputArguments, Storing};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) deploying: Deploying,
     /// YAML or JSON file with one or more artifacts, or a folder of such; `-` reads standard input. May be given several times
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
     pub(crate) filename: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) storing: Storing,
-    #[command(flatten)]
-    pub(crate) waiting: WaitingForServices,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DeleteArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
-    /// gateway, condition, deployment …
-    #[arg(value_parser = kind)]
-    pub(crate) kind: &'static str,
-    /// Name of the artifact
-    pub(crate) name: String,
+    pub(crate) changing: Changing,
     #[command(flatten)]
-    pub(crate) waiting: Waiting,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
+    pub(crate) artifact: Named,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct SplitArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) changing: Changing,
     /// Name of the gateway
     pub(crate) gateway: String,
     /// New weights in percent, in the order of the routes, as in `90/10`; without them the split is shown
     #[arg(value_parser = weights)]
     pub(crate) weights: Option<Weights>,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }
@@ -73,7 +58,7 @@ pub(crate) struct BlueprintArguments {
 #[derive(Debug, Args)]
 pub(crate) struct DeployArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) deploying: Deploying,
     #[command(flatten)]
     pub(crate) blueprint: BlueprintArguments,
     /// The same as --as, as the original's client has it
@@ -82,30 +67,22 @@ pub(crate) struct DeployArguments {
     /// Name of the deployment, in place of that of the blueprint
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) name: Option<String>,
-    #[command(flatten)]
-    pub(crate) waiting: WaitingForServices,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct MergeArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) deploying: Deploying,
     /// Name of the deployment
     pub(crate) deployment: String,
     #[command(flatten)]
     pub(crate) blueprint: BlueprintArguments,
-    #[command(flatten)]
-    pub(crate) waiting: WaitingForServices,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct UndeployArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) deploying: Deploying,
     /// Name of the deployment
     pub(crate) deployment: String,
     /// Services to remove, as CLUSTER/BREED; without them: all
@@ -114,16 +91,12 @@ pub(crate) struct UndeployArguments {
     /// A service to remove by its breed alone, as the original's client has it. May be given several times
     #[arg(short, long, value_name = "BREED")]
     pub(crate) service: Vec<String>,
-    #[command(flatten)]
-    pub(crate) waiting: WaitingForServices,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ScaleArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) deploying: Deploying,
     /// Name of the deployment
     pub(crate) deployment: String,
     /// The service, as CLUSTER/BREED
@@ -138,10 +111,6 @@ pub(crate) struct ScaleArguments {
     /// Memory of each with its unit, as in `64MB` or `1Gi`
     #[arg(long)]
     pub(crate) memory: Option<String>,
-    #[command(flatten)]
-    pub(crate) waiting: WaitingForServices,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }
 
 #[derive(Debug, Args)]
@@ -159,47 +128,29 @@ pub(crate) enum GatewayVerb {
 #[derive(Debug, Args)]
 pub(crate) struct SetWeightsArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) changing: Changing,
     /// Name of the gateway
     pub(crate) gateway: String,
     /// Weights in percent, as ROUTE=WEIGHT; ROUTE is a route's path, or the breed of the service that it leads to
     #[arg(required = true, value_name = "ROUTE=WEIGHT", value_parser = route_weight)]
     pub(crate) weights: Vec<(String, String)>,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct EditArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
-    /// gateway, condition, blueprint …
-    #[arg(value_parser = kind)]
-    pub(crate) kind: &'static str,
-    /// Name of the artifact
-    pub(crate) name: String,
+    pub(crate) changing: Changing,
     #[command(flatten)]
-    pub(crate) waiting: Waiting,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
+    pub(crate) artifact: Named,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct UndoArguments {
     #[command(flatten)]
-    pub(crate) server: Server,
-    /// gateway, condition, deployment …
-    #[arg(value_parser = kind)]
-    pub(crate) kind: &'static str,
-    /// Name of the artifact; also of one that was deleted
-    pub(crate) name: String,
+    pub(crate) changing: Changing,
+    #[command(flatten)]
+    pub(crate) artifact: Named,
     /// The version that is to be the newest again; without it: the one before the last
     #[arg(long = "to", value_name = "VERSION")]
     pub(crate) version: Option<u64>,
-    #[command(flatten)]
-    pub(crate) waiting: Waiting,
-    #[command(flatten)]
-    pub(crate) writing: Writing,
 }

@@ -20,9 +20,13 @@ const SEPARATOR: &str = "\n---\n";
 
 /// Writes the artifacts of files, and deploys their blueprints.
 pub(crate) async fn apply(arguments: ApplyArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.deploying.server)?;
     let files = read_all(&arguments.filename)?;
-    let applied = Applied { storing: arguments.storing, waiting: arguments.waiting, writing: &arguments.writing };
+    let applied = Applied {
+        storing: arguments.storing,
+        waiting: arguments.deploying.waiting,
+        writing: &arguments.deploying.writing,
+    };
     apply_texts(&client, &files, applied).await
 }
 

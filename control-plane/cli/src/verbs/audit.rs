@@ -11,10 +11,10 @@ use crate::output::{cell, table};
 
 /// Shows the newest changes.
 pub(crate) async fn audit_list(arguments: AuditListArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.asking.server)?;
     let query = vec![("limit", arguments.limit.to_string())];
     let changes = client.send(Request { query, ..Request::get(&["audit", "changes"]) }).await?.json();
-    show(&changes, &arguments.output.output, |_| listed(&changes))
+    show(&changes, &arguments.asking.output.output, |_| listed(&changes))
 }
 
 fn listed(changes: &Value) -> String {
@@ -29,10 +29,10 @@ fn listed(changes: &Value) -> String {
 
 /// Says whether the history is sound; that it is not is a failure.
 pub(crate) async fn audit_verify(arguments: AuditVerifyArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.asking.server)?;
     let query = arguments.head.map(|head| ("head", head)).into_iter().collect();
     let audit = client.send(Request { query, ..Request::get(&["audit", "verify"]) }).await?.json();
-    show(&audit, &arguments.output.output, |_| in_words(&audit))?;
+    show(&audit, &arguments.asking.output.output, |_| in_words(&audit))?;
     match audit.get("fault").and_then(Value::as_str) {
         Some(fault) => Err(Failure::Unsound { what: fault.to_owned() }),
         None => Ok(()),

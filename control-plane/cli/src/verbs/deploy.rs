@@ -24,29 +24,29 @@ pub(super) const AT_ONCE: Waiting = Waiting { wait: false, timeout: Duration::ZE
 
 /// Deploys a blueprint.
 pub(crate) async fn deploy(arguments: DeployArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.deploying.server)?;
     let body = body(&arguments.blueprint)?;
-    let query = written(&arguments.writing, None);
+    let query = written(&arguments.deploying.writing, None);
     let named = arguments.name.as_deref().or(arguments.deployment.as_deref());
     let path: Vec<&str> = ["deployments"].into_iter().chain(named).collect();
     let method = if named.is_some() { Method::PUT } else { Method::POST };
     let answer = client.send(Request { query, body: Some(body), ..Request::new(method, &path) }).await?.json();
-    finish(&client, &answer, arguments.waiting, &arguments.writing, "deployed").await
+    finish(&client, &answer, arguments.deploying.waiting, &arguments.deploying.writing, "deployed").await
 }
 
 /// Merges a blueprint into a deployment.
 pub(crate) async fn merge(arguments: MergeArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.deploying.server)?;
     let body = body(&arguments.blueprint)?;
     let path = ["deployments", &arguments.deployment];
-    let query = written(&arguments.writing, None);
+    let query = written(&arguments.deploying.writing, None);
     let answer = client.send(Request { query, body: Some(body), ..Request::new(Method::PUT, &path) }).await?.json();
-    finish(&client, &answer, arguments.waiting, &arguments.writing, "merged").await
+    finish(&client, &answer, arguments.deploying.waiting, &arguments.deploying.writing, "merged").await
 }
 
 /// Removes a deployment, or some of its services.
 pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.deploying.server)?;
     let name = arguments.deployment.as_str();
     let path = ["deployments", name];
     let mut gone = arguments.services.clone();
@@ -57,11 +57,11 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
         }
     }
     if gone.is_empty() {
-        let query = written(&arguments.writing, None);
+        let query = written(&arguments.deploying.writing, None);
         let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?.json();
-        tell(&answer, &arguments.writing, &format!("deployments/{name} undeployed"))?;
-        return if arguments.waiting.wait {
-            until_gone(&client, name, arguments.waiting.timeout).await
+        tell(&answer, &arguments.deploying.writing, &format!("deployments/{name} undeployed"))?;
+        return if arguments.deploying.waiting.wait {
+            until_gone(&client, name, arguments.deploying.waiting.timeout).await
         } else {
             Ok(())
         };
@@ -75,15 +75,19 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
         }
     }
     let request = Request {
-        query: written(&arguments.writing, None).into_iter().chain([("delete", "true".to_owned())]).collect(),
+        query: written(&arguments.deploying.writing, None).into_iter().chain([("delete", "true".to_owned())]).collect(),
         body: Some(("application/json", json!({"name": name, "clusters": clusters}).to_string())),
         ..Request::new(Method::PUT, &path)
     };
     let answer = client.send(request).await?.json();
     let gone = gone.iter().map(|(cluster, breed)| format!("deployments/{name} {cluster}/{breed} undeployed"));
-    tell(&answer, &arguments.writing, &gone.collect::<Vec<_>>().join("\n"))?;
+    tell(&answer, &arguments.deploying.writing, &gone.collect::<Vec<_>>().join("\n"))?;
     after_write(&answer, AT_ONCE)?;
-    if arguments.waiting.wait { until_done(&client, name, arguments.waiting.timeout).await } else { Ok(()) }
+    if arguments.deploying.waiting.wait {
+        until_done(&client, name, arguments.deploying.waiting.timeout).await
+    } else {
+        Ok(())
+    }
 }
 
 /// The cluster in which a breed runs: one has it at most.
@@ -102,7 +106,7 @@ fn cluster_of(deployment: &Value, breed: &str) -> Result<String, Failure> {
 
 /// Gives a service another scale.
 pub(crate) async fn scale(arguments: ScaleArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.deploying.server)?;
     let (cluster, breed) = &arguments.service;
     let path = ["deployments", &arguments.deployment, "clusters", cluster, "services", breed, "scale"];
     let mut scale = client.send(Request::get(&path)).await?.json();
@@ -121,9 +125,9 @@ pub(crate) async fn scale(arguments: ScaleArguments) -> Result<(), Failure> {
         }
     }
     let body = Some(("application/json", scale.to_string()));
-    let query = written(&arguments.writing, None);
+    let query = written(&arguments.deploying.writing, None);
     let answer = client.send(Request { query, body, ..Request::new(Method::PUT, &path) }).await?.json();
-    finish(&client, &answer, arguments.waiting, &arguments.writing, "scaled").await
+    finish(&client, &answer, arguments.deploying.waiting, &arguments.deploying.writing, "scaled").await
 }
 
 /// A blueprint, or the name of one.

@@ -14,8 +14,8 @@ const VERSIONS: u32 = 10;
 
 /// Shows one artifact with what is known around it.
 pub(crate) async fn describe(arguments: DescribeArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
-    let (kind, name) = (arguments.kind, arguments.name.as_str());
+    let client = Client::new(&arguments.asking.server)?;
+    let (kind, name) = (arguments.artifact.kind, arguments.artifact.name.as_str());
     let ask = async |path: &[&str]| client.send(Request::get(path)).await.map(|answer| answer.json());
     let artifact = client.send(Request::get(&[kind, name])).await?;
     let version = artifact.etag.as_deref().unwrap_or("-").trim_matches('"').to_owned();
@@ -30,7 +30,7 @@ pub(crate) async fn describe(arguments: DescribeArguments) -> Result<(), Failure
     let versions = client.list(&[kind, name, "history"], &[], Some(VERSIONS)).await?;
     parts.insert("history".to_owned(), versions.into());
     let told = in_words(&format!("{kind}/{name}, version {version}"), &parts);
-    show(&Value::Object(parts), &arguments.output.output, |_| told)
+    show(&Value::Object(parts), &arguments.asking.output.output, |_| told)
 }
 
 fn in_words(title: &str, parts: &Map<String, Value>) -> String {

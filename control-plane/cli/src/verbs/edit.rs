@@ -17,12 +17,12 @@ const DEFAULT_EDITOR: &str = "vi";
 
 /// Opens an artifact, and writes what is saved, unless somebody else wrote it meanwhile. An edit that is refused is kept.
 pub(crate) async fn edit(arguments: EditArguments) -> Result<(), Failure> {
-    let (kind, name) = (arguments.kind, arguments.name.as_str());
+    let (kind, name) = (arguments.artifact.kind, arguments.artifact.name.as_str());
     if kind == Kind::Deployment.plural() {
         let what = "a deployment is changed by `vamp merge`, `vamp scale` and `vamp undeploy`, its gateways by `vamp edit gateway`";
         return Err(Failure::Usage { what: what.to_owned() });
     }
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.changing.server)?;
     let path = [kind, name];
     let (written_by_author, etag) = as_written(&client, kind, name).await?;
     let before = to_yaml(&written_by_author);
@@ -36,7 +36,7 @@ pub(crate) async fn edit(arguments: EditArguments) -> Result<(), Failure> {
         return print(&format!("{kind}/{name} is left as it is"));
     }
     let request = Request {
-        query: written(&arguments.writing, Some(arguments.waiting)),
+        query: written(&arguments.changing.writing, Some(arguments.changing.waiting)),
         body: Some(("application/yaml", after)),
         if_match: etag,
         ..Request::new(Method::PUT, &path)
@@ -45,8 +45,8 @@ pub(crate) async fn edit(arguments: EditArguments) -> Result<(), Failure> {
         Ok(answer) => answer.json(),
         Err(cause) => return Err(Failure::Edit { path: draft.keep(), cause: Box::new(cause) }),
     };
-    tell(&answer, &arguments.writing, &format!("{kind}/{name} edited"))?;
-    after_write(&answer, arguments.waiting)
+    tell(&answer, &arguments.changing.writing, &format!("{kind}/{name} edited"))?;
+    after_write(&answer, arguments.changing.waiting)
 }
 
 /// The file that is edited; removed unless it is kept.

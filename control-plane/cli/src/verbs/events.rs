@@ -11,7 +11,7 @@ use crate::output::{cell, print_on, table};
 
 /// Shows events, oldest first.
 pub(crate) async fn events(arguments: EventsArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.asking.server)?;
     let tags = arguments.tags.iter().map(|tag| ("tag", tag.clone()));
     let of_type = arguments.of_type.iter().map(|kind| ("type", kind.clone()));
     let wanted: Vec<_> = tags.chain(of_type).collect();
@@ -25,7 +25,7 @@ pub(crate) async fn events(arguments: EventsArguments) -> Result<(), Failure> {
         limit => client.list(&["events"], &query, Some(limit.into())).await?,
     };
     past.reverse();
-    let output = &arguments.output.output;
+    let output = &arguments.asking.output.output;
     let Some(mut coming) = coming else {
         let rows: Vec<_> = past.iter().map(|event| cells(event).to_vec()).collect();
         let told = table(&["AT", "TYPE", "TAGS", "VALUE"], &rows);

@@ -12,7 +12,7 @@ use crate::output::table;
 
 /// Asks what the gateway would decide.
 pub(crate) async fn explain(arguments: ExplainArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.asking.server)?;
     let mut headers = serde_json::Map::new();
     for (name, value) in &arguments.header {
         let values = headers.entry(name.as_str()).or_insert_with(|| Value::Array(Vec::new()));
@@ -27,7 +27,7 @@ pub(crate) async fn explain(arguments: ExplainArguments) -> Result<(), Failure> 
     let path = ["gateways", &arguments.gateway, "explain"];
     let body = Some(("application/json", asked.to_string()));
     let answer = client.send(Request { body, ..Request::new(Method::POST, &path) }).await?.json();
-    show(&answer, &arguments.output.output, |_| told(&answer))
+    show(&answer, &arguments.asking.output.output, |_| told(&answer))
 }
 
 fn told(explanation: &Value) -> String {

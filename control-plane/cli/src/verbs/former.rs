@@ -28,7 +28,7 @@ pub(crate) async fn create(arguments: CreateArguments) -> Result<(), Failure> {
 /// Gives a route of a gateway a condition, or routes their weights.
 pub(crate) async fn update_gateway(arguments: UpdateGatewayArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
-    let (gateway, writing, waiting) = (&arguments.gateway, &arguments.writing, arguments.waiting);
+    let (gateway, said) = (&arguments.gateway, &arguments.writing);
     let done = match (&arguments.route, &arguments.condition) {
         (Some(route), Some(condition)) => format!("route {route}: condition {condition}"),
         _ => "weights set".to_owned(),
@@ -39,7 +39,7 @@ pub(crate) async fn update_gateway(arguments: UpdateGatewayArguments) -> Result<
         }
         _ => weigh(document, gateway, &arguments.weights),
     };
-    put_gateway(&client, gateway, change, (writing, waiting), &done).await
+    put_gateway(&client, gateway, change, (said, arguments.waiting), &done).await
 }
 
 fn condition_of(

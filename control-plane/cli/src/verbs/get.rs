@@ -14,12 +14,12 @@ use crate::output::{Columns, print, print_on};
 
 /// Shows one artifact, or all of a kind.
 pub(crate) async fn get(arguments: GetArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.asking.server)?;
     if arguments.watch {
         return watch(&client, &arguments).await;
     }
     let artifacts = read(&client, &arguments).await?;
-    let output = &arguments.output.output;
+    let output = &arguments.asking.output.output;
     let table = |is_wide| Rows::of(arguments.kind, is_wide).table(&artifacts).0;
     match (&arguments.name, artifacts.as_slice()) {
         (Some(_), [only]) => show(only, output, table),
@@ -42,10 +42,12 @@ async fn watch(client: &Client, arguments: &GetArguments) -> Result<(), Failure>
         Some(name) => format!("{}:{name}", arguments.kind),
         None => arguments.kind.to_owned(),
     };
-    let query = vec![("type", "archive".to_owned()), ("tag", tag)];
+    // What is shown of a deployment changes by what runs, too.
+    let of_writes = Some(("type", "archive".to_owned())).filter(|_| arguments.kind != "deployments");
+    let query: Vec<_> = of_writes.into_iter().chain([("tag", tag)]).collect();
     let mut changes = client.follow(&["events", "stream"], query).await?;
     let artifacts = read(client, arguments).await?;
-    let output = &arguments.output.output;
+    let output = &arguments.asking.output.output;
     let rows = Rows::of(arguments.kind, *output == Output::Wide);
     let (table, columns) = rows.table(&artifacts);
     if matches!(output, Output::Table | Output::Wide) {

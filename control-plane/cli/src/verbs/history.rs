@@ -14,11 +14,11 @@ use crate::output::{print, table};
 
 /// Shows every version.
 pub(crate) async fn history(arguments: HistoryArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
-    let path = [arguments.kind, &arguments.name, "history"];
+    let client = Client::new(&arguments.asking.server)?;
+    let path = [arguments.artifact.kind, &arguments.artifact.name, "history"];
     let versions = client.list(&path, &[], Some(arguments.limit.into())).await?;
     let told = table_of(&versions);
-    show(&Value::Array(versions), &arguments.output.output, |_| told)
+    show(&Value::Array(versions), &arguments.asking.output.output, |_| told)
 }
 
 /// Versions in rows: when, who, why.
@@ -34,8 +34,8 @@ pub(super) fn table_of(versions: &[Value]) -> String {
 
 /// Shows what changed, or would change; that there is something is exit code 1.
 pub(crate) async fn diff(arguments: DiffArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
-    let output = &arguments.output.output;
+    let client = Client::new(&arguments.asking.server)?;
+    let output = &arguments.asking.output.output;
     let (Some(kind), Some(name)) = (arguments.kind, &arguments.name) else {
         if arguments.filename.is_empty() {
             let what = "name an artifact, as in `vamp diff gateway shop`, or a file with --filename".to_owned();
@@ -80,8 +80,8 @@ async fn newest(client: &Client, kind: &str, name: &str) -> Result<(u64, bool), 
 
 /// Makes an old version the newest again, unless somebody else writes it meanwhile.
 pub(crate) async fn undo(arguments: UndoArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
-    let (kind, name) = (arguments.kind, arguments.name.as_str());
+    let client = Client::new(&arguments.changing.server)?;
+    let (kind, name) = (arguments.artifact.kind, arguments.artifact.name.as_str());
     let (newest, is_deleted) = newest(&client, kind, name).await?;
     let version = arguments.version.unwrap_or(newest.saturating_sub(1));
     if version == 0 {
@@ -91,18 +91,18 @@ pub(crate) async fn undo(arguments: UndoArguments) -> Result<(), Failure> {
     let number = version.to_string();
     let path = [kind, name, "history", &number, "restore"];
     let request = Request {
-        query: written(&arguments.writing, Some(arguments.waiting)),
+        query: written(&arguments.changing.writing, Some(arguments.changing.waiting)),
         // A deletion has no version that could be matched.
         if_match: (!is_deleted).then(|| format!("\"{newest}\"")),
         ..Request::new(Method::POST, &path)
     };
     let answer = client.send(request).await?.json();
-    if arguments.writing.dry_run {
+    if arguments.changing.writing.dry_run {
         tell_dry_run(&answer)?;
     } else {
         print(&format!("{kind}/{name} is as in version {version} again"))?;
     }
-    after_write(&answer, arguments.waiting)
+    after_write(&answer, arguments.changing.waiting)
 }
 
 #[cfg(test)]

@@ -4,14 +4,15 @@ use serde_json::json;
 use vamp_model::{Violation, read_compose};
 
 use super::apply::{Applied, Source, apply_texts, read};
-use crate::arguments::ComposeArguments;
+use crate::arguments::{ComposeArguments, Deploying};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{print, remark};
 
 /// Writes a Docker Compose file as a blueprint, or applies it.
 pub(crate) async fn import_compose(arguments: ComposeArguments) -> Result<(), Failure> {
-    let ComposeArguments { server, filename, name, variables, apply, storing, waiting, writing } = arguments;
+    let ComposeArguments { deploying, filename, name, variables, apply, storing } = arguments;
+    let Deploying { server, waiting, writing } = deploying;
     let goes_with_apply = storing.store_only || waiting.wait || writing.dry_run || writing.reason.is_some();
     if goes_with_apply && !apply {
         let what = "--store-only, --wait, --dry-run and --reason go with --apply".to_owned();

@@ -11,7 +11,7 @@ use crate::output::{print, print_on};
 
 /// Shows the last lines, and those that come.
 pub(crate) async fn logs(arguments: LogsArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.asking.server)?;
     let mut query = vec![("tail", arguments.tail.to_string())];
     match arguments.of.as_deref().map(|of| of.split_once('/').ok_or(of)) {
         Some(Ok((cluster, service))) => {
@@ -20,7 +20,7 @@ pub(crate) async fn logs(arguments: LogsArguments) -> Result<(), Failure> {
         Some(Err(instance)) => query.push(("instance", instance.to_owned())),
         None => {}
     }
-    let output = &arguments.output.output;
+    let output = &arguments.asking.output.output;
     if !arguments.follow {
         let path = ["deployments", &arguments.deployment, "logs"];
         let lines = client.send(Request { query, ..Request::get(&path) }).await?.json();

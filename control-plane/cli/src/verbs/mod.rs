@@ -46,13 +46,13 @@ use crate::output::{print, warn};
 
 /// Deletes one artifact.
 pub(crate) async fn delete(arguments: DeleteArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
-    let path = [arguments.kind, &arguments.name];
-    let query = written(&arguments.writing, Some(arguments.waiting));
+    let client = Client::new(&arguments.changing.server)?;
+    let path = [arguments.artifact.kind, &arguments.artifact.name];
+    let query = written(&arguments.changing.writing, Some(arguments.changing.waiting));
     let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?.json();
-    let done = format!("{}/{} deleted", arguments.kind, arguments.name);
-    tell(&answer, &arguments.writing, &done)?;
-    after_write(&answer, arguments.waiting)
+    let done = format!("{}/{} deleted", arguments.artifact.kind, arguments.artifact.name);
+    tell(&answer, &arguments.changing.writing, &done)?;
+    after_write(&answer, arguments.changing.waiting)
 }
 
 /// An artifact as its author wrote it, with its version, to be changed and sent back. What is shown of it beside that, such

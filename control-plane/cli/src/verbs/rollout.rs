@@ -16,11 +16,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Shows what each gateway process serves; with `--wait`, as soon as all serve the newest table.
 pub(crate) async fn rollout_status(arguments: RolloutStatusArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.asking.server)?;
     let waiting = arguments.waiting;
     let patience = if waiting.wait { waiting.timeout } else { Duration::ZERO };
     let json = until_complete(&client, patience).await?;
-    show(&json, &arguments.output.output, |_| tables(&json))?;
+    show(&json, &arguments.asking.output.output, |_| tables(&json))?;
     if waiting.wait { judge(&json) } else { Ok(()) }
 }
 

@@ -12,7 +12,7 @@ use crate::output::{cell, table};
 
 /// Shows a split, or sets its weights.
 pub(crate) async fn split(arguments: SplitArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.changing.server)?;
     if let Some(weights) = &arguments.weights {
         return set(&client, &arguments, weights).await;
     }
@@ -41,25 +41,25 @@ async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> 
         }
     }
     let request = Request {
-        query: written(&arguments.writing, Some(arguments.waiting)),
+        query: written(&arguments.changing.writing, Some(arguments.changing.waiting)),
         body: Some(("application/json", gateway.to_string())),
         if_match: etag,
         ..Request::new(Method::PUT, &path)
     };
     let answer = client.send(request).await?.json();
     let done = format!("gateways/{} split {}", arguments.gateway, weights.0.join("/"));
-    tell(&answer, &arguments.writing, &done)?;
-    after_write(&answer, arguments.waiting)
+    tell(&answer, &arguments.changing.writing, &done)?;
+    after_write(&answer, arguments.changing.waiting)
 }
 
 /// Gives routes of a gateway new weights by their names, unless somebody else wrote the gateway meanwhile.
 pub(crate) async fn set_weights(arguments: SetWeightsArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.server)?;
+    let client = Client::new(&arguments.changing.server)?;
     let gateway = &arguments.gateway;
     let weights: Vec<String> = arguments.weights.iter().map(|(route, weight)| format!("{route} {weight}")).collect();
     let change = |document: &mut Value| weigh(document, gateway, &arguments.weights);
     let done = format!("weights {}", weights.join(", "));
-    put_gateway(&client, gateway, change, (&arguments.writing, arguments.waiting), &done).await
+    put_gateway(&client, gateway, change, (&arguments.changing.writing, arguments.changing.waiting), &done).await
 }
 
 /// Reads a gateway, changes it, and writes it back, unless somebody else wrote it meanwhile.
@@ -67,20 +67,20 @@ pub(super) async fn put_gateway(
     client: &Client,
     name: &str,
     change: impl FnOnce(&mut Value) -> Result<(), Failure>,
-    (writing, waiting): (&Writing, Waiting),
+    (said, waiting): (&Writing, Waiting),
     done: &str,
 ) -> Result<(), Failure> {
     let path = ["gateways", name];
     let (mut gateway, etag) = as_written(client, "gateways", name).await?;
     change(&mut gateway)?;
     let request = Request {
-        query: written(writing, Some(waiting)),
+        query: written(said, Some(waiting)),
         body: Some(("application/json", gateway.to_string())),
         if_match: etag,
         ..Request::new(Method::PUT, &path)
     };
     let answer = client.send(request).await?.json();
-    tell(&answer, writing, &format!("gateways/{name} {done}"))?;
+    tell(&answer, said, &format!("gateways/{name} {done}"))?;
     after_write(&answer, waiting)
 }
 

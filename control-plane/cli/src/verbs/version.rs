@@ -15,12 +15,12 @@ const OWN: &str = env!("CARGO_PKG_VERSION");
 
 /// Shows the versions of this program and of the control plane.
 pub(crate) async fn version(arguments: VersionArguments) -> Result<(), Failure> {
-    let output = &arguments.output.output;
+    let output = &arguments.asking.output.output;
     if arguments.client {
         return show(&json!({"client": OWN}), output, |_| format!("client {OWN}"));
     }
     let asked = async {
-        let client = Client::new(&arguments.server)?;
+        let client = Client::new(&arguments.asking.server)?;
         client.send(Request::get(&["info"])).await.map(|answer| answer.json())
     };
     match asked.await {

@@ -20,10 +20,10 @@ impl Reader<'_, '_> {
         let test = fields.take("test").and_then(|field| self.test(&field, &what));
         let mut time = |name: &str, default: u32, least: u32| {
             let Some(field) = fields.take(name) else { return Some(default) };
-            let text = self.text(&field, &format!("the {name} of {what}"))?;
-            let seconds = seconds(&text);
+            let said = self.text(&field, &format!("the {name} of {what}"))?;
+            let seconds = seconds(&said);
             if seconds.is_none() {
-                let message = format!("the {name} of {what} is `{}`", shown(&text));
+                let message = format!("the {name} of {what} is `{}`", shown(&said));
                 self.decoder.refuse(&field, message, "write a time with its unit, such as 10s or 1m30s");
             }
             seconds.map(|seconds| seconds.max(least))

@@ -133,13 +133,11 @@ fn substitute(
 }
 
 fn put(name: &str, value: Option<String>, read: &mut Read) -> Result<(), &'static str> {
-    match value {
-        Some(value) => push(read, &value),
-        None => {
-            read.unset.insert(name.chars().take(80).collect());
-            Ok(())
-        }
+    if let Some(value) = value {
+        return push(read, &value);
     }
+    read.unset.insert(name.chars().take(80).collect());
+    Ok(())
 }
 
 fn push(read: &mut Read, text: &str) -> Result<(), &'static str> {

@@ -195,26 +195,36 @@ fn a_fault_of_what_is_imported_names_the_template_and_stands_at_the_import() {
 
 #[test]
 fn imports_are_bounded_in_number_depth_and_size() {
-    let chain: String = (0..20)
+    let chain = (0..20)
         .map(|number| format!("- {{kind: templates, name: t{number}, definition: {{import: t{}}}}}\n", number + 1))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let end = "- {kind: templates, name: t20, definition: {}}\n";
     let violations = read_beside("", &format!("{chain}{end}")).unwrap_err();
-    assert!(violations.iter().all(|found| found.message.contains("more than 16 in a row")), "{violations:#?}");
-    let doubling: String = (0..15)
+    assert!(violations.iter().all(|found| found.message.contains("more than 16 imports in a row")), "{violations:#?}");
+    let doubling = (0..7)
         .map(|number| {
             let next = number + 1;
             format!("- {{kind: templates, name: t{number}, definition: {{import: [t{next}, t{next}]}}}}\n")
         })
-        .collect();
-    let end = "- {kind: templates, name: t15, definition: {}}\n- {kind: breeds, name: b, deployable: i, import: t0}\n";
+        .collect::<Vec<_>>()
+        .concat();
+    let end = "- {kind: templates, name: t7, definition: {}}\n- {kind: breeds, name: b, deployable: i, import: t0}\n";
     let violations = read_beside("", &format!("{doubling}{end}")).unwrap_err();
-    assert!(violations[0].message.contains("more than 20000 imports"), "{violations:#?}");
+    assert!(violations[0].message.contains("more than 64 imports"), "{violations:#?}");
+    let many = vec!["t7"; 65].join(", ");
+    check_refused(
+        "",
+        &format!("{{kind: breeds, name: b, deployable: i, import: [{many}]}}"),
+        &[(1, "names 65 imports")],
+    );
     let wide: Value =
         (0..1_000).map(|number| (format!("k{number}"), json!("v"))).collect::<serde_json::Map<_, _>>().into();
     let wide = format!("{{kind: templates, name: wide, definition: {{constants: {wide}}}}}");
-    let many: String =
-        (0..300).map(|number| format!("- {{kind: breeds, name: b{number}, deployable: i, import: wide}}\n")).collect();
+    let many = (0..300)
+        .map(|number| format!("- {{kind: breeds, name: b{number}, deployable: i, import: wide}}\n"))
+        .collect::<Vec<_>>()
+        .concat();
     let violations = read_beside(&wide, &many).unwrap_err();
     assert!(violations[0].message.contains("more than 250000 values"), "{violations:#?}");
 }

@@ -1,5 +1,10 @@
 //! The crate as its users have it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what does not hold must stop the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what does not hold must stop the test"
+)]
 
 mod compose;
 mod deployables;
