@@ -15,7 +15,7 @@ use vamp_record::listener::{Listener, ListenerError};
 use vamp_store::SharedStore;
 
 use crate::api::{self, About, Api};
-use crate::core::{Core, CoreError, CoreSettings, Tasks};
+use crate::core::{Core, CoreError, CoreSettings, Runs, Tasks};
 use crate::persist::{Database, PersistError, Persistence, Retention};
 use crate::plan::PlanSettings;
 use crate::platform::PlatformError;
@@ -112,11 +112,12 @@ pub async fn start(settings: Settings, store: SharedStore) -> Result<Running, St
     };
     let elastic = settings.events.events_elasticsearch.as_ref().map(ElasticClient::new).transpose();
     let elastic = elastic.map_err(StartError::Elastic)?;
-    let core_settings = CoreSettings { namespace: settings.namespace.clone(), plan, ask, events, elastic };
+    let platforms = platforms(&settings.platforms, &settings.namespace)?;
+    let runs: Option<Arc<dyn Runs>> = Some(Arc::new(platforms.clone()));
+    let core_settings = CoreSettings { namespace: settings.namespace.clone(), plan, ask, events, elastic, runs };
     let core = Core::start(persistence.clone(), store, core_settings).await;
     let (core, tasks) = core.map_err(StartError::Core)?;
     let (stopping, stopped) = watch::channel(false);
-    let platforms = platforms(&settings.platforms, &settings.namespace)?;
     let (states, told) = watch::channel(States::new());
     let reconciling = reconcile::run(core.clone(), platforms.clone(), states, stopped.clone());
     let reconciling = tokio::spawn(reconciling);

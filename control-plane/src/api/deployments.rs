@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use vamp_model::{
-    Artifact, Blueprint, DeployBody, Deployment, Document, Format, Kind, Topology, contract, read_as, read_deploy_body,
-    read_scale, read_sla, to_json,
+    Artifact, Blueprint, DeployBody, Deployment, Document, Format, Gateway, Kind, Topology, contract, read_as,
+    read_deploy_body, read_scale, read_sla, to_json,
 };
 
 use super::ask::Ask;
@@ -14,7 +14,8 @@ use super::problem::Problem;
 use super::query::{Form, Parameter};
 use super::write::{Failure, Made, Readings, Shape, answer_of, change};
 use super::{history, read, write};
-use crate::deploy::{Action, DeployRequest};
+use crate::core::ChangeError;
+use crate::deploy::{Action, DeployRequest, Expected};
 use crate::reconcile::Phase;
 
 /// `POST /api/v1/deployments`
@@ -23,8 +24,7 @@ pub(super) async fn deploy(mut ask: Ask) -> Answer {
     loop {
         let (blueprint, documents) = blueprint(&mut ask, None).await?;
         let deployment = blueprint.name.clone();
-        let request = DeployRequest { deployment, action: Action::Merge(Box::new(blueprint)) };
-        let made = change(&ask, Vec::new(), vec![request]).await;
+        let made = attempt(&ask, deployment, Action::Merge(Box::new(blueprint))).await?;
         if !readings.is_outdated(&made) {
             return answer(&ask, made, &documents);
         }
@@ -42,8 +42,7 @@ pub(super) async fn merge(mut ask: Ask) -> Answer {
         } else {
             Action::Merge(Box::new(blueprint))
         };
-        let request = DeployRequest { deployment: deployment.clone(), action };
-        let made = change(&ask, Vec::new(), vec![request]).await;
+        let made = attempt(&ask, deployment.clone(), action).await?;
         if !readings.is_outdated(&made) {
             return answer(&ask, made, &documents);
         }
@@ -93,7 +92,7 @@ fn status_of(ask: &Ask, name: &str, stored: Option<&Deployment>, changed: u64) -
 pub(super) async fn undeploy(mut ask: Ask) -> Answer {
     let deployment = ask.name().to_owned();
     if ask.body.is_empty() {
-        return make(&ask, DeployRequest { deployment, action: Action::Remove }, &[]).await;
+        return make(&ask, deployment, Action::Remove, &[]).await;
     }
     let (blueprint, documents) = blueprint(&mut ask, Some(&deployment)).await?;
     let services = services(&blueprint.body);
@@ -101,18 +100,12 @@ pub(super) async fn undeploy(mut ask: Ask) -> Answer {
         let mend = "name services to remove these, or send no body to remove the whole deployment";
         return Err(Problem::bad_request("the body names no service", mend));
     }
-    make(&ask, DeployRequest { deployment, action: Action::RemoveServices(services) }, &documents).await
+    make(&ask, deployment, Action::RemoveServices(services), &documents).await
 }
 
 /// `POST /api/v1/deployments/{name}/history/{version}/restore`
 pub(super) async fn restore(ask: Ask) -> Answer {
     let version = ask.version()?;
-    let precondition = Precondition::of_write(&ask.headers)?;
-    let expected = write::expected(&ask, Kind::Deployment, &precondition).await?;
-    if precondition == Precondition::Absent && stored(&ask).await.is_ok() {
-        let detail = format!("deployment `{}` exists", ask.name());
-        return Err(Problem::version_mismatch(detail, "leave `If-None-Match` out to replace it"));
-    }
     let versions = history::versions(&ask, Kind::Deployment).await?;
     let old = history::find(&ask, Kind::Deployment, &versions, version)?;
     if let Some(damage) = &old.damage {
@@ -127,15 +120,39 @@ pub(super) async fn restore(ask: Ask) -> Answer {
         _ => None,
     });
     let Some(then) = then else { return Err(Problem::no_version(Kind::Deployment, ask.name(), version)) };
-    let action = Action::Restore { then, expected };
-    make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
+    let gateways = gone_gateways(&ask, &then).await?;
+    let action = Action::Restore { then, gateways };
+    make(&ask, ask.name().to_owned(), action, &[]).await
+}
+
+/// The gateways of a deployment that are not there, as they were last.
+async fn gone_gateways(ask: &Ask, then: &Deployment) -> Result<Vec<Gateway>, Problem> {
+    let core = &ask.api.core;
+    let mut gateways = Vec::new();
+    for name in crate::deploy::gateway_names(then) {
+        let there = core.artifact(Kind::Gateway, &name).await;
+        if there.map_err(|error| Problem::internal("reading the database", &error))?.is_some() {
+            continue;
+        }
+        let past = core.history(Kind::Gateway, &name).await;
+        let past = past.map_err(|error| Problem::database("reading the history", &error))?;
+        let sound = past.iter().rev().filter(|past| past.stored.damage.is_none());
+        let Some(document) = sound.into_iter().find_map(|past| past.stored.document.as_deref()) else { continue };
+        // What can't be read any more comes back as a new one.
+        let read = read_as(document, Format::Json, Kind::Gateway, Some(&name)).unwrap_or_default();
+        gateways.extend(read.into_iter().filter_map(|document| match document.artifact {
+            Artifact::Gateway(gateway) => Some(gateway),
+            _ => None,
+        }));
+    }
+    Ok(gateways)
 }
 
 /// `DELETE …/clusters/{cluster}/services/{service}`
 pub(super) async fn undeploy_service(ask: Ask) -> Answer {
     let service = (ask.parameters.cluster.clone(), ask.parameters.service.clone());
     let deployment = ask.name().to_owned();
-    make(&ask, DeployRequest { deployment, action: Action::RemoveServices(vec![service]) }, &[]).await
+    make(&ask, deployment, Action::RemoveServices(vec![service]), &[]).await
 }
 
 /// `GET …/clusters/{cluster}/services/{service}/scale`
@@ -156,7 +173,7 @@ pub(super) async fn set_scale(mut ask: Ask) -> Answer {
     let scale = ask.read(read_scale).await?;
     let (cluster, service) = (ask.parameters.cluster.clone(), ask.parameters.service.clone());
     let action = Action::Scale { cluster, service, scale };
-    make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
+    make(&ask, ask.name().to_owned(), action, &[]).await
 }
 
 /// `GET …/clusters/{cluster}/sla`
@@ -173,21 +190,42 @@ pub(super) async fn sla(ask: Ask) -> Answer {
 pub(super) async fn set_sla(mut ask: Ask) -> Answer {
     let sla = ask.read(read_sla).await?;
     let action = Action::Sla { cluster: ask.parameters.cluster.clone(), sla: Some(sla) };
-    make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
+    make(&ask, ask.name().to_owned(), action, &[]).await
 }
 
 /// `DELETE …/clusters/{cluster}/sla`
 pub(super) async fn remove_sla(ask: Ask) -> Answer {
     let action = Action::Sla { cluster: ask.parameters.cluster.clone(), sla: None };
-    make(&ask, DeployRequest { deployment: ask.name().to_owned(), action }, &[]).await
+    make(&ask, ask.name().to_owned(), action, &[]).await
 }
 
 /// Asks for a change of a deployment, and answers with the deployment; its gateways are read at their own addresses.
-async fn make(ask: &Ask, request: DeployRequest, documents: &[Document]) -> Answer {
-    answer(ask, change(ask, Vec::new(), vec![request]).await, documents)
+async fn make(ask: &Ask, deployment: String, action: Action, documents: &[Document]) -> Answer {
+    answer(ask, attempt(ask, deployment, action).await?, documents)
+}
+
+async fn attempt(ask: &Ask, deployment: String, action: Action) -> Result<Result<Made, Failure>, Problem> {
+    let precondition = Precondition::of_write(&ask.headers)?;
+    let is_removal = matches!(action, Action::Remove | Action::RemoveServices(_) | Action::Sla { sla: None, .. });
+    let expected = match precondition {
+        Precondition::Absent if is_removal => {
+            let mend = "send `If-Match` with the version that you saw, or nothing";
+            return Err(Problem::bad_request("`If-None-Match` says nothing about a deletion", mend));
+        }
+        Precondition::Absent => Expected::Nothing,
+        _ => {
+            let expected = write::expected_of(ask, Kind::Deployment, &deployment, &precondition).await?;
+            expected.map_or(Expected::Anything, Expected::Version)
+        }
+    };
+    Ok(change(ask, Vec::new(), vec![DeployRequest { deployment, expected, action }]).await)
 }
 
 fn answer(ask: &Ask, made: Result<Made, Failure>, documents: &[Document]) -> Answer {
+    if let Err(Failure::Change(ChangeError::Exists { kind: Kind::Deployment, name, version })) = &made {
+        let detail = format!("deployment `{name}` exists already, at version {version}");
+        return Err(Problem::version_mismatch(detail, "leave `If-None-Match` out to change it"));
+    }
     let made = made.map_err(|failure| failure.into_problem(documents))?;
     answer_of(ask, made, Kind::Deployment, Shape::One)
 }

@@ -704,13 +704,21 @@ fn of_deployment(method: Method, path: &str, operation: &str, summary: &str, bod
     Endpoint {
         method,
         parameters: WRITING,
+        preconditions: Preconditions::Write,
         body,
         answers: vec![
             (200, "Changed, or it was like this already.", Schema::Artifact(Kind::Deployment)),
             (201, "Created.", Schema::Artifact(Kind::Deployment)),
             (202, LAGGARDS, Schema::Artifact(Kind::Deployment)),
         ],
-        errors: &[Code::NotFound, Code::InUse, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+        errors: &[
+            Code::NotFound,
+            Code::InUse,
+            Code::VersionMismatch,
+            Code::TooLarge,
+            Code::UnsupportedMediaType,
+            Code::SlowRequest,
+        ],
         ..get(path, operation, summary, Schema::Nothing, Handler::Plain(handler))
     }
 }
@@ -747,7 +755,6 @@ fn deployments() -> Vec<Endpoint> {
             |ask| Box::pin(deployments::undeploy(ask)),
         ),
         Endpoint {
-            preconditions: Preconditions::Write,
             errors: &[Code::NotFound, Code::VersionMismatch],
             ..of_deployment(
                 Method::POST,

@@ -125,19 +125,19 @@ impl Asked {
             Some(Artifact::Deployment(Deployment { name, metadata, body })) => {
                 let (metadata, body) = (metadata.clone(), body.clone());
                 let blueprint = Box::new(Blueprint { name: name.clone(), metadata, body });
-                self.deploys.push(DeployRequest { deployment: name.clone(), action: Action::Merge(blueprint) });
+                self.deploys.push(DeployRequest::new(name, Action::Merge(blueprint)));
                 return;
             }
             None if write.kind == Kind::Deployment => {
                 // Who names services means these, also when they are not there.
                 let action = if services.is_empty() { Action::Remove } else { Action::RemoveServices(services) };
-                self.deploys.push(DeployRequest { deployment: write.name, action });
+                self.deploys.push(DeployRequest::new(write.name, action));
                 return;
             }
             Some(Artifact::Blueprint(blueprint)) if blueprints == Blueprints::Deploy => {
                 let (deployment, action) = (blueprint.name.clone(), Action::Apply(Box::new(blueprint.clone())));
                 self.named.push((Kind::Deployment, deployment.clone()));
-                self.deploys.push(DeployRequest { deployment, action });
+                self.deploys.push(DeployRequest::new(deployment, action));
             }
             _ => {}
         }

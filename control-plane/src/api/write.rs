@@ -65,18 +65,28 @@ pub(super) async fn delete(ask: Ask, kind: Kind) -> Answer {
 
 /// The version that a write expects, where the precondition names one.
 pub(super) async fn expected(ask: &Ask, kind: Kind, precondition: &Precondition) -> Result<Option<u64>, Problem> {
+    expected_of(ask, kind, ask.name(), precondition).await
+}
+
+/// The same, of an artifact that the address does not name.
+pub(super) async fn expected_of(
+    ask: &Ask,
+    kind: Kind,
+    name: &str,
+    precondition: &Precondition,
+) -> Result<Option<u64>, Problem> {
     let seen = match precondition {
         Precondition::None | Precondition::Absent => return Ok(None),
         Precondition::Versions(versions) if versions.len() == 1 => return Ok(versions.first().copied()),
         Precondition::Versions(versions) => Some(versions),
         Precondition::Present => None,
     };
-    let found = super::read::current(ask, kind, ask.name()).await?.map(|stored| stored.version);
+    let found = super::read::current(ask, kind, name).await?.map(|stored| stored.version);
     if let Some(version) = found.filter(|version| seen.is_none_or(|seen| seen.contains(version))) {
         return Ok(Some(version));
     }
     let state = found.map_or("does not exist".to_owned(), |version| format!("is at version {version}"));
-    let detail = format!("{kind} `{}` {state}, which `If-Match` does not name", ask.name());
+    let detail = format!("{kind} `{name}` {state}, which `If-Match` does not name");
     Err(Problem::version_mismatch(detail, "read it again, and write what is still meant"))
 }
 
@@ -157,7 +167,12 @@ fn locate(finding: Finding, documents: &[Document]) -> Finding {
 /// Makes a change of the writes.
 pub(super) async fn change(ask: &Ask, writes: Vec<WriteRequest>, deploys: Vec<DeployRequest>) -> Result<Made, Failure> {
     let validate_only = ask.query.validate_only()?;
-    let (premises, cause) = (ask.premises.clone(), ask.cause.clone());
+    let (premises, mut cause) = (ask.premises.clone(), ask.cause.clone());
+    if !deploys.is_empty() {
+        // Of several addresses the method and the path alone do not tell what happened to a deployment.
+        let done: Vec<String> = deploys.iter().map(ToString::to_string).collect();
+        cause.what = format!("{}: {}", cause.what, done.join("; ")).chars().take(super::CAUSE_CHARACTERS_MAX).collect();
+    }
     let request = ChangeRequest { writes, deploys, premises, validate_only, cause };
     make(ask, validate_only, ask.api.core.change(request)).await
 }

@@ -151,7 +151,13 @@ async fn draft(
     request: &Arc<ChangeRequest>,
 ) -> Result<Draft, ChangeError> {
     let (current, request, settings) = (Arc::clone(current), Arc::clone(request), Arc::clone(&shared.settings));
-    let work = move || Draft::make(&current, &request, &settings.plan, now_unix_ms());
+    let work = move || {
+        let mut draft = Draft::make(&current, &request, &settings.plan, now_unix_ms())?;
+        if let Some(runs) = &settings.runs {
+            draft.check_runs(&current, runs.as_ref())?;
+        }
+        Ok(draft)
+    };
     tokio::task::spawn_blocking(work).await.map_err(|_| ChangeError::Stopped)?
 }
 

@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use vamp_model::{Kind, to_json};
+use vamp_model::{Artifact, Kind, to_json};
 use vamp_routing::wire::Generation;
 
 use super::artifacts::Artifacts;
 use super::table::{Planned, derive};
-use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, Premise, WriteRequest, workflows};
-use crate::deploy;
+use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, Premise, Runs, WriteRequest, workflows};
+use crate::deploy::{self, DeployRequest, Expected};
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
 use crate::plan::{Finding, PlanSettings};
 
@@ -126,6 +126,25 @@ impl Draft {
         })
     }
 
+    /// Refuses what nobody here can run; what may be installed later is told.
+    pub(super) fn check_runs(&mut self, current: &Current, runs: &dyn Runs) -> Result<(), ChangeError> {
+        let (mut findings, mut warnings) = (Vec::new(), Vec::new());
+        let written = self.answer.outcomes.iter().filter(|outcome| outcome.kind == Kind::Deployment);
+        for outcome in written.filter(|outcome| !outcome.removed) {
+            let found = self.artifacts.get(Kind::Deployment, &outcome.name).map(Arc::as_ref);
+            let Some(Artifact::Deployment(after)) = found else { continue };
+            let before = match current.artifact(Kind::Deployment, &outcome.name) {
+                Some(Artifact::Deployment(before)) => Some(before),
+                _ => None,
+            };
+            let (refused, unlikely) = runs.check(before, after, &self.planned.ports);
+            findings.extend(refused);
+            warnings.extend(unlikely);
+        }
+        self.answer.warnings.extend(warnings);
+        if findings.is_empty() { Ok(()) } else { Err(ChangeError::Findings(findings)) }
+    }
+
     /// Everything is as it was: there is nothing to keep.
     pub(super) fn is_empty(&self) -> bool {
         self.change.writes.is_empty() && self.change.revision == self.change.expected.revision
@@ -167,6 +186,7 @@ fn expand<'r>(current: &Current, request: &'r ChangeRequest) -> Result<Cow<'r, [
         apply(&mut artifacts, write);
     }
     for deploy in &request.deploys {
+        check_deployment(deploy, current)?;
         let follows = deploy::writes(deploy, &artifacts, &current.artifacts).map_err(|refusal| match refusal {
             deploy::Refusal::Missing(what) => ChangeError::NoSuchPart(what),
             deploy::Refusal::Findings(findings) => ChangeError::Findings(findings),
@@ -179,6 +199,19 @@ fn expand<'r>(current: &Current, request: &'r ChangeRequest) -> Result<Cow<'r, [
         }
     }
     Ok(Cow::Owned(writes))
+}
+
+/// Whether the deployment is there that a request was made for.
+fn check_deployment(deploy: &DeployRequest, current: &Current) -> Result<(), ChangeError> {
+    let (kind, name) = (Kind::Deployment, deploy.deployment.clone());
+    let found = current.stored(kind, &name).map(|stored| stored.version);
+    match (deploy.expected, found) {
+        (Expected::Nothing, Some(version)) => Err(ChangeError::Exists { kind, name, version }),
+        (Expected::Version(expected), found) if found != Some(expected) => {
+            Err(ChangeError::VersionMismatch { kind, name, expected, found })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn apply(artifacts: &mut Artifacts, write: &WriteRequest) {

@@ -14,6 +14,7 @@ mod table;
 pub(crate) mod tests;
 mod workflows;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -33,7 +34,7 @@ use crate::persist::{
     Aggregator, ArtifactId, Audit, Cause, EventQuery, Head, NewEvent, Past, PersistError, Persistence, Position,
     Retention, Snapshot, StoredChange, StoredEvent,
 };
-use crate::plan::{PlanSettings, Warning};
+use crate::plan::{Finding, PlanSettings, Warning};
 use crate::publish::{self, StoreStatus};
 use crate::rollout::{self, Rollout};
 use crate::samples;
@@ -56,6 +57,19 @@ pub(crate) struct CoreSettings {
     pub events: Retention,
     /// Where they are kept too.
     pub elastic: Option<ElasticClient>,
+    /// Who says what can be run here; `None`: nobody is asked.
+    pub runs: Option<Arc<dyn Runs>>,
+}
+
+/// Who says what can be run here.
+pub(crate) trait Runs: Send + Sync + std::fmt::Debug {
+    /// What can't be run of what is new in a deployment, and what most likely can't; gateways have these ports.
+    fn check(
+        &self,
+        before: Option<&Deployment>,
+        after: &Deployment,
+        ports: &BTreeMap<String, u16>,
+    ) -> (Vec<Finding>, Vec<Warning>);
 }
 
 /// Why the core does not start.

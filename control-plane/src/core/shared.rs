@@ -16,6 +16,7 @@ use super::draft::{Draft, unsound_ports};
 use super::table::{Former, Planned, derive};
 use super::{CoreError, CoreSettings};
 use crate::act::Acting;
+use crate::deploy::Known;
 use crate::persist::{NewEvent, PersistError, Persistence, Snapshot, StateWrite, Stored};
 use crate::plan::Finding;
 use crate::publish::StoreStatus;
@@ -71,6 +72,16 @@ impl Current {
         let routes = routes.filter_map(|route| self.stored(Kind::Route, &route.name));
         let written = self.stored(Kind::Gateway, gateway).into_iter().chain(routes).map(|stored| stored.at_unix_ms);
         written.max().unwrap_or_default()
+    }
+}
+
+impl Known for Current {
+    fn artifact(&self, kind: Kind, name: &str) -> Option<&Artifact> {
+        Current::artifact(self, kind, name)
+    }
+
+    fn gateway_names(&self) -> Vec<&str> {
+        self.artifacts.gateway_names()
     }
 }
 

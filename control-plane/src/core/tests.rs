@@ -70,6 +70,7 @@ pub(crate) async fn start(directory: &tempfile::TempDir, database: &str, store: 
         ask: AskSettings::default(),
         events: EVENTS,
         elastic: None,
+        runs: None,
     };
     Core::start(Arc::new(database), Arc::clone(store), settings).await.unwrap()
 }
@@ -415,7 +416,8 @@ async fn a_table_that_follows_from_other_settings_is_a_new_revision() {
     let database = Arc::new(Database::open(&address, 1).await.unwrap());
     let plan = PlanSettings { virtual_hosts_suffix: None, ..PlanSettings::default() };
     let namespace = "default".to_owned();
-    let settings = CoreSettings { namespace, plan, ask: AskSettings::default(), events: EVENTS, elastic: None };
+    let settings =
+        CoreSettings { namespace, plan, ask: AskSettings::default(), events: EVENTS, elastic: None, runs: None };
     let (core, _tasks) = Core::start(database, Arc::clone(&world.store), settings).await.unwrap();
     assert_eq!(core.rollout().revision, 2);
     assert!(core.changes(None, 1).await.unwrap()[0].cause.what.contains("settings"));

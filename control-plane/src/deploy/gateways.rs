@@ -8,7 +8,9 @@ use vamp_model::{
 };
 use vamp_routing::wire::{Share, Sticky, Tcp};
 
-use super::outer::{outer, over};
+use super::hold;
+use super::outer::{outer, over, with_weight};
+use super::paper::Paper;
 use super::{Known, breed, gateway, inner_gateway};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
@@ -23,7 +25,7 @@ pub(super) fn after_merge(
     attached: &Topology,
     known: &dyn Known,
 ) -> Result<Vec<WriteRequest>, Vec<Fault>> {
-    let mut writes = Vec::new();
+    let mut paper = Paper::new(known);
     let mut faults = Vec::new();
     for cluster in &merged.body.clusters {
         let given = attached.cluster(&cluster.name);
@@ -37,7 +39,7 @@ pub(super) fn after_merge(
             let said = said.map(|(_, gateway)| gateway);
             let pointer = step("/clusters", &cluster.name);
             match inner(&merged.name, cluster, &port, said, known) {
-                Ok(gateway) => writes.extend(changed(gateway, known)),
+                Ok(gateway) => paper.apply(changed(gateway, known).into_iter().collect()),
                 Err((message, hint)) => faults.push((pointer, message, hint)),
             }
         }
@@ -45,19 +47,40 @@ pub(super) fn after_merge(
     for outer_gateway in &attached.gateways {
         let pointer = step("/gateways", &outer_gateway.key);
         let former = stable.and_then(|stable| stable.body.gateways.iter().find(|found| found.key == outer_gateway.key));
-        match outer(&merged.name, outer_gateway, former, known) {
+        match outer(merged, outer_gateway, former, &paper) {
             Ok(gateway) => match foreign(&gateway.name, stable, known) {
                 Some((message, hint)) => faults.push((pointer, message, hint)),
-                None => writes.extend(changed(gateway, known)),
+                None => paper.apply(changed(gateway, known).into_iter().collect()),
             },
             Err((message, hint)) => faults.push((pointer, message, hint)),
         }
     }
-    if faults.is_empty() { Ok(writes) } else { Err(faults) }
+    faults.extend(stable.into_iter().flat_map(|stable| cut_off(stable, merged, &paper)));
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let unused = hold::unused(merged, &paper);
+    paper.apply(unused.iter().map(|name| WriteRequest::delete(Kind::Gateway, name, None)).collect());
+    Ok(paper.into_writes())
+}
+
+/// Gateways that would be left with a route to a port that no service has any more.
+pub(super) fn cut_off(stable: &Deployment, merged: &Deployment, known: &dyn Known) -> Vec<Fault> {
+    let clusters = stable.body.clusters.iter();
+    let before = clusters.flat_map(|cluster| ports(cluster).into_iter().map(move |port| (&cluster.name, port)));
+    let gone = before.map(|(cluster, port)| (cluster, inner_gateway(&stable.name, cluster, &port), port));
+    let faults = gone.filter(|(_, name, _)| !owns(merged, name)).filter_map(|(cluster, name, port)| {
+        let from = hold::leads_to(&name, known)?;
+        let message = format!(
+            "no service of cluster `{cluster}` would have port `{port}` any more, and gateway `{from}` leads to it"
+        );
+        Some((step("/clusters", cluster), message, format!("lead `{from}` elsewhere first, or in the same blueprint")))
+    });
+    faults.collect()
 }
 
 /// What stands in the way of a gateway of the deployment: one of that name that is somebody else's.
-fn foreign(name: &str, stable: Option<&Deployment>, known: &dyn Known) -> Option<(String, String)> {
+pub(super) fn foreign(name: &str, stable: Option<&Deployment>, known: &dyn Known) -> Option<(String, String)> {
     if gateway(name, known).is_none() || stable.is_some_and(|stable| owns(stable, name)) {
         return None;
     }
@@ -136,7 +159,7 @@ fn carries_tcp(cluster: &Cluster, port: &str) -> bool {
 }
 
 /// The services of a cluster that have a port.
-fn services_with<'c>(cluster: &'c Cluster, port: &'c str) -> impl Iterator<Item = &'c str> {
+pub(super) fn services_with<'c>(cluster: &'c Cluster, port: &'c str) -> impl Iterator<Item = &'c str> {
     let having = cluster.services.iter().filter_map(breed);
     having.filter(move |breed| breed.ports.iter().any(|found| found.name == port)).map(|breed| breed.name.as_str())
 }
@@ -255,7 +278,9 @@ pub(crate) fn export(deployment: &Deployment, known: &dyn Known) -> Blueprint {
         cluster.gateways = own.collect();
     }
     for outer in &mut body.gateways {
-        if let Some(stored) = gateway(&format!("{name}/{}", outer.key), known) {
+        let stored = gateway(&format!("{name}/{}", outer.key), known);
+        // One that is on its way elsewhere is exported as it is to be.
+        if let Some(stored) = stored.filter(|stored| hold::leaving(stored).is_empty()) {
             outer.port = stored.port;
             let prefix = format!("{name}/");
             outer.body = exported(stored, |path| path.strip_prefix(&prefix).map(str::to_owned));
@@ -272,19 +297,71 @@ fn exported(stored: &Gateway, path: impl Fn(&str) -> Option<String>) -> InnerGat
     InnerGateway { sticky: Some(stored.sticky), virtual_hosts: stored.virtual_hosts.clone(), routes: routes.collect() }
 }
 
-fn changed(next: Gateway, known: &dyn Known) -> Option<WriteRequest> {
-    let same = gateway(&next.name, known) == Some(&next);
+pub(super) fn changed(next: Gateway, known: &dyn Known) -> Option<WriteRequest> {
+    let same = settled(&next.name, known).as_ref() == Some(&next);
     (!same).then(|| WriteRequest::replace(Artifact::Gateway(next), None))
 }
 
-/// Gateways of a deployment that it had not in an old version, and has no more.
+/// Gateways by which clients come in that a deployment had not in an old version.
 pub(super) fn stale(before: &Deployment, then: &Deployment, known: &dyn Known) -> Vec<String> {
-    let names = known.gateway_names().into_iter();
-    names.filter(|name| owns(before, name) && !owns(then, name)).map(str::to_owned).collect()
+    let names = before.body.gateways.iter().map(|gateway| format!("{}/{}", before.name, gateway.key));
+    names.filter(|name| !owns(then, name) && gateway(name, known).is_some()).collect()
+}
+
+/// The names of all gateways of a deployment.
+pub(crate) fn names(of: &Deployment) -> Vec<String> {
+    let clusters = of.body.clusters.iter();
+    let inner = clusters.flat_map(|cluster| {
+        ports(cluster).into_iter().map(|port| inner_gateway(&of.name, &cluster.name, &port)).collect::<Vec<_>>()
+    });
+    inner.chain(of.body.gateways.iter().map(|gateway| format!("{}/{}", of.name, gateway.key))).collect()
+}
+
+/// Gateways of an old version that are gone, as they come back: as they were last, as far as that leads to what the
+/// version has. Where that is not known, the first service of a port takes all of it.
+pub(super) fn returning(then: &Deployment, were: &[Gateway], known: &dyn Known) -> Vec<Gateway> {
+    let is_gone = |name: &str| gateway(name, known).is_none();
+    let last = |name: &str| were.iter().find(|gateway| gateway.name == *name).cloned();
+    let mut returning = Vec::new();
+    for cluster in &then.body.clusters {
+        for port in ports(cluster) {
+            let name = inner_gateway(&then.name, &cluster.name, &port);
+            if !is_gone(&name) {
+                continue;
+            }
+            let was = last(&name).and_then(|was| fitting(was, |route| leads_to(route, &then.name, cluster, &port)));
+            returning.extend(was.or_else(|| {
+                let mut made = inner(&then.name, cluster, &port, None, known).ok()?;
+                let mut shares = std::iter::once(Share::WHOLE).chain(std::iter::repeat(Share::NONE));
+                for route in &mut made.routes {
+                    route.content = with_weight(&route.content, shares.next());
+                }
+                Some(made)
+            }));
+        }
+    }
+    for given in &then.body.gateways {
+        let name = format!("{}/{}", then.name, given.key);
+        let said = |route: &GatewayRoute| {
+            given.body.routes.iter().any(|said| route.path.to_string() == format!("{}/{}", then.name, said.path))
+        };
+        let was = last(&name).filter(|_| is_gone(&name));
+        returning.extend(was.and_then(|was| fitting(was, said)));
+    }
+    returning
+}
+
+/// A gateway with the routes that are left of it, if these take all.
+fn fitting(mut was: Gateway, is_left: impl Fn(&GatewayRoute) -> bool) -> Option<Gateway> {
+    hold::let_go(&mut was);
+    settle(&was.name, &mut was.routes).ok()?;
+    was.routes.retain(is_left);
+    let sum: u32 = was.routes.iter().map(|route| u32::from(weight(route).0)).sum();
+    (sum == u32::from(Share::WHOLE.0)).then_some(was)
 }
 
 /// Whether a deployment stands behind a gateway of this name.
-fn owns(deployment: &Deployment, name: &str) -> bool {
+pub(super) fn owns(deployment: &Deployment, name: &str) -> bool {
     let segments: Vec<&str> = name.split('/').collect();
     match segments.as_slice() {
         [first, key] => *first == deployment.name && deployment.body.gateways.iter().any(|found| found.key == *key),

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vamp_model::{
-    Artifact, Blueprint, Breed, BreedUse, Cluster, ClusterVariable, Deployment, Kind, ScaleUse, Service, Topology, step,
+    Artifact, Blueprint, Breed, BreedUse, Cluster, ClusterVariable, Deployment, Kind, OuterGateway, RoutePath,
+    ScaleUse, Service, Topology, step,
 };
 
-use super::{Known, Refusal, breed, deployment, gateways, meets, promise, resolve};
+use super::{Known, Refusal, breed, deployment, gateways, given, meets, promise, resolve};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
@@ -29,7 +30,7 @@ pub(super) fn merge(name: &str, blueprint: &Blueprint, known: &dyn Known) -> Res
     if !findings.found.is_empty() {
         return Err(Refusal::Findings(findings.found));
     }
-    let merged = Deployment {
+    let mut merged = Deployment {
         name: name.to_owned(),
         metadata: {
             let mut metadata = stable.map(|stable| stable.metadata.clone()).unwrap_or_default();
@@ -38,10 +39,17 @@ pub(super) fn merge(name: &str, blueprint: &Blueprint, known: &dyn Known) -> Res
         },
         body: unite(stable.map(|stable| &stable.body), &attached),
     };
+    if let Some(stable) = stable {
+        given::merged(&mut merged, stable, &attached, &blueprint.metadata);
+    }
     check(&merged, known, &mut findings);
-    let mut writes = vec![WriteRequest::replace(Artifact::Deployment(merged.clone()), None)];
+    let mut writes = Vec::new();
     match gateways::after_merge(&merged, stable, &attached, known) {
-        Ok(gateways) => writes.extend(gateways),
+        Ok(gateways) => {
+            keep_words(&mut merged, stable, &gateways);
+            writes.push(WriteRequest::replace(Artifact::Deployment(merged), None));
+            writes.extend(gateways);
+        }
         Err(faults) => {
             for (pointer, message, hint) in faults {
                 findings.add(pointer, message, hint);
@@ -49,6 +57,25 @@ pub(super) fn merge(name: &str, blueprint: &Blueprint, known: &dyn Known) -> Res
         }
     }
     if findings.found.is_empty() { Ok(writes) } else { Err(Refusal::Findings(findings.found)) }
+}
+
+/// What is said of a gateway in other words, and changes nothing of it, stays as it was said.
+fn keep_words(merged: &mut Deployment, stable: Option<&Deployment>, gateways: &[WriteRequest]) {
+    let paths = |gateway: &OuterGateway| -> Vec<RoutePath> {
+        gateway.body.routes.iter().map(|route| route.path.clone()).collect()
+    };
+    for gateway in &mut merged.body.gateways {
+        let former = stable.and_then(|stable| stable.body.gateways.iter().find(|former| former.key == gateway.key));
+        let name = format!("{}/{}", merged.name, gateway.key);
+        let is_same = |former: &&OuterGateway| {
+            former.protocol == gateway.protocol
+                && paths(former) == paths(gateway)
+                && !gateways.iter().any(|write| write.name == name)
+        };
+        if let Some(former) = former.filter(is_same) {
+            *gateway = former.clone();
+        }
+    }
 }
 
 /// Puts breeds, scales and promises in the place of their names.
@@ -81,7 +108,7 @@ fn expand_service(service: &mut Service, pointer: &str, known: &dyn Known, findi
 }
 
 /// What is there with what is added: the order of what is there stays, and what is not named is not touched.
-fn unite(stable: Option<&Topology>, attached: &Topology) -> Topology {
+pub(super) fn unite(stable: Option<&Topology>, attached: &Topology) -> Topology {
     let mut united = stable.cloned().unwrap_or_default();
     for cluster in &attached.clusters {
         match united.clusters.iter_mut().find(|found| found.name == cluster.name) {

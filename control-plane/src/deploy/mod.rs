@@ -6,6 +6,8 @@
 
 mod apply;
 mod gateways;
+mod given;
+mod hold;
 mod merge;
 mod outer;
 mod paper;
@@ -24,7 +26,8 @@ use crate::core::WriteRequest;
 use crate::plan::Finding;
 
 pub(crate) use apply::left_over;
-pub(crate) use gateways::{check as check_gateways, export};
+pub(crate) use gateways::{check as check_gateways, export, names as gateway_names};
+pub(crate) use hold::{follow, waiting};
 pub(crate) use promise::check_promises;
 pub(crate) use resolve::{Unresolved, Values, environment, health_checks};
 
@@ -36,8 +39,56 @@ pub(crate) const DEFAULT_SIZE: Size = Size { cpu: unit::Cpu(1_000), memory: unit
 pub(crate) struct DeployRequest {
     /// Its name.
     pub deployment: String,
+    /// What must be there.
+    pub expected: Expected,
     /// What is to happen to it.
     pub action: Action,
+}
+
+impl DeployRequest {
+    /// Whatever is there.
+    pub(crate) fn new(deployment: impl Into<String>, action: Action) -> Self {
+        Self { deployment: deployment.into(), expected: Expected::Anything, action }
+    }
+}
+
+/// What happens, as the history tells it.
+impl std::fmt::Display for DeployRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = &self.deployment;
+        match &self.action {
+            Action::Merge(blueprint) => write!(f, "blueprint `{}` merged into `{name}`", blueprint.name),
+            Action::Apply(blueprint) => write!(f, "blueprint `{}` applied to `{name}`", blueprint.name),
+            Action::Remove => write!(f, "`{name}` removed with all its services"),
+            Action::RemoveServices(services) => {
+                let services: Vec<String> =
+                    services.iter().map(|(cluster, service)| format!("{cluster}/{service}")).collect();
+                write!(f, "{} removed from `{name}`", services.join(", "))
+            }
+            Action::Scale { cluster, service, .. } => write!(f, "{cluster}/{service} of `{name}` scaled"),
+            Action::Rescale(scales) => {
+                let services: Vec<String> =
+                    scales.iter().map(|scale| format!("{}/{}", scale.cluster, scale.service)).collect();
+                write!(f, "{} of `{name}` scaled", services.join(", "))
+            }
+            Action::Restore { .. } => write!(f, "an old version of `{name}` restored"),
+            Action::Settle => write!(f, "gateways of `{name}` led on"),
+            Action::Sla { cluster, sla } => {
+                write!(f, "SLA of cluster `{cluster}` of `{name}` {}", if sla.is_some() { "given" } else { "removed" })
+            }
+        }
+    }
+}
+
+/// Which deployment a request was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expected {
+    /// Nothing was said.
+    Anything,
+    /// None of this name (`If-None-Match: *`).
+    Nothing,
+    /// The one at this version (`If-Match`).
+    Version(u64),
 }
 
 /// What is to happen to a deployment.
@@ -65,11 +116,13 @@ pub(crate) enum Action {
     Restore {
         /// That version.
         then: Box<Deployment>,
-        /// The version that must be there now (`If-Match`); `None`: any.
-        expected: Option<u64>,
+        /// Its gateways that are not there, as they were last.
+        gateways: Vec<Gateway>,
     },
     /// Other scales, each in the place of one that was seen: all of them, or none when one is no longer there.
     Rescale(Vec<Rescale>),
+    /// Its gateways follow what is ready.
+    Settle,
     /// Another promise of one cluster, or none.
     Sla {
         /// The cluster.
@@ -121,11 +174,15 @@ pub(crate) fn writes(
         Action::Apply(blueprint) => apply::apply(name, blueprint, known, before),
         Action::Remove => remove::all(name, known),
         Action::RemoveServices(services) => remove::services(name, services, known),
-        Action::Restore { then, expected } => restore::restore(then, *expected, known),
+        Action::Restore { then, gateways } => restore::restore(then, gateways, known),
+        Action::Settle => Ok(hold::settle(name, known)),
         Action::Scale { cluster, service, scale } => {
             let size = size(scale, known, name)?;
             let mut deployment = deployment(name, known)?.clone();
-            service_mut(&mut deployment, cluster, service)?.scale = Some(ScaleUse::Inline(size));
+            let found = service_mut(&mut deployment, cluster, service)?;
+            let from = size_of(found);
+            found.scale = Some(ScaleUse::Inline(size));
+            given::scaled(&mut deployment, cluster, service, from);
             Ok(vec![WriteRequest::replace(Artifact::Deployment(deployment), None)])
         }
         Action::Rescale(scales) => {
@@ -137,6 +194,7 @@ pub(crate) fn writes(
                     return Err(Refusal::Missing(message));
                 }
                 found.scale = Some(ScaleUse::Inline(*to));
+                given::scaled(&mut deployment, cluster, service, *from);
             }
             Ok(vec![WriteRequest::replace(Artifact::Deployment(deployment), None)])
         }

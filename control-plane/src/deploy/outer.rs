@@ -1,26 +1,29 @@
 //! The gateways by which clients come in. A merge changes of them what its file says, route by route; what people made
 //! of them since stays.
 
-use vamp_model::{Gateway, GatewayRoute, OuterGateway, Protocol, RouteBody, RoutePath, RouteUse};
+use vamp_model::{Deployment, Gateway, GatewayRoute, OuterGateway, Protocol, RouteBody, RoutePath, RouteUse};
 use vamp_routing::wire::{Share, Sticky};
 
-use super::Known;
 use super::gateways::{PLAIN_TCP, settle, settled};
+use super::{Known, hold};
 
 /// A gateway by which clients come in, as it is after a merge. `former` is what was said of it until now: its routes go
 /// when they are said no longer, those that somebody else added stay.
 pub(super) fn outer(
-    deployment: &str,
+    merged: &Deployment,
     given: &OuterGateway,
     former: Option<&OuterGateway>,
     known: &dyn Known,
 ) -> Result<Gateway, (String, String)> {
+    let deployment = &merged.name;
     let name = format!("{deployment}/{}", given.key);
     let stored = settled(&name, known);
     let own = |route: &GatewayRoute| RoutePath::Gateway(format!("{deployment}/{}", route.path));
     let there = stored.as_ref().map(|stored| stored.routes.as_slice()).unwrap_or_default();
     let said: Vec<RoutePath> = given.body.routes.iter().map(own).collect();
-    let was_said: Vec<RoutePath> = former.iter().flat_map(|former| &former.body.routes).map(own).collect();
+    let mut was_said: Vec<RoutePath> = former.iter().flat_map(|former| &former.body.routes).map(own).collect();
+    let leaving = stored.iter().flat_map(hold::leaving);
+    was_said.extend(leaving.map(|path| RoutePath::Gateway(path.to_owned())));
     let (gone, kept): (Vec<&GatewayRoute>, Vec<&GatewayRoute>) =
         there.iter().filter(|route| !said.contains(&route.path)).partition(|route| was_said.contains(&route.path));
     let is_freed = gone.iter().any(|route| said_weight(&route.content).is_some_and(|share| share != Share::NONE));
@@ -40,7 +43,7 @@ pub(super) fn outer(
     settle(&name, &mut routes)?;
     let stored = stored.as_ref();
     let hosts = Some(&given.body.virtual_hosts).filter(|hosts| !hosts.is_empty());
-    Ok(Gateway {
+    let mut next = Gateway {
         metadata: stored.map(|stored| stored.metadata.clone()).unwrap_or_default(),
         port: given.port.or(stored.and_then(|stored| stored.port)),
         tcp: (given.protocol == Protocol::Tcp).then(|| stored.and_then(|stored| stored.tcp).unwrap_or(PLAIN_TCP)),
@@ -48,7 +51,9 @@ pub(super) fn outer(
         virtual_hosts: hosts.or(stored.map(|stored| &stored.virtual_hosts)).cloned().unwrap_or_default(),
         routes,
         name,
-    })
+    };
+    hold::let_go(&mut next);
+    Ok(hold::lead(next, stored, merged, known))
 }
 
 /// What a file says of a route over what it is: its weight where the file gives none, and all of it where the file says
@@ -77,7 +82,7 @@ fn said_weight(content: &RouteUse) -> Option<Share> {
     }
 }
 
-fn with_weight(content: &RouteUse, weight: Option<Share>) -> RouteUse {
+pub(super) fn with_weight(content: &RouteUse, weight: Option<Share>) -> RouteUse {
     match content {
         RouteUse::Inline(body) => RouteUse::Inline(RouteBody { weight, ..body.clone() }),
         RouteUse::Stored { reference, .. } => RouteUse::Stored { reference: reference.clone(), weight },

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vamp_model::{Artifact, Deployment, Kind, RoutePath, step};
 
-use super::{Known, Refusal, breed, deployment, gateways, meets};
+use super::{Known, Refusal, breed, deployment, gateways, given, meets};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
@@ -56,6 +56,7 @@ pub(super) fn services(
         });
     }
     after.body.gateways.retain(|gateway| !gateway.body.routes.is_empty());
+    given::forget(&mut after);
     let mut findings = unmet(&after);
     let mut writes = vec![WriteRequest::replace(Artifact::Deployment(after.clone()), None)];
     match gateways::after_removal(before, &after, known) {

@@ -1,5 +1,7 @@
 //! Deployments as users build them up: merged, scaled, taken apart.
 
+mod again;
+mod hold;
 mod outer;
 
 use std::collections::BTreeMap;
@@ -59,7 +61,7 @@ impl World {
 
     /// As part of a change before which this was stored.
     fn ask_after(&mut self, deployment: &str, action: Action, before: &Self) -> Result<(), Refusal> {
-        let writes = writes(&DeployRequest { deployment: deployment.to_owned(), action }, self, before)?;
+        let writes = writes(&DeployRequest::new(deployment, action), self, before)?;
         let touched: Vec<String> = writes.iter().map(|write| write.name.clone()).collect();
         for write in writes {
             match write.artifact {
@@ -368,7 +370,7 @@ fn an_old_version_is_made_exactly_and_what_gets_traffic_is_not_taken() {
     world.merge("shop", second).unwrap();
     let both = world.deployment("shop").clone();
     let restore = |world: &mut World, then: &Deployment| {
-        world.ask("shop", Action::Restore { then: Box::new(then.clone()), expected: None })
+        world.ask("shop", Action::Restore { then: Box::new(then.clone()), gateways: Vec::new() })
     };
     world.move_all("shop/web/http", "shop/web/web:2/http");
     let before = world.0.clone();
@@ -401,7 +403,7 @@ fn a_gateway_that_clients_use_keeps_what_was_made_of_it() {
     let sticky = vamp_routing::wire::Sticky::Route;
     world.put(Artifact::Gateway(Gateway { sticky, ..world.gateway("shop/9050").clone() }));
     world.merge("shop", "clusters: {web: {breed: 'web:2', env: {TOKEN: x}}}").unwrap();
-    world.ask("shop", Action::Restore { then: Box::new(first), expected: None }).unwrap();
+    world.ask("shop", Action::Restore { then: Box::new(first), gateways: Vec::new() }).unwrap();
     assert_eq!(world.gateway("shop/9050").sticky, sticky);
 }
 

@@ -68,6 +68,13 @@ pub(super) struct Seen {
     pub stopped: bool,
 }
 
+impl Seen {
+    /// An instance whose removal is under way: it can't be taken back, and a new one has to wait until it is gone.
+    pub(super) fn going(self) -> Self {
+        Self { ready: false, running: false, stopped: false, ..self }
+    }
+}
+
 /// What is there.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Picture {

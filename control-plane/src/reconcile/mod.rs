@@ -4,9 +4,11 @@ mod logs;
 mod machine;
 mod order;
 mod run;
+mod runnable;
 #[cfg(test)]
 mod simulation;
 mod state;
+mod terms;
 mod told;
 mod usage;
 

@@ -65,11 +65,22 @@ pub(super) fn orders(current: &Current, gateway_host: &str) -> Vec<Order> {
     let mut orders = Vec::new();
     for artifact in current.all(Kind::Deployment) {
         let Artifact::Deployment(deployment) = artifact else { continue };
-        for cluster in &deployment.body.clusters {
-            for service in &cluster.services {
-                let Some(breed) = deploy::breed(service) else { continue };
-                orders.push(order(deployment, cluster, service, breed, &gateways));
-            }
+        orders.extend(of(deployment, &gateways));
+    }
+    orders
+}
+
+/// All services of one deployment, with gateways on these ports.
+pub(super) fn orders_of(deployment: &Deployment, gateway_host: &str, ports: &BTreeMap<String, u16>) -> Vec<Order> {
+    of(deployment, &Gateways { host: gateway_host, ports })
+}
+
+fn of(deployment: &Deployment, gateways: &Gateways<'_>) -> Vec<Order> {
+    let mut orders = Vec::new();
+    for cluster in &deployment.body.clusters {
+        for service in &cluster.services {
+            let Some(breed) = deploy::breed(service) else { continue };
+            orders.push(order(deployment, cluster, service, breed, gateways));
         }
     }
     orders
@@ -202,14 +213,7 @@ impl Order {
     pub(super) fn instance(&self, number: u32) -> Result<InstanceSpec, String> {
         let mut spec = self.spec.clone()?;
         spec.id = self.id(number)?;
-        let name = &self.wanted.name;
-        spec.labels = Labels::from([
-            (DEPLOYMENT.to_owned(), name.deployment.clone()),
-            (CLUSTER.to_owned(), name.cluster.clone()),
-            (SERVICE.to_owned(), name.service.clone()),
-            (TEMPLATE.to_owned(), self.wanted.template.clone()),
-            (NUMBER.to_owned(), number.to_string()),
-        ]);
+        spec.labels = labels(&self.wanted.name, &self.wanted.template, number);
         Ok(spec)
     }
 
@@ -226,6 +230,17 @@ impl Order {
             .fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
         format!("{}-{hash}-{number}", slug.trim_matches('-')).parse().map_err(|error: SpecError| error.to_string())
     }
+}
+
+/// By which an instance is known again.
+pub(super) fn labels(name: &ServiceName, template: &str, number: u32) -> Labels {
+    Labels::from([
+        (DEPLOYMENT.to_owned(), name.deployment.clone()),
+        (CLUSTER.to_owned(), name.cluster.clone()),
+        (SERVICE.to_owned(), name.service.clone()),
+        (TEMPLATE.to_owned(), template.to_owned()),
+        (NUMBER.to_owned(), number.to_string()),
+    ])
 }
 
 /// Whose instance it is, by which order, and its number; `None`: it was not ordered here.

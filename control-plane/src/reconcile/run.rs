@@ -12,10 +12,12 @@ use vamp_model::{Artifact, Instance as Target, Instances, Kind};
 use super::machine::{Action, Machine, Picture, Seen, ServiceName};
 use super::order::{Order, known_by, orders};
 use super::state::{InstanceState, Intention, Phase, ServiceState, Stage, States};
+use super::terms::{AllTerms, Terms};
 use super::told::{self, AllTold};
 use super::{LIST_TIMEOUT, Platforms};
 use crate::causes::with_causes;
 use crate::core::{ChangeRequest, Core, Current, WriteRequest, now_unix_ms};
+use crate::deploy::{self, DeployRequest};
 use crate::persist::{Cause, PersistError};
 use crate::platform::health::{Checked, Health};
 use crate::platform::{Instance, InstanceId, InstanceSpec, Labels, PlatformError, SharedPlatform, State};
@@ -68,12 +70,18 @@ struct Reconciler {
     started: Instant,
     working: JoinSet<Done>,
     under_way: BTreeSet<String>,
+    /// Those of them that are being removed: they still run, and take nothing new.
+    going: BTreeSet<String>,
     /// Why the last start of a service failed.
     failures: BTreeMap<ServiceName, String>,
     /// Why the last removal of an instance of it failed.
     removal_failures: BTreeMap<ServiceName, String>,
     /// Where services were when their platform answered last.
     places: BTreeMap<ServiceName, String>,
+    /// By what instances are known to take requests.
+    terms: AllTerms,
+    /// The deployments whose gateways wait for instances, as of a change.
+    waiting: Option<(u64, BTreeSet<String>)>,
     states: watch::Sender<States>,
     /// What was told last of each service; `None`: it was not read yet.
     told: Option<AllTold>,
@@ -93,9 +101,12 @@ pub(crate) async fn run(
         started: Instant::now(),
         working: JoinSet::new(),
         under_way: BTreeSet::new(),
+        going: BTreeSet::new(),
         failures: BTreeMap::new(),
         removal_failures: BTreeMap::new(),
         places: BTreeMap::new(),
+        terms: AllTerms::default(),
+        waiting: None,
         states,
         told: None,
     };
@@ -235,18 +246,11 @@ impl Reconciler {
     async fn view<'p>(&mut self, current: Arc<Current>, platforms: &'p Platforms) -> View<'p> {
         let mut orders = orders(&current, &platforms.gateway_host);
         for order in &mut orders {
-            if order.spec.is_ok() && !platforms.by_kind.contains_key(&order.kind) {
-                order.spec = Err(format!(
-                    "nothing runs deployables of the type `{}` here: give the control plane {}",
-                    order.kind,
-                    match order.kind.as_str() {
-                        "command" => "`--process-dir`",
-                        "container/docker" => "`--docker-host`",
-                        _ => "another type",
-                    }
-                ));
+            if let (true, Some((what, mend))) = (order.spec.is_ok(), platforms.missing(&order.kind)) {
+                order.spec = Err(format!("{what}: {mend}"));
             }
         }
+        self.terms.note(&orders);
         let routed = routed(&current);
         let mut picture = Picture { acknowledged: self.is_acknowledged(), routed, ..Picture::default() };
         let (mut known, mut silent) = (Vec::new(), BTreeMap::new());
@@ -262,10 +266,12 @@ impl Reconciler {
             match answer {
                 Ok(instances) => {
                     let own: Vec<_> = instances.into_iter().filter(|instance| known_by(instance).is_some()).collect();
-                    runner.watch(&own, &orders);
+                    runner.watch(&own, &orders, &self.terms);
                     known.extend(own.into_iter().filter_map(|instance| {
                         let health = runner.monitor.health(&instance.id);
-                        Known::new(instance, health, kind, &orders, &picture)
+                        let terms = self.terms.of(&instance, &orders);
+                        let is_going = self.going.contains(instance.id.as_str());
+                        Known::new(instance, health, kind, terms, &picture).map(|known| known.going(is_going))
                     }));
                 }
                 Err(why) => drop(silent.insert(kind.as_str(), why)),
@@ -284,6 +290,9 @@ impl Reconciler {
             {
                 picture.unknown.insert(name.clone());
             }
+        }
+        if silent.is_empty() {
+            self.terms.keep(known.iter().map(|known| &known.seen));
         }
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();
         View { current, orders, known, picture, silent }
@@ -315,17 +324,29 @@ impl Reconciler {
                 writes.push(WriteRequest::replace(artifact, None));
             }
         }
-        if writes.is_empty() {
+        let deploys = self.follow(view, &writes);
+        if writes.is_empty() && deploys.is_empty() {
             return;
         }
-        let names: Vec<&str> = writes.iter().map(|write| write.name.as_str()).collect();
+        let writes_of = writes.iter().map(|write| write.name.as_str());
+        let names: Vec<&str> = writes_of.chain(deploys.iter().map(|deploy| deploy.deployment.as_str())).collect();
         let cause = format!("other instances take requests: {}", names.join(", "));
         let cause: String = cause.chars().take(256).collect();
         let cause = Cause::own(&cause);
-        let request = ChangeRequest { writes, deploys: Vec::new(), premises: Vec::new(), validate_only: false, cause };
+        let request = ChangeRequest { writes, deploys, premises: Vec::new(), validate_only: false, cause };
         if let Err(error) = self.core.change(request).await {
             tracing::warn!("requests go where they went: {error}");
         }
+    }
+
+    /// Gateways that wait for instances are led on in the change that tells where these are.
+    fn follow(&mut self, view: &View<'_>, writes: &[WriteRequest]) -> Vec<DeployRequest> {
+        let sequence = view.current.snapshot.position.sequence;
+        if self.waiting.as_ref().is_none_or(|(at, _)| *at != sequence) {
+            self.waiting = Some((sequence, deploy::waiting(view.current.as_ref())));
+        }
+        let waiting = self.waiting.iter().map(|(_, waiting)| waiting).filter(|waiting| !waiting.is_empty());
+        waiting.flat_map(|waiting| deploy::follow(waiting, view.current.as_ref(), writes)).collect()
     }
 
     fn start(&mut self, view: &View<'_>, service: &ServiceName, number: u32) {
@@ -351,6 +372,7 @@ impl Reconciler {
         if !self.begin(id) {
             return;
         }
+        self.going.insert(id.to_owned());
         tracing::info!(instance = %id, service = %known.seen.service, "an instance is removed");
         self.working.spawn(remove(platform, known.instance.id.clone(), known.seen.service.clone()));
     }
@@ -364,6 +386,7 @@ impl Reconciler {
     fn take(&mut self, done: Option<Done>) {
         let Some(Done { id, service, outcome, is_start }) = done else { return };
         self.under_way.remove(&id);
+        self.going.remove(&id);
         if let Err(why) = &outcome {
             tracing::warn!(instance = %id, service = %service, "{why}");
         }
@@ -463,13 +486,19 @@ fn routed(current: &Current) -> BTreeMap<ServiceName, Vec<String>> {
 }
 
 impl<'p> Known<'p> {
-    fn new(instance: Instance, health: Health, platform: &'p str, orders: &[Order], picture: &Picture) -> Option<Self> {
+    fn new(
+        instance: Instance,
+        health: Health,
+        platform: &'p str,
+        terms: Option<Terms>,
+        picture: &Picture,
+    ) -> Option<Self> {
         let (service, template, number) = known_by(&instance)?;
-        let order = orders.iter().find(|order| order.wanted.name == service);
+        let terms = terms.unwrap_or_default();
         let running = instance.state == State::Running;
-        let is_open = order.is_none_or(|order| order.ports.iter().all(|port| instance.ports.contains_key(port)));
+        let is_open = terms.ports.iter().all(|port| instance.ports.contains_key(port));
         let id = instance.id.to_string();
-        let has_checks = order.is_some_and(|order| !order.checks.is_empty());
+        let has_checks = !terms.checks.is_empty();
         let is_well = match health {
             Health::Passing => true,
             Health::Failing { .. } => false,
@@ -479,6 +508,10 @@ impl<'p> Known<'p> {
         let stopped = matches!(instance.state, State::Exited(_));
         let seen = Seen { id, service, template, number, ready: running && is_open && is_well, running, stopped };
         Some(Self { seen, instance, health, platform })
+    }
+
+    fn going(self, is_going: bool) -> Self {
+        if is_going { Self { seen: self.seen.going(), ..self } } else { self }
     }
 
     fn state_in_words(&self) -> String {
@@ -608,11 +641,10 @@ impl View<'_> {
 
 impl super::Runner {
     /// Has the instances checked that somebody wants.
-    fn watch(&self, instances: &[Instance], orders: &[Order]) {
+    fn watch(&self, instances: &[Instance], orders: &[Order], terms: &AllTerms) {
         let checked = instances.iter().filter_map(|instance| {
-            let (service, ..) = known_by(instance)?;
-            let order = orders.iter().find(|order| order.wanted.name == service)?;
-            Some(Checked { instance: instance.clone(), checks: order.checks.clone() })
+            let checks = terms.of(instance, orders)?.checks;
+            Some(Checked { instance: instance.clone(), checks })
         });
         self.monitor.watch(checked);
     }

@@ -235,7 +235,7 @@ clusters:
         let read = read_as(text, Format::Yaml, Kind::Blueprint, Some("b")).unwrap().remove(0).artifact;
         let Artifact::Blueprint(blueprint) = read else { panic!("no blueprint") };
         let action = Action::Merge(Box::new(blueprint));
-        let deploys = vec![DeployRequest { deployment: "shop".to_owned(), action }];
+        let deploys = vec![DeployRequest::new("shop", action)];
         let (writes, cause): (Vec<WriteRequest>, _) = (Vec::new(), Cause::own("test"));
         world
             .core

@@ -249,7 +249,7 @@ impl Keeper {
         let outcome = match &verdict {
             Verdict::Act { name, steps, .. } => {
                 let what = text.chars().take(CAUSE_CHARACTERS_MAX).collect::<String>();
-                let deploy = DeployRequest { deployment: name.deployment.clone(), action: rescale(steps) };
+                let deploy = DeployRequest::new(name.deployment.as_str(), rescale(steps));
                 let request = ChangeRequest {
                     writes: Vec::new(),
                     deploys: vec![deploy],

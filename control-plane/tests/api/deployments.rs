@@ -1,9 +1,9 @@
-//! Deployments through the API, on a control plane that has nothing to run them on: what is kept, and what is refused.
+//! Deployments through the API, whose programs are nowhere: what is kept, and what is refused.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{PATIENCE, World, send, yaml_of};
+use crate::world::{World, send, yaml_of};
 
 const SHOP: &str = "
 name: shop
@@ -153,20 +153,46 @@ async fn what_does_not_fit_is_refused_with_its_place() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_run_says_what_is_missing() {
+async fn what_can_not_be_run_here_is_refused_when_it_is_deployed() {
+    let world = World::start().await;
+    let of = |deployable: &str| SHOP.replace("{type: command, definition: serve}", deployable);
+    for (deployable, part) in [
+        ("{type: rkt, definition: x}", "nothing runs deployables of the type `container/rkt` here"),
+        ("nginx", "nothing runs deployables of the type `container/docker` here"),
+        ("{type: command, definition: sh}, arguments: [{privileged: 'true'}]", "argument `privileged`"),
+    ] {
+        for query in ["", "?validate_only=true"] {
+            let refused = world.post(&format!("deployments{query}"), &of(deployable)).await;
+            let violation = refused.problem(400, "bad-document")["violations"][0].to_string();
+            assert!(violation.contains(part), "{violation}");
+        }
+        // A description is kept: who runs it may come later.
+        world.put("blueprints/shop", &of(deployable)).await;
+        world.get("blueprints/shop").await.expect(200);
+    }
+    for (program, is_known) in [("/no/such/prog", false), ("sh", true)] {
+        let deployable = format!("{{type: command, definition: {program}}}");
+        let planned = world.post("deployments?validate_only=true", &of(&deployable)).await.expect(200);
+        let warnings = planned["warnings"].to_string();
+        assert_eq!(!warnings.contains("is not a program here yet"), is_known, "{planned:#}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_deployed_before_can_be_changed_without_its_driver() {
     let world = World::start().await;
     world.post("deployments", SHOP).await.expect(201);
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    let failed = loop {
-        let status = world.get("deployments/shop/status").await.expect(200);
-        if status["services"][0]["phase"] == "Failed" {
-            break status;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{status:#}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    };
+    let World { running, store, breaker, folder, client } = world;
+    running.stop().await;
+    let address = format!("unix://{}", folder.path().join("no-engine").display());
+    let world = World::start_on(folder, store, breaker, client, &["--docker-host", &address]).await;
+    let failed = world.get_where("deployments/shop/status", |status| status["services"][0]["phase"] == "Failed").await;
     assert!(failed["services"][0]["message"].as_str().unwrap().contains("--process-dir"), "{failed:#}");
     assert_eq!(failed["done"], false);
+    let scale = "{cpu: 0.5, memory: 64MB, instances: 1}";
+    world.put("deployments/shop/clusters/web/services/web:1/scale", scale).await.expect(200);
+    world.put("deployments/shop", CANARY).await.problem(400, "bad-document");
+    send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
 }
 
 #[tokio::test]
@@ -230,4 +256,102 @@ async fn an_old_version_of_a_deployment_comes_back_without_moving_traffic() {
     world.post(restore, "").await.expect(201);
     assert_eq!(world.get("gateways/shop/9050").await.expect(200)["port"], "9050/http");
     world.post("deployments/never/history/1/restore", "").await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_deployment_that_was_removed_comes_back_with_the_shares_that_it_had() {
+    let world = World::start().await;
+    world.post("deployments", SHOP).await.expect(201);
+    world.put("deployments/shop", CANARY).await.expect(200);
+    let both = world.get("deployments/shop").await.expect(200);
+    let gateway = "gateways/shop/web/http";
+    let mut weighed = world.get(gateway).await.expect(200);
+    weighed["routes"]["shop/web/web:1/http"]["weight"] = json!("90%");
+    weighed["routes"]["shop/web/web:2/http"]["weight"] = json!("10%");
+    weighed["routes"]["shop/web/web:2/http"]["condition"] = json!("has cookie beta");
+    weighed["port"] = Value::Null;
+    world.put(gateway, &weighed.to_string()).await.expect(200);
+    let outer = world.get("gateways/shop/9050").await.expect(200);
+    let inner = world.get(gateway).await.expect(200);
+    send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
+
+    world.post("deployments/shop/history/2/restore", "").await.expect(201);
+    assert_eq!(world.get("deployments/shop").await.expect(200), both);
+    let after = world.get(gateway).await.expect(200);
+    assert_eq!((&after["routes"], &after["sticky"]), (&inner["routes"], &inner["sticky"]));
+    assert_eq!(world.get("gateways/shop/9050").await.expect(200), outer);
+    // An older version has less, and that takes what fits; what does not make a whole begins with the first.
+    send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
+    world.post("deployments/shop/history/1/restore", "").await.expect(201);
+    assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%"}));
+    send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
+    world.post("deployments/shop/history/2/restore", "").await.expect(201);
+    assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%", "shop/web/web:2/http": "0%"}));
+}
+
+#[tokio::test]
+async fn changes_of_a_deployment_go_through_at_the_version_that_they_saw() {
+    let world = World::start().await;
+    let service = "deployments/shop/clusters/web/services/web:2";
+    let (scale, sla) = (format!("{service}/scale"), "deployments/shop/clusters/web/sla");
+    let promise =
+        "{type: escalation_only, escalations: [{type: scale_instances, minimum: 1, maximum: 3, scale_by: 1}]}";
+    let put = |path: &str, body: &str| yaml_of(world.ask(Method::PUT, path), body);
+    let create = put("deployments/shop", SHOP);
+    send(create.try_clone().unwrap().header("if-match", "\"1\"")).await.problem(412, "version-mismatch");
+    send(create.try_clone().unwrap().header("if-none-match", "*")).await.expect(201);
+    send(create.header("if-none-match", "*")).await.problem(412, "version-mismatch");
+    world.put("deployments/shop", CANARY).await.expect(200);
+    let asks = || {
+        vec![
+            yaml_of(world.ask(Method::POST, "deployments"), SHOP),
+            put("deployments/shop", CANARY),
+            put("deployments/shop?delete=true", CANARY),
+            put(&scale, "{cpu: 1, memory: 64MB, instances: 3}"),
+            put(sla, promise),
+            world.ask(Method::DELETE, sla),
+            world.ask(Method::POST, "deployments/shop/history/1/restore"),
+            world.ask(Method::DELETE, service),
+            yaml_of(world.ask(Method::DELETE, "deployments/shop"), CANARY),
+            world.ask(Method::DELETE, "deployments/shop"),
+        ]
+    };
+    let before = world.get("deployments/shop").await;
+    for request in asks() {
+        let what = format!("{request:?}");
+        let answer = send(request.header("if-match", "\"99\"")).await;
+        assert_eq!(answer.status, 412, "{what}: {}", answer.text);
+    }
+    for request in asks().into_iter().filter(|ask| format!("{ask:?}").contains("DELETE")) {
+        send(request.header("if-none-match", "*")).await.problem(400, "bad-request");
+    }
+    let after = world.get("deployments/shop").await;
+    assert_eq!((after.header("etag"), &after.body), (before.header("etag"), &before.body));
+    let tag = before.header("etag").unwrap();
+    let scaled = send(put(&scale, "{cpu: 1, memory: 64MB, instances: 3}").header("if-match", tag)).await;
+    assert_ne!(scaled.header("etag"), Some(tag));
+    scaled.expect(200);
+    send(world.ask(Method::DELETE, service).header("if-match", tag)).await.problem(412, "version-mismatch");
+    send(world.ask(Method::DELETE, service).header("if-match", "*")).await.expect(200);
+}
+
+#[tokio::test]
+async fn the_history_says_what_happened_to_a_deployment() {
+    let world = World::start().await;
+    world.put("", &format!("kind: deployments{SHOP}")).await.expect(201);
+    world.put("deployments/shop", CANARY).await.expect(200);
+    let clusters = "{clusters: {web: 'web:2'}}";
+    world.put("deployments/shop?delete=true", clusters).await.expect(200);
+    send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
+    let history = world.get("deployments/shop/history").await.expect(200);
+    let told: Vec<_> = history.as_array().unwrap().iter().map(|version| version["cause"].as_str().unwrap()).collect();
+    assert_eq!(
+        told,
+        [
+            "DELETE /api/v1/deployments/shop: `shop` removed with all its services",
+            "PUT /api/v1/deployments/shop: web/web:2 removed from `shop`",
+            "PUT /api/v1/deployments/shop: blueprint `shop` merged into `shop`",
+            "PUT /api/v1: blueprint `shop` merged into `shop`",
+        ]
+    );
 }

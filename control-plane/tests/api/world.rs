@@ -54,12 +54,23 @@ impl World {
         Self { running, store, breaker, folder, client: client() }
     }
 
+    /// Starts it on what another one left.
+    pub(crate) async fn start_on(
+        folder: tempfile::TempDir,
+        store: SharedStore,
+        breaker: Handle,
+        client: reqwest::Client,
+        arguments: &[&str],
+    ) -> Self {
+        let running = run(&folder, store.clone(), arguments).await;
+        Self { running, store, breaker, folder, client }
+    }
+
     /// Stops it and starts it again on the same database and store.
     pub(crate) async fn restart(self) -> Self {
         let Self { running, store, breaker, folder, client } = self;
         running.stop().await;
-        let running = run(&folder, store.clone(), &[]).await;
-        Self { running, store, breaker, folder, client }
+        Self::start_on(folder, store, breaker, client, &[]).await
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -145,7 +156,12 @@ impl World {
 
 async fn run(folder: &tempfile::TempDir, store: SharedStore, arguments: &[&str]) -> Running {
     let database = format!("sqlite:{}", folder.path().join("vamp.db").display());
+    // Who was there before may still hold its folder.
+    let processes = folder.path().join(format!("processes-{:x}", rand::random::<u64>())).display().to_string();
     let mut all = vec!["--database", &database];
+    if !arguments.contains(&"--docker-host") {
+        all.extend(["--process-dir", &processes]);
+    }
     all.extend(arguments);
     start(settings(&all), store).await.unwrap()
 }

@@ -1,5 +1,9 @@
 //! What was, what would be, and the way back.
 
+use vamp_tests::components::http_client;
+use vamp_tests::free_port;
+use vamp_tests::process::own_binary;
+
 use crate::dev::Dev;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +64,43 @@ async fn a_change_is_shown_before_it_is_made() {
     let told = dev.done(&["deploy", "-f", "store.json", "--dry-run"]).await;
     assert!(told.contains("+ deployments/store") && told.contains("+ gateways/store/web/http"), "{told}");
     dev.fails(&["get", "deployment", "store"], 3, "store").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_was_removed_serves_again_as_soon_as_undo_has_waited() {
+    let dev = Dev::start().await;
+    let (port, origin) = (free_port(), own_binary("origin"));
+    let blueprint = |gateways: &str, name: &str| {
+        format!(
+            "
+name: slice
+{gateways}
+clusters:
+  web:
+    breed:
+      name: {name}
+      deployable: {{type: command, definition: \"{}\"}}
+      ports: {{http: 80/http}}
+      environment_variables: {{VERSION: {name}}}
+    scale: {{cpu: 0.1, memory: 256MB, instances: 1}}
+",
+            origin.display()
+        )
+    };
+    dev.write("slice.yaml", &blueprint(&format!("gateways: {{{port}: web/http}}"), "a1"));
+    dev.write("canary.yaml", &blueprint("", "a2"));
+    dev.done(&["deploy", "-f", "slice.yaml", "--wait"]).await;
+    dev.done(&["merge", "slice", "-f", "canary.yaml", "--wait"]).await;
+    dev.done(&["undeploy", "slice", "--wait"]).await;
+    let told = dev.done(&["undo", "deployment", "slice", "--to", "2", "--wait"]).await;
+    assert!(told.contains("as in version 2 again") && told.matches("Done").count() == 2, "{told}");
+    let client = http_client();
+    for _ in 0..20 {
+        let answer = client.get(format!("http://127.0.0.1:{port}/")).send().await.unwrap();
+        let (status, body) = (answer.status(), answer.json::<serde_json::Value>().await.unwrap_or_default());
+        assert!(status.is_success() && body["version"] == "a1", "{status} {body}");
+    }
+    dev.done(&["undeploy", "slice", "--wait"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

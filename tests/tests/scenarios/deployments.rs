@@ -51,6 +51,12 @@ impl Scene {
         blueprint("shop", self.port, &[service], "")
     }
 
+    /// A blueprint whose port has another name.
+    fn on_port(&self, port: &str, blueprint: &str) -> String {
+        let blueprint = blueprint.replace("ports: {http:", &format!("ports: {{{port}:"));
+        blueprint.replace("web/http", &format!("web/{port}"))
+    }
+
     async fn merge(&self, blueprint: &str) {
         self.installation.put("deployments/shop", blueprint).await.expect(&[200, 201]);
     }
@@ -153,9 +159,30 @@ async fn versions_come_change_and_go(scene: Scene) {
     scene.until_done().await;
     load.flow(300).await;
 
+    // Its port gets another name, and the gateway follows it; the first check comes late, then there is none.
+    let late = CHECK.replace("http,", "main,").replace("interval", "initial_delay: 2s, interval");
+    for (port, check) in [("main", late.as_str()), ("other", "[]")] {
+        scene.merge(&scene.on_port(port, &scene.blueprint("2", 3, check, ""))).await;
+        scene.until_done().await;
+        let inner = format!("shop/web/{port}");
+        eventually(PATIENCE, "the gateways follow", async || {
+            let gateways = scene.installation.get("gateways").await.body;
+            let names: Vec<_> = gateways.as_array()?.iter().map(|gateway| gateway["name"].clone()).collect();
+            let is_led = gateways[0]["routes"].get(&inner).is_some();
+            (names == [json!(format!("shop/{}", scene.port)), json!(inner)] && is_led).then_some(())
+        })
+        .await;
+        load.flow(300).await;
+    }
+    // The gateway is led to another cluster, which comes in the same change.
+    let api = scene.blueprint("3", 2, CHECK, "").replace("  web:", "  api:").replace("web/http", "api/http");
+    scene.merge(&api.replace("name: web:3", "name: api:3")).await;
+    scene.until_done().await;
+    load.flow(300).await;
+
     let report = load.finish().await;
     report.assert_flawless();
-    assert!(report.of("1") > 600 && report.of("2") > 300, "{report:?}");
+    assert!(report.of("1") > 600 && report.of("2") > 900 && report.of("3") > 0, "{report:?}");
     scene.end().await;
 }
 

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::changes::{differences, planned, tell_dry_run};
+use super::deploy::{AT_ONCE, until_done};
 use super::rows::member;
 use super::{after_write, apply, written};
 use crate::arguments::{DiffArguments, HistoryArguments, UndoArguments};
@@ -90,8 +91,10 @@ pub(crate) async fn undo(arguments: UndoArguments) -> Result<(), Failure> {
     }
     let number = version.to_string();
     let path = [kind, name, "history", &number, "restore"];
+    let is_deployment = kind == "deployments";
     let request = Request {
-        query: written(&arguments.changing.writing, Some(arguments.changing.waiting)),
+        // Waiting for services includes the gateways.
+        query: written(&arguments.changing.writing, Some(arguments.changing.waiting).filter(|_| !is_deployment)),
         // A deletion has no version that could be matched.
         if_match: (!is_deleted).then(|| format!("\"{newest}\"")),
         ..Request::new(Method::POST, &path)
@@ -102,7 +105,14 @@ pub(crate) async fn undo(arguments: UndoArguments) -> Result<(), Failure> {
     } else {
         print(&format!("{kind}/{name} is as in version {version} again"))?;
     }
-    after_write(&answer, arguments.changing.waiting)
+    if !is_deployment {
+        return after_write(&answer, arguments.changing.waiting);
+    }
+    after_write(&answer, AT_ONCE)?;
+    if arguments.changing.waiting.wait && !arguments.changing.writing.dry_run {
+        return until_done(&client, name, arguments.changing.waiting.timeout).await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -81,10 +81,13 @@ fn weights_that_were_left_open_are_kept_as_they_were_shared_out() {
     for name in ["shop/9050", "shop/web/http"] {
         world.change(name, |gateway| gateway.routes.iter_mut().for_each(|route| body(route).weight = None));
     }
+    let before = world.0.clone();
     world.merge("shop", TWO).unwrap();
-    assert_eq!(world.weights("shop/9050"), shares(&[("shop/web/http", 50), ("shop/store/sql", 50)]));
-    let both = [("shop/web/web:1/http", 50), ("shop/web/web:2/http", 50)];
-    assert_eq!(world.weights("shop/web/http"), shares(&both));
+    assert_eq!(world.0, before);
+    // A newcomer gets nothing of it.
+    world.merge("shop", "clusters: {web: {name: c, deployable: i, ports: {http: 80/http}}}").unwrap();
+    let all = [("shop/web/web:1/http", 50), ("shop/web/web:2/http", 50), ("shop/web/c/http", 0)];
+    assert_eq!(world.weights("shop/web/http"), shares(&all));
 }
 
 #[test]

@@ -401,6 +401,10 @@ impl Platform for DockerPlatform {
         self.make(&plan).await
     }
 
+    fn check(&self, spec: &InstanceSpec) -> Result<(), PlatformError> {
+        self.plan(spec).map(drop)
+    }
+
     async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), PlatformError> {
         let _turn = self.turns.of(id).await;
         match self.find(id).await? {

@@ -208,6 +208,10 @@ impl Platform for ProcessPlatform {
         self.supervise(&spec.id, &folder).await
     }
 
+    fn check(&self, spec: &InstanceSpec) -> Result<(), PlatformError> {
+        self.plan(spec).map(drop)
+    }
+
     async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), PlatformError> {
         let _turn = self.turns.of(id).await;
         match Folder::find(self.root(), id) {
