@@ -16,7 +16,7 @@ pub(crate) struct Limits {
     pub connect_timeout: Duration,
     /// From a whole request to the head of its answer: 504.
     pub response_head_timeout: Duration,
-    /// Longest pause in an answer's body: cut.
+    /// Longest pause in an answer's body, and the time in which a slow client must take some more of it: cut.
     pub response_idle_timeout: Duration,
     /// Longest pause in both directions of a tunnel: cut.
     pub tunnel_idle_timeout: Duration,

@@ -14,6 +14,13 @@ const LEFT_PART: u64 = 10;
 const LEFT_BYTES_MIN: u64 = 16 * 1024 * 1024;
 const LEFT_PART_MAX: u64 = 4;
 
+/// LIMIT: what the host must have left of all its memory: a twentieth, at least 32 MiB and at most 1 GiB. Below it the
+/// kernel is about to choose a process to end, and what others take until the next look comes out of it too. It counts only
+/// where this process has more resident than is left: else others are the reason, and turning clients away gives nothing
+/// back that would matter.
+const HOST_LEFT_PART: u64 = 20;
+const HOST_LEFT_BYTES: (u64, u64) = (32 * 1024 * 1024, 1024 * 1024 * 1024);
+
 /// How old the last look may be, in time and in clients that were let in. A look costs some system calls.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY_CLIENTS: u64 = 32;
@@ -56,6 +63,13 @@ pub(crate) enum MemoryLimit {
     Host,
 }
 
+/// The memory of the host.
+#[derive(Debug, Clone, Copy)]
+struct Host {
+    total: u64,
+    available: u64,
+}
+
 impl MemoryLimit {
     pub(crate) fn words(self) -> &'static str {
         match self {
@@ -91,7 +105,7 @@ impl Memory {
             (self.group.as_ref().map(|group| group.limit), MemoryLimit::Group),
             (getrlimit(Resource::As).current, MemoryLimit::AddressSpace),
             (getrlimit(Resource::Data).current, MemoryLimit::Data),
-            (host_available(), MemoryLimit::Host),
+            (Host::now().map(|host| host.available), MemoryLimit::Host),
         ];
         limits.into_iter().filter_map(|(limit, whose)| Some((limit?, whose))).min_by_key(|(limit, _)| *limit)
     }
@@ -127,16 +141,44 @@ impl Memory {
             getrlimit(Resource::As).current.map(|limit| (own.address_space, limit)),
             getrlimit(Resource::Data).current.map(|limit| (own.data, limit)),
         ];
-        limits.into_iter().flatten().map(|(used, limit)| supply(used, limit)).max().unwrap_or(Supply::Enough)
+        let of_host = Host::now().map(|host| host.supply(own.resident));
+        let of_limits = limits.into_iter().flatten().map(|(used, limit)| supply(used, limit));
+        of_limits.chain(of_host).max().unwrap_or(Supply::Enough)
     }
 }
 
 fn supply(used: u64, limit: u64) -> Supply {
-    let left = (limit / LEFT_PART).max(LEFT_BYTES_MIN).min(limit / LEFT_PART_MAX);
-    match limit.saturating_sub(used) {
-        free if free < left / 2 => Supply::Scarce,
-        free if free < left => Supply::Short,
-        _ => Supply::Enough,
+    Supply::of(limit.saturating_sub(used), (limit / LEFT_PART).max(LEFT_BYTES_MIN).min(limit / LEFT_PART_MAX))
+}
+
+impl Supply {
+    /// Where so much is free of what must be left.
+    fn of(free: u64, left: u64) -> Self {
+        if free < left / 2 {
+            Self::Scarce
+        } else if free < left {
+            Self::Short
+        } else {
+            Self::Enough
+        }
+    }
+}
+
+impl Host {
+    fn now() -> Option<Self> {
+        Self::read(&fs::read_to_string("/proc/meminfo").ok()?)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        Some(Self { total: bytes_of(text, "MemTotal:")?, available: bytes_of(text, "MemAvailable:")? })
+    }
+
+    fn supply(self, resident: u64) -> Supply {
+        let (least, most) = HOST_LEFT_BYTES;
+        if resident < self.available {
+            return Supply::Enough;
+        }
+        Supply::of(self.available, (self.total / HOST_LEFT_PART).clamp(least, most))
     }
 }
 
@@ -159,10 +201,6 @@ impl Own {
 /// Bytes that this process has resident.
 pub(crate) fn resident_bytes() -> u64 {
     Own::now().map_or(0, |own| own.resident)
-}
-
-fn host_available() -> Option<u64> {
-    bytes_of(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
 }
 
 /// The figure in a line of `/proc`, which counts in KiB.
@@ -260,6 +298,26 @@ mod tests {
         assert!(!memory.is_short(later, || false));
         assert!(memory.limit().is_some_and(|(limit, whose)| limit > 0 && whose != MemoryLimit::Setting));
         assert!(resident_bytes() > 0);
+    }
+
+    #[test]
+    fn a_host_without_any_other_limit_runs_short_when_this_process_is_the_reason() {
+        let host = |total_mib: u64, available_kib: u64| {
+            let text = format!("MemTotal: {} kB\nMemFree: 1 kB\nMemAvailable: {available_kib} kB\n", total_mib * 1024);
+            Host::read(&text).unwrap()
+        };
+        let (mib, gib) = (1024 * 1024, 1024 * 1024 * 1024);
+        // Of 2 GiB, 102 MiB must be left.
+        assert_eq!(host(2048, 110 * 1024).supply(gib), Supply::Enough);
+        assert_eq!(host(2048, 100 * 1024).supply(gib), Supply::Short);
+        assert_eq!(host(2048, 50 * 1024).supply(gib), Supply::Scarce);
+        assert_eq!(host(2048, 50 * 1024).supply(20 * mib), Supply::Enough, "others took it");
+        // At least 32 MiB, and at most 1 GiB.
+        assert_eq!(host(128, 31 * 1024).supply(64 * mib), Supply::Short);
+        assert_eq!(host(128, 33 * 1024).supply(64 * mib), Supply::Enough);
+        assert_eq!(host(256 * 1024, 1024 * 1024).supply(100 * gib), Supply::Enough);
+        assert_eq!(host(256 * 1024, 1024 * 1024 - 1).supply(100 * gib), Supply::Short);
+        assert!(Host::now().is_some_and(|host| host.total > host.available));
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub struct TrafficSettings {
     /// Longest time from a whole request to the head of its answer; then 504
     #[arg(long, env = "VAMP_RESPONSE_HEAD_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub response_head_timeout: Duration,
-    /// Longest pause in an answer's body; then both connections are cut
+    /// Longest pause in an answer's body, and the time in which a slow client must take 16 KiB more of it; then both connections are cut
     #[arg(long, env = "VAMP_RESPONSE_IDLE_TIMEOUT", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub response_idle_timeout: Duration,
     /// Longest pause in a tunnel (WebSocket) or in a connection of a TCP gateway; then both sides are cut
@@ -89,13 +89,13 @@ pub struct TrafficSettings {
     /// Bytes of a request's body that a client must bring each second, on average and after 10 seconds; then 408. 0 for no such limit
     #[arg(long, env = "VAMP_BODY_BYTES_PER_SECOND_MIN", value_name = "BYTES", default_value_t = 240)]
     pub body_bytes_per_second_min: u32,
-    /// Client connections at the same time, 1 to 10000000; one more closes the one that waits for a request for longest, or is answered 503 (on the port of a TCP gateway: closed). Without it: as many as open files (two each) and memory (32 KiB each) have room for, up to 65536
+    /// Client connections at the same time, 1 to 10000000; one more closes the one that waits for a request for longest (of its thread; of another where that has none), or is answered 503 (on the port of a TCP gateway: closed). Without it: as many as open files (two each) and memory (64 KiB each) have room for, up to 65536
     #[arg(long, env = "VAMP_CONNECTIONS_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub connections_max: Option<u32>,
     /// Client connections at the same time from one address that is not in --trusted-proxies; one more is answered 503, or closed. Without it: no limit
     #[arg(long, env = "VAMP_CONNECTIONS_PER_CLIENT_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub connections_per_client_max: Option<u32>,
-    /// Resident memory of the process in bytes; where less than a tenth (at least 16 MiB, at most a quarter) is left of it, of the control group's limit, or of `ulimit -v` and `-d`, new clients are answered 503, and with half of that left all requests. Without it: those of the system only
+    /// Resident memory of the process in bytes; where less than a tenth (at least 16 MiB, at most a quarter) is left of it, of the control group's limit, or of `ulimit -v` and `-d`, or a twentieth (32 MiB to 1 GiB) of the host's memory when this process has more than that, new clients are answered 503, and with half of that left all requests. Without it: those of the system only
     #[arg(long, env = "VAMP_MEMORY_BYTES_MAX", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub memory_bytes_max: Option<u64>,
 }

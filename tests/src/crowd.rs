@@ -13,6 +13,9 @@ const AT_ONCE: usize = 64;
 /// How long one client waits for its connection and its answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long nothing of what a client sends is taken when nothing will be.
+const STALLED_AFTER: Duration = Duration::from_millis(500);
+
 /// What a client of a crowd does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -24,6 +27,8 @@ pub enum Kind {
     SlowBody,
     /// Asks, and takes nothing of the answer.
     Stalled,
+    /// Of a TCP gateway: sends for as long as it is taken, and takes nothing.
+    Deaf,
 }
 
 /// Clients that hold their connections until this is dropped.
@@ -101,7 +106,7 @@ async fn status(stream: &mut TcpStream) -> Option<u16> {
 }
 
 async fn begin(address: SocketAddr, kind: Kind, number: usize) -> Option<TcpStream> {
-    let receive_bytes = (kind == Kind::Stalled).then_some(4096);
+    let receive_bytes = matches!(kind, Kind::Stalled | Kind::Deaf).then_some(4096);
     let mut stream = connect_with(address, number, receive_bytes).await;
     let first: &[u8] = match kind {
         Kind::Idle => match ask(&mut stream).await {
@@ -112,6 +117,13 @@ async fn begin(address: SocketAddr, kind: Kind, number: usize) -> Option<TcpStre
         Kind::SlowHead => b"GET / HTTP/1.1\r\nHost: crowd\r\nX-Slow: ",
         Kind::SlowBody => b"POST / HTTP/1.1\r\nHost: crowd\r\nContent-Length: 1000000\r\n\r\nx",
         Kind::Stalled => b"GET / HTTP/1.1\r\nHost: crowd\r\n\r\n",
+        Kind::Deaf => {
+            // Until nothing more was taken for a while.
+            while let Ok(sent) = tokio::time::timeout(STALLED_AFTER, stream.write(&[7; 16 * 1024])).await {
+                sent.ok()?;
+            }
+            return Some(stream);
+        }
     };
     stream.write_all(first).await.ok()?;
     if kind == Kind::Stalled {

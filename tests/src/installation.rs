@@ -339,14 +339,23 @@ impl Gateway {
 
     /// Tells it to stop, and waits for its end, which must be a good one.
     pub async fn stop(&mut self) {
+        self.stop_within(Duration::from_mins(1)).await;
+    }
+
+    /// The same within a time of the test's own.
+    pub async fn stop_within(&mut self, deadline: Duration) {
         self.begin_stop();
-        self.until_ended().await;
+        self.until_ended_within(deadline).await;
     }
 
     /// Waits for its end, which must be a good one; of a process that took over only the end is seen.
     pub async fn until_ended(&mut self) {
+        self.until_ended_within(Duration::from_mins(1)).await;
+    }
+
+    async fn until_ended_within(&mut self, deadline: Duration) {
         let before = self.successor.take().map_or(Predecessor::Child, Predecessor::Stranger);
-        self.until_gone(before, Duration::from_mins(1)).await;
+        self.until_gone(before, deadline).await;
     }
 
     /// What `vamp-gateway upgrade` says to this gateway, with further arguments.

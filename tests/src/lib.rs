@@ -18,6 +18,7 @@ pub mod crowd;
 pub mod engine;
 pub mod installation;
 pub mod load;
+pub mod memory_group;
 pub mod narrow;
 pub mod origin;
 pub mod process;

@@ -128,6 +128,12 @@ pub fn release_binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// The same as packagers ship it, which takes longer to build.
+pub fn dist_binary(name: &str) -> PathBuf {
+    build(&["--profile", "dist", "--package", name]);
+    target_folder().join("dist").join(name)
+}
+
 /// Where cargo puts what it builds.
 fn target_folder() -> PathBuf {
     let this = std::env::current_exe().expect("a test knows its own path");

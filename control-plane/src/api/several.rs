@@ -168,5 +168,7 @@ fn warn_of_left_over(made: &mut Made, documents: &[Document]) {
             ));
         }
     }
-    warnings.into_iter().for_each(|warning| made.warn(warning));
+    for warning in warnings {
+        made.warn(warning);
+    }
 }

@@ -151,22 +151,20 @@ impl Comparison<'_> {
         // What does not add up is refused with its sum when it is merged.
         let Ok(shares) = weights::share_out(&given) else { return };
         for (service, share) in own.into_iter().zip(shares) {
-            match next.routes.iter_mut().find(|route| route.path.to_string() == service) {
-                Some(route) => route.content = with_weight(&route.content, Some(share)),
-                None => {
-                    let content = moved.live(service).map(|live| live.content.clone());
-                    let content = content.unwrap_or(RouteUse::Inline(RouteBody::default()));
-                    let content = with_weight(&content, Some(share));
-                    next.routes.push(GatewayRoute { path: RoutePath::Gateway(service.to_owned()), content });
-                }
+            if let Some(route) = next.routes.iter_mut().find(|route| route.path.to_string() == service) {
+                route.content = with_weight(&route.content, Some(share));
+                continue;
             }
+            let content = moved.live(service).map(|live| live.content.clone());
+            let content = with_weight(&content.unwrap_or(RouteUse::Inline(RouteBody::default())), Some(share));
+            next.routes.push(GatewayRoute { path: RoutePath::Gateway(service.to_owned()), content });
         }
     }
 
     fn has_port(&self, service: &Service, port: &str) -> bool {
-        let breed = match (service.breed.inline(), self.known.artifact(Kind::Breed, service.breed.name())) {
-            (Some(breed), _) | (None, Some(Artifact::Breed(breed))) => breed,
-            _ => return false,
+        let stored = self.known.artifact(Kind::Breed, service.breed.name());
+        let ((Some(breed), _) | (None, Some(Artifact::Breed(breed)))) = (service.breed.inline(), stored) else {
+            return false;
         };
         breed.ports.iter().any(|found| found.name == port)
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::listener::Opened;
+use super::neighbours::Neighbours;
 use super::refusal::{Door, turn_away_at_once};
 use super::room::Place;
 use super::{Listener, Refused, Room, Seat};
@@ -32,6 +33,7 @@ pub(super) struct Intake<S> {
     /// The life of one connection.
     pub(super) serve: S,
     room: Arc<Room>,
+    neighbours: Neighbours,
     door: Door,
     listeners: RefCell<Vec<Weak<Listener>>>,
     told_log: Cell<Option<Instant>>,
@@ -42,9 +44,9 @@ where
     S: Fn(Rc<Worker>, TcpStream, SocketAddr, Rc<Seat>) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
-    pub(super) fn new(worker: Rc<Worker>, serve: S, room: Arc<Room>) -> Rc<Self> {
+    pub(super) fn new(worker: Rc<Worker>, serve: S, room: Arc<Room>, neighbours: Neighbours) -> Rc<Self> {
         let listeners = RefCell::default();
-        Rc::new(Self { worker, serve, room, door: Door::new(), listeners, told_log: Cell::new(None) })
+        Rc::new(Self { worker, serve, room, neighbours, door: Door::new(), listeners, told_log: Cell::new(None) })
     }
 
     /// Knows a port whose connections may be closed to make room for others.
@@ -102,7 +104,7 @@ where
     /// Starts the life of a connection, or turns the client away.
     async fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, listener: &Rc<Listener>) {
         if self.worker.last_descriptors.include(&stream) {
-            self.make_room_for_descriptors();
+            self.make_room_for_descriptors().await;
             self.refuses(Refused::Descriptors);
             if self.speaks_http(listener) {
                 turn_away_at_once(stream);
@@ -111,7 +113,8 @@ where
             return tokio::task::yield_now().await;
         }
         let peer = canonical(peer);
-        let place = match self.room.place(peer.ip(), std::time::Instant::now(), || self.make_room()).await {
+        let others = async || self.neighbours.make_room().await;
+        let place = match self.room.place(peer.ip(), std::time::Instant::now(), || self.make_room(), others).await {
             Ok(place) => place,
             Err(refused) => {
                 self.refuses(refused);
@@ -126,7 +129,7 @@ where
     }
 
     /// Closes those of this thread's connections that wait for a request for longest; how many.
-    fn make_room(&self) -> usize {
+    pub(super) fn make_room(&self) -> usize {
         let now = std::time::Instant::now();
         let listeners = self.listeners.borrow();
         let sent_off = listeners.iter().filter_map(Weak::upgrade).map(|listener| listener.send_off_oldest(now)).sum();
@@ -140,8 +143,10 @@ where
     }
 
     /// Closes connections that nobody uses: of clients, and to endpoints.
-    fn make_room_for_descriptors(&self) {
-        self.make_room();
+    async fn make_room_for_descriptors(&self) {
+        if self.make_room() == 0 {
+            self.neighbours.make_room().await;
+        }
         self.worker.pools.sweep(Instant::now(), Duration::ZERO);
     }
 
@@ -182,7 +187,7 @@ where
             return;
         }
         if has_no_descriptor_left(error) {
-            self.make_room_for_descriptors();
+            self.make_room_for_descriptors().await;
             self.worker.counters.accept_pauses.add(1);
         }
         self.tell(|| warn!(%error, "no connection can be accepted at present; they wait: raise the limit of open files (`ulimit -n`), or add gateways"));

@@ -7,6 +7,7 @@
 mod accept;
 mod bind;
 mod listener;
+mod neighbours;
 mod refusal;
 mod room;
 mod seat;
@@ -14,6 +15,7 @@ mod thread;
 
 pub(crate) use bind::BindAddress;
 pub(crate) use listener::Listener;
+pub(crate) use neighbours::neighbours;
 pub(crate) use refusal::Refused;
 pub(crate) use room::Room;
 pub(crate) use seat::Seat;

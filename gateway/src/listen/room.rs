@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,12 @@ use super::Refused;
 use crate::memory::Memory;
 
 /// How long a newcomer waits for the place of a connection that was told to end: that one is told before, and ends
-/// within the same turn. Accepting waits with it.
+/// within the same turn of its thread. Accepting waits with it.
 const PLACE_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// LIMIT: how often connections are told to end for one newcomer: one that was told may have got its request in the same
+/// moment, and stays.
+const TOLD_MAX: usize = 3;
 
 /// LIMIT: clients that are let in however short the memory is: what the allocator does not give back after a flood must
 /// not keep everybody out for good. Their requests take 4 MiB at most.
@@ -63,27 +68,43 @@ impl Room {
         Arc::new(Self { connections_max, places, memory, clients, trusted_proxies })
     }
 
-    /// A place for a client. `make_room` tells connections that wait for a request to end, and how many it told.
+    /// A place for a client. `make_room` tells connections of this thread that wait for a request to end, and how many it
+    /// told; `others` asks the other threads for theirs, when this one has none.
     pub(super) async fn place(
         &self,
         client: IpAddr,
         now: Instant,
         make_room: impl Fn() -> usize,
+        others: impl AsyncFn() -> usize,
     ) -> Result<Place, Refused> {
         let client = self.of_client(client)?;
         if self.is_short_of_memory(now) {
             make_room();
             return Err(Refused::Memory);
         }
-        let places = || Arc::clone(&self.places);
-        let place = match places().try_acquire_owned() {
-            Ok(place) => Some(place),
-            Err(_) if make_room() > 0 => {
-                tokio::time::timeout(PLACE_TIMEOUT, places().acquire_owned()).await.ok().and_then(Result::ok)
-            }
-            Err(_) => None,
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(Place { _place: place, _client: client });
+        }
+        // In the queue before anybody is told: whose place becomes free is not for who comes later.
+        let mut place = pin!(Arc::clone(&self.places).acquire_owned());
+        let make_room = async || match make_room() {
+            0 => others().await,
+            told => told,
         };
-        Ok(Place { _place: place.ok_or(Refused::Connections)?, _client: client })
+        for _ in 0..TOLD_MAX {
+            let told = tokio::select! {
+                biased;
+                Ok(place) = &mut place => return Ok(Place { _place: place, _client: client }),
+                told = make_room() => told,
+            };
+            if told == 0 {
+                break;
+            }
+            if let Ok(Ok(place)) = tokio::time::timeout(PLACE_TIMEOUT, &mut place).await {
+                return Ok(Place { _place: place, _client: client });
+            }
+        }
+        Err(Refused::Connections)
     }
 
     /// Looks at the memory, if that was long ago.
@@ -129,7 +150,8 @@ mod tests {
     #[tokio::test]
     async fn one_client_gets_its_share_and_a_trusted_proxy_has_none() {
         let room = Room::new(10, Some(2), Arc::new(["10.0.0.0/8".parse().unwrap()]), Arc::new(Memory::new(None)));
-        let place = async |client: &str| room.place(client.parse().unwrap(), Instant::now(), NOBODY_WAITS).await;
+        let place =
+            async |client: &str| room.place(client.parse().unwrap(), Instant::now(), NOBODY_WAITS, async || 0).await;
         let first = place("192.0.2.1").await.unwrap();
         let _second = place("192.0.2.1").await.unwrap();
         assert_eq!(place("192.0.2.1").await.unwrap_err(), Refused::Client);
@@ -155,10 +177,13 @@ mod tests {
         let at = |second| Instant::now() + Duration::from_secs(second);
         let mut few = Vec::new();
         for second in 1..=64 {
-            few.push(room.place([127, 0, 0, 1].into(), at(second), make_room).await.unwrap());
+            few.push(room.place([127, 0, 0, 1].into(), at(second), make_room, async || 0).await.unwrap());
         }
         assert_eq!(few.len(), LET_IN_ALWAYS);
-        assert_eq!(room.place([127, 0, 0, 1].into(), at(70), make_room).await.unwrap_err(), Refused::Memory);
+        assert_eq!(
+            room.place([127, 0, 0, 1].into(), at(70), make_room, async || 0).await.unwrap_err(),
+            Refused::Memory
+        );
         assert_eq!(told.get(), 1);
     }
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::error;
 
 use super::accept::Intake;
+use super::neighbours::{self, Neighbours, Question};
 use super::{Listener, Room, Seat};
 use crate::serving::ListenerId;
 use crate::worker::{Shared, Worker};
@@ -80,6 +81,8 @@ pub(crate) struct Parts {
     pub(crate) commands: mpsc::Receiver<Command>,
     /// The room for client connections of the process.
     pub(crate) room: Arc<Room>,
+    /// The other threads, and what they ask of this one.
+    pub(crate) neighbours: (Neighbours, mpsc::Receiver<Question>),
     /// Dropped when the thread has ended.
     pub(crate) ended: oneshot::Sender<()>,
 }
@@ -108,7 +111,7 @@ where
 }
 
 async fn run<S, F>(
-    Parts { thread, shared, mut commands, room, ended: has_ended }: Parts,
+    Parts { thread, shared, mut commands, room, neighbours: (neighbours, questions), ended: has_ended }: Parts,
     serve: S,
 ) -> oneshot::Sender<()>
 where
@@ -117,8 +120,10 @@ where
 {
     let worker = Worker::new(thread, &shared);
     let sweeping = tokio::task::spawn_local(sweep(Rc::clone(&worker), Arc::clone(&room)));
-    let mut ports =
-        Ports { intake: Intake::new(Rc::clone(&worker), serve, room), open: HashMap::new(), retiring: JoinSet::new() };
+    let intake = Intake::new(Rc::clone(&worker), serve, room, neighbours);
+    let asked = Rc::clone(&intake);
+    let answering = tokio::task::spawn_local(neighbours::answer(questions, move || asked.make_room()));
+    let mut ports = Ports { intake, open: HashMap::new(), retiring: JoinSet::new() };
     loop {
         match commands.recv().await {
             Some(Command::Open(sockets)) => by_turns(&worker, sockets, |socket| ports.open(socket)).await,
@@ -145,6 +150,7 @@ where
     }
     while ports.retiring.join_next().await.is_some() {}
     sweeping.abort();
+    answering.abort();
     has_ended
 }
 

@@ -16,12 +16,14 @@ const RESERVED: u64 = 256;
 /// turned away.
 const CONNECTIONS_MIN: usize = 16;
 
-/// LIMIT: connections, unless the settings say otherwise: 100 MiB when all are idle.
+/// LIMIT: connections, unless the settings say otherwise: 100 MiB when all are idle, and 4 GiB when none of their clients
+/// takes its answer.
 const CONNECTIONS_MAX: usize = 65_536;
 
-/// LIMIT: memory that each connection has room for, on average. An idle one takes about 1 KiB, one whose client does not
-/// take its answer up to 64 KiB.
-const BYTES_PER_CONNECTION: u64 = 32 * 1024;
+/// LIMIT: memory that each connection has room for. An idle one takes about 1 KiB, one whose client does not take its
+/// answer up to 64 KiB. A connection of a TCP gateway of which neither side takes anything keeps that twice: such are few,
+/// or the memory runs short and nobody else is let in.
+const BYTES_PER_CONNECTION: u64 = 64 * 1024;
 
 /// LIMIT: descriptors, the last below the limit, that no connection of a client or to an endpoint keeps: enough to turn
 /// clients away on each thread, and for a file and a connection to the store. An eighth of the limit where it is low.

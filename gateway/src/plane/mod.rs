@@ -170,7 +170,7 @@ impl DataPlane {
             returned,
         };
         let mut started = Vec::new();
-        for thread in 0..threads {
+        for (thread, neighbours) in listen::neighbours(threads).into_iter().enumerate() {
             let (to_thread, from_control) = mpsc::channel(COMMANDS_MAX);
             let (has_ended, when_ended) = oneshot::channel();
             let parts = Parts {
@@ -178,6 +178,7 @@ impl DataPlane {
                 shared: shared.clone(),
                 commands: from_control,
                 room: Arc::clone(&room),
+                neighbours,
                 ended: has_ended,
             };
             listen::start(parts, serve.clone()).map_err(|cause| PlaneError::Thread { thread, cause })?;

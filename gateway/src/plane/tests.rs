@@ -470,6 +470,35 @@ async fn one_connection_too_many_is_answered_and_closes_one_that_waits() {
 }
 
 #[tokio::test]
+async fn no_newcomer_is_turned_away_while_another_thread_has_one_that_waits() {
+    let origin = Origin::start("origin", Manner::Answers).await;
+    let limits = Limits { connections_max: Some(16), ..Limits::default() };
+    let plane = start(PlaneSettings { limits, ..settings(4) });
+    let port = free_port();
+    apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
+    let crowd = async || {
+        let mut crowd = Vec::new();
+        for _ in 0..16 {
+            let mut client = Client::connect(port).await;
+            assert_eq!(client.get().await, Some(ok("origin")));
+            crowd.push(client);
+        }
+        crowd
+    };
+    let waiting = crowd().await;
+    // From now on they may be closed: their next request is not on its way.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    let newcomers = crowd().await;
+    for mut client in waiting {
+        client.closed().await;
+    }
+    let counted = plane.counters();
+    assert_eq!(counted.refused[Refused::Connections as usize], 0);
+    assert!(counted.sent_off >= 16, "{} were sent off", counted.sent_off);
+    drop(newcomers);
+}
+
+#[tokio::test]
 async fn a_drain_lets_requests_end_and_closes_what_is_idle() {
     let origin = Origin::start("origin", Manner::AnswersLate).await;
     let plane = start(settings(2));

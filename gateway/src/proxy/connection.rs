@@ -14,7 +14,7 @@ use vamp_record::Reason;
 
 use super::answer::Answer;
 use super::exchange::{Arrival, Exchange, blank_record, give_back_slot, micros};
-use super::flow::{self, Backlog, poll_read};
+use super::flow::{self, Backlog, Push, poll_read};
 use super::hear::{Heard, Hearing};
 use super::open_record::OpenRecord;
 use super::relay::Ended;
@@ -36,7 +36,7 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 pub(super) const SECURE: bool = false;
 
 /// The client's side of a connection.
-pub(super) trait ClientStream: AsyncRead + AsyncWrite + Unpin {
+pub(super) trait ClientStream: AsyncRead + AsyncWrite + Push + Unpin {
     /// Makes the coming close a reset: for an answer whose end only the close tells, so that a cut does not look like
     /// the end.
     fn reset_on_close(&self);

@@ -25,6 +25,11 @@ const INTERIMS_MAX: u8 = 16;
 /// LIMIT: bytes of a request kept to be sent again. What comes with the head fits; longer uploads are not repeated.
 const REPLAY_BYTES_MAX: usize = 64 * 1024;
 
+/// LIMIT: bytes that whoever is slow to read must take of what is kept for it within the time that a pause may last
+/// (`response_idle_timeout`, `response_head_timeout` for an upstream), or else all of it: 273 B/s with the default of a
+/// minute, about what a client's own body must bring. Who takes less holds a connection to the other side for nothing.
+const TAKEN_BYTES_MIN: usize = 16 * 1024;
+
 /// How the work on one upstream connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -52,22 +57,46 @@ impl<C: ClientStream> Connection<C> {
         exchange: &mut Exchange,
         upstream: &mut TcpStream,
     ) -> Poll<Ended> {
-        let mut moved = false;
-        let step = self
-            .upload(context, scratch, exchange, upstream, &mut moved)
-            .and_then(|()| self.download(context, scratch, exchange, upstream, &mut moved))
-            .and_then(|()| self.watch_client(context, scratch, exchange));
-        if let Err(ended) = step {
-            return Poll::Ready(ended);
+        let mut asked = false;
+        loop {
+            let mut moved = false;
+            let step = self
+                .upload(context, scratch, exchange, upstream, &mut moved)
+                .and_then(|()| self.download(context, scratch, exchange, upstream, &mut moved))
+                .and_then(|()| self.watch_client(context, scratch, exchange));
+            if let Err(ended) = step {
+                return Poll::Ready(ended);
+            }
+            if moved {
+                exchange.progress = Instant::now();
+            }
+            let (deadline, reason) = exchange.deadline(!self.to_client.is_empty(), &self.worker.limits);
+            if !self.timer.is_over(context, deadline) {
+                return Poll::Pending;
+            }
+            if asked && !self.takes_enough(exchange) {
+                return Poll::Ready(Ended::Failed(reason));
+            }
+            if asked {
+                exchange.progress = Instant::now();
+            }
+            asked = true;
+            self.to_client.insist();
+            exchange.upload.backlog.insist();
         }
-        if moved {
-            exchange.progress = Instant::now();
-        }
-        let (deadline, reason) = exchange.deadline(!self.to_client.is_empty(), &self.worker.limits);
-        if self.timer.is_over(context, deadline) {
-            return Poll::Ready(Ended::Failed(reason));
-        }
-        Poll::Pending
+    }
+
+    /// Whether the side that is waited for took enough of what is kept for it since it was asked last.
+    #[cold]
+    fn takes_enough(&mut self, exchange: &mut Exchange) -> bool {
+        let blocked = if !self.to_client.is_empty() {
+            &mut self.to_client
+        } else if exchange.download.head_sent {
+            return false;
+        } else {
+            &mut exchange.upload.backlog
+        };
+        blocked.take_taken() >= TAKEN_BYTES_MIN
     }
 
     /// The request's body, from the client to the upstream.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::flow::{Backlog, poll_read};
+use super::flow::{Backlog, Push, poll_read};
 use super::scratch::{self, Scratch};
 use super::timer::Timer;
 
@@ -50,9 +50,9 @@ struct Direction {
     closed: bool,
 }
 
-/// Copies both ways until both sides have ended, one side fails, or nothing moved for `idle`. What is to be sent before
-/// anything else goes `first` to the upstream, and to the client; of the bytes themselves, `carried` counts those that it
-/// copies, as it does.
+/// Copies both ways until both sides have ended, one side fails, or nothing moved for `idle`: nothing was read, and nobody
+/// took any of what was read before. What is to be sent before anything else goes `first` to the upstream, and to the
+/// client; of the bytes themselves, `carried` counts those that it copies, as it does.
 pub(crate) async fn run<C, U>(
     client: &mut C,
     upstream: &mut U,
@@ -62,35 +62,50 @@ pub(crate) async fn run<C, U>(
     carried: &mut Carried,
 ) -> End
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Push + Unpin,
+    U: AsyncRead + AsyncWrite + Push + Unpin,
 {
     let mut up = Direction::after(first_up);
     let mut down = Direction::after(first_down);
-    let mut progress = Instant::now();
+    let mut progress = now();
     poll_fn(|context| {
         scratch::with(|scratch| {
-            let before = *carried;
-            let up_done = match up.advance(context, client, upstream, scratch, &mut carried.up, down.closed) {
-                Ok(done) => done,
-                Err(Failed::Reader) => return Poll::Ready(End::ClientFailed),
-                Err(Failed::Writer) => return Poll::Ready(End::UpstreamFailed),
-            };
-            let down_done = match down.advance(context, upstream, client, scratch, &mut carried.down, up.closed) {
-                Ok(done) => done,
-                Err(Failed::Reader) => return Poll::Ready(End::UpstreamFailed),
-                Err(Failed::Writer) => return Poll::Ready(End::ClientFailed),
-            };
-            if up_done && down_done {
-                return Poll::Ready(End::Closed);
+            for asked in [false, true] {
+                let before = (*carried, up.backlog.len(), down.backlog.len());
+                let up_done = match up.advance(context, client, upstream, scratch, &mut carried.up, down.closed) {
+                    Ok(done) => done,
+                    Err(Failed::Reader) => return Poll::Ready(End::ClientFailed),
+                    Err(Failed::Writer) => return Poll::Ready(End::UpstreamFailed),
+                };
+                let down_done = match down.advance(context, upstream, client, scratch, &mut carried.down, up.closed) {
+                    Ok(done) => done,
+                    Err(Failed::Reader) => return Poll::Ready(End::UpstreamFailed),
+                    Err(Failed::Writer) => return Poll::Ready(End::ClientFailed),
+                };
+                if up_done && down_done {
+                    return Poll::Ready(End::Closed);
+                }
+                if before != (*carried, up.backlog.len(), down.backlog.len()) {
+                    progress = now();
+                }
+                if !timer.is_over(context, progress + idle) {
+                    return Poll::Pending;
+                }
+                if asked {
+                    break;
+                }
+                up.backlog.insist();
+                down.backlog.insist();
             }
-            if before != *carried {
-                progress = Instant::now();
-            }
-            if timer.is_over(context, progress + idle) { Poll::Ready(End::Idle) } else { Poll::Pending }
+            Poll::Ready(End::Idle)
         })
     })
     .await
+}
+
+/// Now, by the clock of the timers.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 impl Direction {
@@ -111,7 +126,7 @@ impl Direction {
     ) -> Result<bool, Failed>
     where
         R: AsyncRead + Unpin,
-        W: AsyncWrite + Unpin,
+        W: AsyncWrite + Push + Unpin,
     {
         let writer_failed = |_: io::Error| Failed::Writer;
         loop {
@@ -150,6 +165,13 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    impl Push for tokio::io::DuplexStream {
+        /// What the runtime knows of it is all that there is.
+        fn push(&self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
 
     #[tokio::test]
     async fn bytes_and_ends_pass_both_ways() {
@@ -195,5 +217,29 @@ mod tests {
         let first = (Backlog::default(), Backlog::default());
         let end = run(&mut client, &mut upstream, first, idle, &mut timer, &mut carried).await;
         assert_eq!((end, carried), (End::Idle, Carried::default()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_side_that_takes_little_by_little_keeps_its_tunnel() {
+        let (_near, mut client) = tokio::io::duplex(1000);
+        let (mut upstream, mut far) = tokio::io::duplex(64);
+        let idle = Duration::from_secs(10);
+        let mut timer = Timer::new(now() + idle);
+        let mut carried = Carried::default();
+        // Two minutes are needed for what is kept: nothing is read meanwhile.
+        let first = (Backlog::holding(vec![7; 1_000]), Backlog::default());
+        let tunnel = run(&mut client, &mut upstream, first, idle, &mut timer, &mut carried);
+        let takes = async {
+            let mut taken = [0; 8];
+            for _ in 0..100 {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                far.read_exact(&mut taken).await.unwrap();
+            }
+        };
+        tokio::select! {
+            biased;
+            () = takes => {}
+            end = tunnel => panic!("{end:?}"),
+        }
     }
 }

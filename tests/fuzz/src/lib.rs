@@ -38,7 +38,8 @@ mod strict;
 pub use addresses::{access, elastic_url, store_url};
 pub use clients::{client_address, cookies, proxy_header};
 pub use files::{kept_table, settings};
-pub use messages::{requests, responses};
+pub use messages::{begins_with_a_plain_request, begins_with_a_plain_response};
+pub use messages::{requests, requests_taken, response_is_taken, responses};
 pub use values::{compose, condition, counts, document, registration, wire};
 
 /// A target, by name.

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 use vamp_tests::crowd::{self, Crowd, Kind};
 use vamp_tests::installation::{Gateway, Installation, PATIENCE};
 use vamp_tests::load::{Load, Plan};
+use vamp_tests::memory_group::MemoryGroup;
 use vamp_tests::origin::{Behaviour, Origin};
 use vamp_tests::{eventually, free_port};
 
@@ -27,13 +29,35 @@ fn at(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// A gateway with two ports: one for small answers, one for large ones.
+/// A gateway with three ports: one for small answers, one for large ones, one that carries connections.
 struct Scene {
     gateway: Gateway,
     _installation: Installation,
     small: u16,
     large: u16,
+    carried: u16,
     _origins: [Origin; 2],
+    _deaf: JoinSet<()>,
+}
+
+/// A server that sends for as long as it is taken, and takes nothing.
+fn deaf_server() -> (SocketAddr, JoinSet<()>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    // What its connections have too: they stall soon.
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = socket.listen(1024).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut serving = JoinSet::new();
+    serving.spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            connections.spawn(async move { while stream.write_all(&[7; 16 * 1024]).await.is_ok() {} });
+            while connections.try_join_next().is_some() {}
+        }
+    });
+    (address, serving)
 }
 
 impl Scene {
@@ -45,10 +69,13 @@ impl Scene {
         installation.rollout_where("it is registered", |rollout| rollout["gateways"][0].is_object()).await;
         let origins = [Origin::start("1").await, Origin::start("2").await];
         origins[1].behave(Behaviour::Large(answer_bytes));
-        let (small, large) = (free_port(), free_port());
+        let (small, large, carried) = (free_port(), free_port(), free_port());
         installation.serve("small", &gateway_document("small", small, &[(&origins[0], 100)])).await;
         installation.serve("large", &gateway_document("large", large, &[(&origins[1], 100)])).await;
-        Self { _installation: installation, gateway, small, large, _origins: origins }
+        let (address, deaf) = deaf_server();
+        let document = format!("{{name: carried, port: {carried}/tcp, routes: {{'[{address}]': {{weight: 100%}}}}}}");
+        installation.serve("carried", &document).await;
+        Self { _installation: installation, gateway, small, large, carried, _origins: origins, _deaf: deaf }
     }
 
     async fn clients(&self) -> f64 {
@@ -93,14 +120,29 @@ fn patient(first: &str, more: &str) -> String {
     format!("{first} set -- \"$@\" {times} --body-bytes-per-second-min 0 {more}")
 }
 
-/// What one client of each kind may cost in memory on average, and what the measurement may be off by in sum: by some
-/// buffers of the process, or by a tenth. A stalled client leaves up to the whole of a 32 KiB read.
-const BOUNDS: [(Kind, u64); 4] =
-    [(Kind::Idle, 2 * KIB), (Kind::SlowHead, 4 * KIB), (Kind::SlowBody, 8 * KIB), (Kind::Stalled, 40 * KIB)];
-const SLACK_BYTES: u64 = 1_024 * KIB;
+/// What one client of each kind may cost in memory on average: what is promised, for builds of any profile. A stalled
+/// client leaves up to the whole of a 32 KiB read; one of a TCP gateway up to the whole of a 64 KiB read each way.
+const BOUNDS: [(Kind, u64); 5] = [
+    (Kind::Idle, 2 * KIB),
+    (Kind::SlowHead, 4 * KIB),
+    (Kind::SlowBody, 8 * KIB),
+    (Kind::Stalled, 40 * KIB),
+    (Kind::Deaf, 136 * KIB),
+];
+
+/// What the measurement may be off by in sum: some buffers of the process, which come and go with its load. Crowds are so
+/// large that it is 3 KiB for each stalled client, and a fraction of a KiB for each idle one.
+const SLACK_BYTES: u64 = 512 * KIB;
+
+/// Who is served within this beside a crowd is not held up by it: the goal is 50 ms (100 with stalled readers) on a machine
+/// that does nothing else, which a test can't ask for; a crowd that is waited for costs seconds.
+const HEALTHY_P99_MAX: Duration = Duration::from_secs(1);
+
+/// When all descriptors must be back after a crowd has left.
+const BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Crowds of these sizes, in the order of [`BOUNDS`].
-async fn healthy_clients_beside(sizes: [usize; 4]) {
+async fn healthy_clients_beside(sizes: [usize; 5]) {
     let scene = Scene::set(&patient("", "--connections-max 17000"), LARGE).await;
     let load = Load::start(Plan { connections: 4, ..load_on(scene.small) });
     load.flow(2_000).await;
@@ -109,7 +151,11 @@ async fn healthy_clients_beside(sizes: [usize; 4]) {
     let mut before = scene.settled_bytes().await;
     let mut expected = scene.clients().await;
     for ((kind, each_max), count) in BOUNDS.into_iter().zip(sizes) {
-        let port = if kind == Kind::Stalled { scene.large } else { scene.small };
+        let port = match kind {
+            Kind::Stalled => scene.large,
+            Kind::Deaf => scene.carried,
+            _ => scene.small,
+        };
         let crowd = Crowd::gather(at(port), kind, count).await;
         assert_eq!(crowd.len(), count, "{kind:?}: all are let in");
         expected += f64::from(u32::try_from(count).unwrap());
@@ -118,7 +164,7 @@ async fn healthy_clients_beside(sizes: [usize; 4]) {
         let bytes = after.saturating_sub(before);
         println!("{count} {kind:?}: {} bytes each", bytes / count as u64);
         let bound = each_max * count as u64;
-        assert!(bytes <= bound + SLACK_BYTES.max(bound / 10), "{kind:?}: {bytes} bytes for {count} clients");
+        assert!(bytes <= bound + SLACK_BYTES, "{kind:?}: {bytes} bytes for {count} clients");
         before = after;
         crowds.push(crowd);
     }
@@ -130,7 +176,7 @@ async fn healthy_clients_beside(sizes: [usize; 4]) {
     let left = Instant::now();
     drop(crowds);
     // Some connections to endpoints are kept for later.
-    eventually(PATIENCE, "descriptors are back", async || {
+    eventually(BACK_WITHIN, "descriptors are back", async || {
         (scene.gateway.descriptors() <= descriptors + 16).then_some(())
     })
     .await;
@@ -139,17 +185,18 @@ async fn healthy_clients_beside(sizes: [usize; 4]) {
     report.assert_flawless();
     let [median, p99] = [50, 99].map(|percent| report.percentile(percent));
     println!("{} healthy requests: median {median:?}, p99 {p99:?}, slowest {:?}", report.answered, report.slowest);
+    assert!(p99 <= HEALTHY_P99_MAX, "{p99:?} beside the crowd");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_healthy_client_is_served_beside_a_crowd_whose_cost_is_bounded() {
-    healthy_clients_beside([1_000, 200, 200, 50]).await;
+    healthy_clients_beside([4_000, 200, 200, 200, 50]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs 20,000 open files and a minute: tests/nightly"]
 async fn a_healthy_client_is_served_beside_fourteen_thousand_others() {
-    healthy_clients_beside([10_000, 2_000, 2_000, 500]).await;
+    healthy_clients_beside([10_000, 2_000, 2_000, 500, 100]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,6 +250,30 @@ async fn a_gateway_short_of_memory_turns_newcomers_away_and_lives() {
     })
     .await;
     load.finish().await.assert_flawless();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_in_a_memory_group_turns_newcomers_away_and_is_never_ended_by_the_kernel() {
+    let Some(group) = MemoryGroup::with_limit(64 * MIB) else { return };
+    let mut scene = Scene::set(&patient(&format!("{};", group.enter()), "--connections-max 10000"), LARGE).await;
+    let log = scene.gateway.log();
+    assert!(log.contains("and 64 MiB of memory by the control group"), "{log}");
+    let load = Load::start(Plan { connections: 4, ..load_on(scene.small) });
+    load.flow(500).await;
+    // There are places for more than fit.
+    let flood = Crowd::gather(at(scene.large), Kind::Stalled, 4_000).await;
+    assert!(flood.turned_away > 0, "all of {} were let in", flood.len());
+    assert!(scene.refused("memory").await > 0.0);
+    // Asking tells whether the answer has its `Retry-After`.
+    let newcomer = async || crowd::ask(&mut crowd::connect(at(scene.small), 1).await).await;
+    eventually(PATIENCE, "a newcomer is turned away", async || (newcomer().await == Some(503)).then_some(())).await;
+    load.flow(500).await;
+    println!("{} stalled clients were let in, {} turned away", flood.len(), flood.turned_away);
+    drop(flood);
+    eventually(PATIENCE, "clients are let in again", async || (newcomer().await == Some(200)).then_some(())).await;
+    load.finish().await.assert_flawless();
+    assert_eq!(group.killed(), 0, "the kernel ended processes of the group");
+    scene.gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

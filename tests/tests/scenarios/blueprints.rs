@@ -4,7 +4,8 @@ use vamp_tests::process::own_binary;
 
 /// A service `web:VERSION`, started as a program that this says; `more` are lines of its breed.
 pub(crate) fn service(version: &str, deployable: &str, instances: u32, more: &[&str]) -> String {
-    let more: String = more.iter().map(|line| format!("        {line}\n")).collect();
+    let more: Vec<String> = more.iter().map(|line| format!("        {line}\n")).collect();
+    let more = more.concat();
     format!(
         "
     - breed:

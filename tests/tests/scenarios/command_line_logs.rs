@@ -40,7 +40,7 @@ async fn logs_are_followed_over_the_death_of_the_control_plane() {
     let folder = tempfile::tempdir().unwrap();
     let environment = [("VAMP_HOST", installation.address())];
     let arguments = ["logs", "counter", "--follow", "--tail", "10000"];
-    let follower = Process::spawn(&own_binary("vamp"), &arguments, environment, &folder.path().join("log"));
+    let follower = Process::spawn(&own_binary("vamp"), arguments, environment, &folder.path().join("log"));
     until_seen(&follower, 50).await;
     for _ in 0..2 {
         installation.kill_control_plane().await;

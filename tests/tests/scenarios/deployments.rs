@@ -52,7 +52,7 @@ impl Scene {
     }
 
     /// A blueprint whose port has another name.
-    fn on_port(&self, port: &str, blueprint: &str) -> String {
+    fn on_port(port: &str, blueprint: &str) -> String {
         let blueprint = blueprint.replace("ports: {http:", &format!("ports: {{{port}:"));
         blueprint.replace("web/http", &format!("web/{port}"))
     }
@@ -162,7 +162,7 @@ async fn versions_come_change_and_go(scene: Scene) {
     // Its port gets another name, and the gateway follows it; the first check comes late, then there is none.
     let late = CHECK.replace("http,", "main,").replace("interval", "initial_delay: 2s, interval");
     for (port, check) in [("main", late.as_str()), ("other", "[]")] {
-        scene.merge(&scene.on_port(port, &scene.blueprint("2", 3, check, ""))).await;
+        scene.merge(&Scene::on_port(port, &scene.blueprint("2", 3, check, ""))).await;
         scene.until_done().await;
         let inner = format!("shop/web/{port}");
         eventually(PATIENCE, "the gateways follow", async || {

@@ -141,8 +141,8 @@ mod tests {
         for text in ["a", "a=1.1", "a=1=2", "a=1.1=2.2=3", "A=1.1=2.2", "a=-1.1=2.2", "a b=1.1=2.2", "=1.1=1.1", "7"] {
             assert_eq!(Followed::read_all(text), None, "{text}");
         }
-        let many: String = (0..=FOLLOWED_MAX).map(|index| format!("i{index}=0.0=0.0,")).collect();
-        assert_eq!(Followed::read_all(&many), None);
+        let many: Vec<String> = (0..=FOLLOWED_MAX).map(|index| format!("i{index}=0.0=0.0,")).collect();
+        assert_eq!(Followed::read_all(&many.concat()), None);
         assert_eq!(Followed::read_all(""), Some(BTreeMap::new()));
     }
 

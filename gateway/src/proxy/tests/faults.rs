@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use vamp_record::Reason;
 
 use super::fixture::*;
@@ -342,4 +342,50 @@ async fn an_answer_that_goes_on_is_not_given_up() {
     };
     let vamp = Vamp::with(limits, gateway(vec![route("only", 100, &[origin.address])])).await;
     assert_eq!(vamp.ask(GET).await.body, "x".repeat(10));
+}
+
+/// A client of an endless answer that takes so much of it twenty times a second, for so long or until the gateway has
+/// given its origin up; whether it has.
+async fn is_given_up(piece_bytes: usize, lasts: Duration, idle: Duration) -> bool {
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let origin = Origin::start(move |mut upstream| {
+        let tell = tell.clone();
+        async move {
+            upstream.head().await;
+            upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+            while upstream.stream.write_all(&[7; 16 * 1024]).await.is_ok() {}
+            tell.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let limits = Limits { response_idle_timeout: idle, ..limits() };
+    let vamp = Vamp::with(limits, gateway(vec![route("only", 100, &[origin.address])])).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(64 * 1024).unwrap();
+    let mut client = socket.connect(vamp.address).await.unwrap();
+    client.write_all(GET.as_bytes()).await.unwrap();
+    let mut piece = vec![0; piece_bytes];
+    let reading = async {
+        let began = std::time::Instant::now();
+        while began.elapsed() < lasts {
+            client.read_exact(&mut piece).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = reading => return false,
+        free = told.recv() => free.unwrap(),
+    }
+    assert_eq!(vamp.reasons(1).await, [Reason::ClientClosed]);
+    true
+}
+
+#[tokio::test]
+async fn who_takes_an_answer_slowly_is_served_and_who_takes_a_trickle_is_given_up() {
+    let idle = Duration::from_secs(2);
+    // 320 KiB each second, so that a third of a socket's buffer of 4 MiB takes longer than a pause may last, and 1 KiB:
+    // 8 KiB each second are asked for.
+    let slow = is_given_up(16 * 1024, idle * 4, idle);
+    let trickle = is_given_up(64, Duration::from_mins(1), idle);
+    assert_eq!(tokio::join!(slow, trickle), (false, true));
 }

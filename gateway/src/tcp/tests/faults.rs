@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use vamp_record::Reason;
@@ -104,6 +104,28 @@ async fn a_connection_in_which_nothing_moves_is_reset_and_one_in_which_something
         tokio::time::sleep(idle / 8).await;
     }
     assert!(is_reset(&mut client).await, "it ended as if both sides had wanted it");
+    assert_eq!(vamp.reasons(1).await, [Reason::IdleTimeout]);
+}
+
+#[tokio::test]
+async fn who_reads_slowly_but_steadily_is_not_idle() {
+    let idle = Duration::from_secs(2);
+    let server = Server::start(|mut stream| async move {
+        let endless = stream.write_all(&vec![7; 64 * 1024 * 1024]).await;
+        assert!(endless.is_err(), "all of it was taken at once");
+    })
+    .await;
+    let limits = Limits { tunnel_idle_timeout: idle, ..limits() };
+    let vamp = Vamp::start(settings(limits), gateway(vec![route("only", 100, &[server.address])])).await;
+    let mut client = connect_with_room(&vamp, 64 * 1024).await;
+    let began = Instant::now();
+    // 320 KiB each second: a third of a socket's buffer of 4 MiB takes longer than a pause may last.
+    let mut piece = [0; 16 * 1024];
+    while began.elapsed() < idle * 4 {
+        client.read_exact(&mut piece).await.expect("something moves");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // One that has stopped is idle.
     assert_eq!(vamp.reasons(1).await, [Reason::IdleTimeout]);
 }
 

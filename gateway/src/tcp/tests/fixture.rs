@@ -44,6 +44,13 @@ pub(super) async fn connect(vamp: &Vamp) -> TcpStream {
     stream
 }
 
+/// The same, of a client whose kernel takes no more than about so many bytes before it does.
+pub(super) async fn connect_with_room(vamp: &Vamp, bytes: u32) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(bytes).unwrap();
+    soon("a connection", socket.connect(vamp.address)).await.unwrap()
+}
+
 /// A server that does what a test says with each connection.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
