@@ -13,6 +13,7 @@ use vamp_model::{
 use vamp_routing::wire::Share;
 
 use super::gateways::{service_path, settled, weight};
+use super::outer::{said_weight, says_nothing, with_weight};
 use super::paper::Paper;
 use super::{Known, Refusal, gateway, inner_gateway, merge};
 use crate::core::WriteRequest;
@@ -73,6 +74,7 @@ impl Comparison<'_> {
             };
             !is_said(then) || is_said(now)
         });
+        writes.extend(self.bared(file));
         drop_keys(&mut next.metadata, &self.former.metadata, &file.metadata);
         drop_keys(&mut next.body.dialects, &then.dialects, &now.dialects);
         for cluster in &mut next.body.clusters {
@@ -81,6 +83,31 @@ impl Comparison<'_> {
         }
         if next != *self.running {
             writes.push(WriteRequest::replace(Artifact::Deployment(next), None));
+        }
+        writes
+    }
+
+    /// Gateways without what the file said of their routes and says no longer: in a merge, a route of which nothing is
+    /// said keeps what is there.
+    fn bared(&self, file: &Blueprint) -> Vec<WriteRequest> {
+        let deployment = &self.running.name;
+        let mut writes = Vec::new();
+        for then in &self.former.body.clusters {
+            let Some(now) = file.body.cluster(&then.name) else { continue };
+            for (port, gateway_then) in &then.gateways {
+                let gateway_now = now.gateways.iter().find(|(name, _)| name == port).map(|(_, now)| now);
+                let is_there = |service: &str| now.service(service).is_some();
+                let path =
+                    |service: &str| is_there(service).then(|| service_path(deployment, &then.name, service, port));
+                let live = settled(&inner_gateway(deployment, &then.name, port), self.known);
+                writes.extend(bare(live, gateway_then, gateway_now, &path));
+            }
+        }
+        for then in &self.former.body.gateways {
+            let Some(now) = file.body.gateways.iter().find(|found| found.key == then.key) else { continue };
+            let path = |route: &str| Some(format!("{deployment}/{route}"));
+            let live = settled(&format!("{deployment}/{}", then.key), self.known);
+            writes.extend(bare(live, &then.body, Some(&now.body), &path));
         }
         writes
     }
@@ -146,7 +173,7 @@ impl Comparison<'_> {
             .filter(|service| self.has_port(service, port))
             .map(|service| service.breed.name())
             .collect();
-        let said = own.iter().map(|service| said_weight(route(next, service)?));
+        let said = own.iter().map(|service| said_weight(&route(next, service)?.content));
         let given: Vec<Option<Share>> = said.chain(kept).collect();
         // What does not add up is refused with its sum when it is merged.
         let Ok(shares) = weights::share_out(&given) else { return };
@@ -204,8 +231,8 @@ impl<'m> Moved<'m> {
     fn is_restated(&self, said: &InnerGateway) -> bool {
         said.routes.iter().any(|now| {
             let name = now.path.to_string();
-            let then = self.then.and_then(|then| said_weight(route(then, &name)?));
-            match (said_weight(now), then) {
+            let then = self.then.and_then(|then| said_weight(&route(then, &name)?.content));
+            match (said_weight(&now.content), then) {
                 (None, _) => false,
                 (Some(now), Some(then)) => now != then,
                 (Some(now), None) => now != Share::NONE || self.live(&name).is_some(),
@@ -220,7 +247,7 @@ impl<'m> Moved<'m> {
             let Some(live) = self.live(&name) else { continue };
             let then = self.then.and_then(|then| route(then, &name));
             let is_same = then.is_some_and(|then| with_weight(&then.content, None) == with_weight(&now.content, None));
-            let share = if is_restated { said_weight(now) } else { Some(weight(live)) };
+            let share = if is_restated { said_weight(&now.content) } else { Some(weight(live)) };
             now.content = with_weight(if is_same { &live.content } else { &now.content }, share);
         }
         if let Some(then) = self.then {
@@ -235,22 +262,33 @@ impl<'m> Moved<'m> {
     }
 }
 
+/// A gateway whose routes lose what was said of them then and is not said now, if there are such.
+fn bare(
+    live: Option<Gateway>,
+    then: &InnerGateway,
+    now: Option<&InnerGateway>,
+    path: &dyn Fn(&str) -> Option<String>,
+) -> Option<WriteRequest> {
+    let mut live = live?;
+    let says_nothing = |route: &GatewayRoute| matches!(&route.content, RouteUse::Inline(body) if says_nothing(body));
+    let mut changes = false;
+    for said in then.routes.iter().filter(|said| !says_nothing(said)) {
+        let name = said.path.to_string();
+        let Some(path) = path(&name) else { continue };
+        if now.and_then(|now| route(now, &name)).is_some_and(|now| !says_nothing(now)) {
+            continue;
+        }
+        for found in live.routes.iter_mut().filter(|found| found.path.to_string() == path) {
+            let next = with_weight(&RouteUse::Inline(RouteBody::default()), Some(weight(found)));
+            changes |= next != found.content;
+            found.content = next;
+        }
+    }
+    changes.then(|| WriteRequest::replace(Artifact::Gateway(live), None))
+}
+
 fn route<'g>(gateway: &'g InnerGateway, name: &str) -> Option<&'g GatewayRoute> {
     gateway.routes.iter().find(|found| found.path.to_string() == name)
-}
-
-fn said_weight(route: &GatewayRoute) -> Option<Share> {
-    match &route.content {
-        RouteUse::Inline(body) => body.weight,
-        RouteUse::Stored { weight, .. } => *weight,
-    }
-}
-
-fn with_weight(content: &RouteUse, weight: Option<Share>) -> RouteUse {
-    match content {
-        RouteUse::Inline(body) => RouteUse::Inline(RouteBody { weight, ..body.clone() }),
-        RouteUse::Stored { reference, .. } => RouteUse::Stored { reference: reference.clone(), weight },
-    }
 }
 
 fn said_size(service: &Service, known: &dyn Known) -> Option<Size> {

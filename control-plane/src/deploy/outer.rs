@@ -71,11 +71,11 @@ pub(super) fn over(given: &RouteUse, former: Option<&GatewayRoute>, newcomer: Op
     }
 }
 
-fn says_nothing(body: &RouteBody) -> bool {
+pub(super) fn says_nothing(body: &RouteBody) -> bool {
     RouteBody { weight: None, ..body.clone() } == RouteBody::default()
 }
 
-fn said_weight(content: &RouteUse) -> Option<Share> {
+pub(super) fn said_weight(content: &RouteUse) -> Option<Share> {
     match content {
         RouteUse::Inline(body) => body.weight,
         RouteUse::Stored { weight, .. } => *weight,

@@ -137,6 +137,11 @@ fn the_documents_on_the_pages_are_valid() {
         let text = std::fs::read_to_string(&page).unwrap();
         for document in shown_in(&text) {
             let value = value_of(&document).unwrap_or_else(|| panic!("{}: no YAML: {document}", page.display()));
+            // Services that stand alone are written into a cluster.
+            let value = match value {
+                Value::Array(services) => json!({"name": "b", "clusters": {"web": {"services": services}}}),
+                value => value,
+            };
             documents.push((kind_of(&value), value));
         }
     }

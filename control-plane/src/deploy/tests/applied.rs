@@ -161,6 +161,8 @@ fn conditions_that_were_changed_by_hand_stay_until_the_file_changes_them() {
     assert!(printed(&world).contains("/by-hand"), "{}", printed(&world));
     world.applies(&said("path is /gamma"));
     assert!(printed(&world).contains("/gamma"), "{}", printed(&world));
+    world.applies(&web(&["a", "b"], ""));
+    assert!(!printed(&world).contains("/gamma"), "{}", printed(&world));
 }
 
 #[test]

@@ -32,10 +32,7 @@ fn refuses(text: &str, place: (u32, u32), part: &str) {
     assert_eq!((found.line, found.column), (Some(place.0), Some(place.1)), "{found}");
 }
 
-#[test]
-fn a_file_becomes_clusters_that_find_each_other() {
-    check(
-        "
+const SHOP: &str = "
 # The shop.
 version: '3.8'
 services:
@@ -53,8 +50,9 @@ services:
     environment: {POSTGRES_USER: shop, NUMBER: 1.10}
     healthcheck: {test: [CMD, pg_isready, -U, a b], interval: 1m30s, retries: 5, start_period: 500ms}
   cache: {image: redis, deploy: {replicas: 2, resources: {limits: {cpus: '0.50', memory: 50M}}}}
-",
-        r#"
+";
+
+const SHOP_AS_BLUEPRINT: &str = r#"
 kind: blueprints
 name: shop
 gateways:
@@ -104,9 +102,11 @@ clusters:
           cpu: 0.5
           memory: "50Mi"
           instances: 2
-"#,
-        &[],
-    );
+"#;
+
+#[test]
+fn a_file_becomes_clusters_that_find_each_other() {
+    check(SHOP, SHOP_AS_BLUEPRINT, &[]);
 }
 
 #[test]
@@ -202,9 +202,10 @@ fn a_key_of_the_file_ends_no_comment() {
 #[test]
 fn a_file_beyond_its_bounds_is_refused() {
     assert!(read(&"#".repeat(1024 * 1024 + 1)).unwrap_err()[0].message.contains("longer than"));
-    let many: String = (0..1001).map(|index| format!("s{index}: {{image: i}}, ")).collect();
+    let repeated = |count: usize, part: fn(usize) -> String| (0..count).map(part).collect::<Vec<_>>().concat();
+    let many = repeated(1001, |index| format!("s{index}: {{image: i}}, "));
     assert!(read(&format!("services: {{{many}}}")).unwrap_err()[0].message.contains("1001 services"));
-    let noisy: String = (0..2000).map(|index| format!("k{index}: 1, ")).collect();
+    let noisy = repeated(2000, |index| format!("k{index}: 1, "));
     let noisy = composed(&format!("services: {{a: {{image: i, {noisy}}}}}"));
     assert!(noisy.text.contains("# - and 1000 more\n"));
     assert!(read_compose("services: {a: {image: i}}", "a/b", &|_| None).is_err());
