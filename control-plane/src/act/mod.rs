@@ -68,6 +68,13 @@ impl Acting {
         Ok(())
     }
 
+    /// What is known counts while the database can't be read, until its time is over.
+    fn go_on(&self) {
+        // Out of the lock first: telling takes it.
+        let until = *self.until.borrow();
+        self.tell(until);
+    }
+
     fn tell(&self, until: Option<Duration>) {
         self.until.send_replace(until);
         let is_so = self.is_so();
@@ -103,7 +110,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
             match shared.acting.step(shared.persistence.as_ref()).await {
                 Ok(()) => is_told = false,
                 Err(error) => {
-                    shared.acting.tell(*shared.acting.until.borrow());
+                    shared.acting.go_on();
                     if !std::mem::replace(&mut is_told, true) {
                         tracing::warn!("whether to act can't be read from the database: {}", with_causes(&error));
                     }
@@ -118,5 +125,22 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
     // Others find out by themselves, only later.
     if let Err(error) = shared.acting.leave(shared.persistence.as_ref()).await {
         tracing::debug!("the turn to act is not given back: {}", with_causes(&error));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_acts_goes_on_while_the_database_is_away_until_the_time_is_over() {
+        let acting = Acting::default();
+        let turns = acting.turns();
+        acting.tell(Some(Duration::from_hours(1)));
+        acting.go_on();
+        assert!(acting.is_so() && *turns.borrow());
+        acting.tell(Some(Duration::ZERO));
+        acting.go_on();
+        assert!(!acting.is_so() && !*turns.borrow());
     }
 }

@@ -317,5 +317,7 @@ fn drop_statements(cluster: &mut Cluster, then: &Cluster, now: &Cluster) {
 }
 
 fn drop_keys(map: &mut Map<String, Value>, then: &Map<String, Value>, now: &Map<String, Value>) {
-    map.retain(|key, _| !then.contains_key(key) || now.contains_key(key));
+    // Notes of the control plane itself are nobody's to drop.
+    let is_own = |key: &str| key.starts_with("io.vamp.");
+    map.retain(|key, _| is_own(key) || !then.contains_key(key) || now.contains_key(key));
 }

@@ -103,6 +103,11 @@ impl Shipper<'_> {
         let mut backoff = Backoff::new(TRY_AGAIN, TRY_AGAIN_MAX);
         let mut is_down = false;
         loop {
+            // Of several control planes one sends.
+            if !self.shared.acting.is_so() {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
             match self.send().await {
                 Ok(sent) => {
                     if std::mem::take(&mut is_down) {

@@ -29,10 +29,17 @@ pub(crate) async fn tell(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>
         current: shared.watch_current(),
         fleet: shared.fleet.subscribe(),
         store: shared.store_status.subscribe(),
+        turns: shared.acting.turns(),
     };
     let work = async {
         let mut told = None;
         loop {
+            // Of several control planes one tells.
+            if !shared.acting.is_so() {
+                told = None;
+                signals.any().await;
+                continue;
+            }
             let looked = look(&shared, &mut told).await;
             if let Err(error) = &looked {
                 tracing::warn!(cause = %with_causes(error), "which gateways are deployed is told later");
@@ -55,6 +62,7 @@ struct Signals {
     current: watch::Receiver<Arc<crate::core::Current>>,
     fleet: watch::Receiver<rollout::Fleet>,
     store: watch::Receiver<crate::publish::StoreStatus>,
+    turns: watch::Receiver<bool>,
 }
 
 impl Signals {
@@ -64,6 +72,7 @@ impl Signals {
             _ = self.current.changed() => {}
             _ = self.fleet.changed() => {}
             _ = self.store.changed() => {}
+            _ = self.turns.changed() => {}
         }
     }
 }

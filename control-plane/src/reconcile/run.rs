@@ -187,6 +187,8 @@ impl Reconciler {
         let platforms = self.platforms.clone();
         let view = self.view(current, &platforms).await;
         if !self.core.shared.acting.is_so() {
+            // Who acts meanwhile tells more.
+            self.told = None;
             self.tell(&view);
             return;
         }
@@ -197,6 +199,10 @@ impl Reconciler {
         // What is begun from here on does not explain how an instance was seen.
         let at_work = self.under_way.clone();
         self.route(&view, &actions).await;
+        // The database may have been away for longer than the turn lasts.
+        if !self.core.shared.acting.is_so() {
+            return;
+        }
         for action in actions {
             match action {
                 Action::Route(..) => {}
@@ -333,9 +339,25 @@ impl Reconciler {
         let cause = format!("other instances take requests: {}", names.join(", "));
         let cause: String = cause.chars().take(256).collect();
         let cause = Cause::own(&cause);
-        let request = ChangeRequest { writes, deploys, premises: Vec::new(), validate_only: false, cause };
-        if let Err(error) = self.core.change(request).await {
-            tracing::warn!("requests go where they went: {error}");
+        let request = |writes, deploys| ChangeRequest {
+            writes,
+            deploys,
+            premises: Vec::new(),
+            validate_only: false,
+            cause: cause.clone(),
+        };
+        let Err(error) = self.core.change(request(writes.clone(), deploys.clone())).await else { return };
+        tracing::warn!("requests go where they went: {error}");
+        if deploys.is_empty() {
+            return;
+        }
+        // A gateway that can't be led on holds up no other one, and no instance.
+        let alone =
+            [(writes, Vec::new())].into_iter().chain(deploys.into_iter().map(|deploy| (Vec::new(), vec![deploy])));
+        for (writes, deploys) in alone {
+            if let Err(error) = self.core.change(request(writes, deploys)).await {
+                tracing::warn!("requests go where they went: {error}");
+            }
         }
     }
 

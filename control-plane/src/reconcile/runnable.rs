@@ -19,7 +19,7 @@ impl Platforms {
         }
         let mend = match kind {
             "command" => "give the control plane `--process-dir`",
-            "container/docker" => "give the control plane `--docker-host`",
+            "container/docker" => "give the control plane `--docker-host` (`VAMP_DOCKER_HOST`)",
             _ => "use the type command or container/docker",
         };
         Some((format!("nothing runs deployables of the type `{kind}` here"), mend))

@@ -135,12 +135,14 @@ async fn what_fails_and_what_goes_is_told_once_over_a_restart() {
     let is_one = |events: &Value| events.as_array().is_some_and(|events| events.len() == 1);
     world.post("deployments", &blueprint("shop")).await.expect(201);
     let failed = world.get_where(&told("shop", "failed"), is_one).await;
-    assert!(failed[0]["value"]["message"].as_str().unwrap().contains("--process-dir"), "{failed:#}");
+    assert!(failed[0]["value"]["message"].as_str().unwrap().contains("`serve`"), "{failed:#}");
     let world = world.restart().await;
     world.post("deployments", &blueprint("next")).await.expect(201);
     // Told by a look at everything.
     world.get_where(&told("next", "failed"), is_one).await;
-    assert!(is_one(&world.get(&told("shop", "failed")).await.expect(200)));
+    let again = world.get(&told("shop", "failed")).await.expect(200);
+    // The start tries anew at once, and may have failed by now: nothing else is told again.
+    assert!(again.as_array().is_some_and(|again| again.len() <= 2), "{again:#}");
     world.delete("deployments/shop").await.expect(200);
     world.get_where(&told("shop", "undeployed"), is_one).await;
 }

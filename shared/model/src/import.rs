@@ -31,6 +31,9 @@ const IMPORTS_OF_TEXT_MAX: usize = 20_000;
 /// LIMIT: values that all imports of one text bring. Each keeps some 100 bytes to tell where it comes from.
 const NODES_MAX: usize = 250_000;
 
+/// LIMIT: bytes of their texts, and of the names that lead to them.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// What belongs to the imported artifact itself, and not to what imports it.
 const OWN_FIELDS: [&str; 4] = ["name", "kind", "lookup_name", FIELD];
 
@@ -116,7 +119,7 @@ fn parse(text: &str) -> Result<(Kind, String), (String, String)> {
 }
 
 pub(crate) fn too_many_nodes() -> String {
-    format!("all imports together bring more than {NODES_MAX} values")
+    format!("all imports together bring more than {NODES_MAX} values, or than {} MiB", BYTES_MAX >> 20)
 }
 
 /// How much of the bounds is used, and where each imported value comes from.
@@ -124,6 +127,7 @@ pub(crate) fn too_many_nodes() -> String {
 pub(crate) struct Ledger {
     imports_of_text: usize,
     nodes: usize,
+    bytes: usize,
     /// Of the document that is being read.
     pub(crate) imports: usize,
     /// Of the document that is being read.
@@ -141,7 +145,7 @@ impl Ledger {
             Err(format!("the document has more than {IMPORTS_MAX} imports, those of its templates with them"))
         } else if self.imports_of_text > IMPORTS_OF_TEXT_MAX {
             Err(format!("all documents together have more than {IMPORTS_OF_TEXT_MAX} imports"))
-        } else if self.nodes > NODES_MAX {
+        } else if self.nodes > NODES_MAX || self.bytes > BYTES_MAX {
             Err(too_many_nodes())
         } else {
             Ok(())
@@ -164,7 +168,8 @@ impl Ledger {
 
     fn node(&mut self, value: Value, source: &std::sync::Arc<str>, pointer: &str, at: Place) -> Option<Node> {
         self.nodes = self.nodes.saturating_add(1);
-        if self.nodes > NODES_MAX {
+        self.bytes = self.bytes.saturating_add(value.as_str().map_or(0, str::len)).saturating_add(pointer.len());
+        if self.nodes > NODES_MAX || self.bytes > BYTES_MAX {
             return None;
         }
         self.origins.push(Origin { source: source.clone(), pointer: pointer.to_owned() });

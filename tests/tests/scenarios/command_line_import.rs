@@ -15,7 +15,8 @@ services:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compose_file_is_printed_edited_and_applied() {
-    let dev = Dev::start().await;
+    // Nothing is started here, so that nobody answers there.
+    let dev = Dev::start_beside(Some("unix:///no/such/engine")).await;
     dev.write("docker-compose.yml", COMPOSE);
     let import = ["import", "compose", "--name", "store"];
     let printed = dev.done(&[&import[..], &["--env", "TAG=1.2"]].concat()).await;

@@ -11,6 +11,8 @@ use vamp_tests::{eventually, free_port};
 pub(crate) struct Dev {
     process: Process,
     arguments: Vec<String>,
+    /// The address of a container engine, if there is to be one.
+    engine: Option<&'static str>,
     api: String,
     shop: u16,
     folder: tempfile::TempDir,
@@ -18,6 +20,10 @@ pub(crate) struct Dev {
 
 impl Dev {
     pub(crate) async fn start() -> Self {
+        Self::start_beside(None).await
+    }
+
+    pub(crate) async fn start_beside(engine: Option<&'static str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (api, shop) = (free_port(), free_port());
         let arguments = [
@@ -29,9 +35,15 @@ impl Dev {
             format!("--virtual-hosts-port={}", free_port()),
             format!("--demo-ports={},{}", free_port(), free_port()),
         ];
-        let process = launch(&arguments, folder.path());
-        let mut dev =
-            Self { process, arguments: arguments.to_vec(), api: format!("http://127.0.0.1:{api}"), shop, folder };
+        let process = launch(&arguments, folder.path(), engine);
+        let mut dev = Self {
+            process,
+            arguments: arguments.to_vec(),
+            engine,
+            api: format!("http://127.0.0.1:{api}"),
+            shop,
+            folder,
+        };
         dev.until_welcome(1).await;
         dev
     }
@@ -47,7 +59,7 @@ impl Dev {
     /// Ends it as Ctrl-C does, and starts it again.
     pub(crate) async fn restart(&mut self) {
         self.interrupt().await;
-        self.process = launch(&self.arguments, self.folder.path());
+        self.process = launch(&self.arguments, self.folder.path(), self.engine);
         self.until_welcome(2).await;
     }
 
@@ -123,8 +135,8 @@ impl Dev {
     }
 }
 
-fn launch(arguments: &[String], folder: &Path) -> Process {
-    let environment: [(&str, &str); 0] = [];
+fn launch(arguments: &[String], folder: &Path, engine: Option<&'static str>) -> Process {
+    let environment = engine.map(|engine| ("VAMP_DOCKER_HOST", engine));
     Process::spawn(&own_binary("vamp"), arguments, environment, &folder.join("log"))
 }
 

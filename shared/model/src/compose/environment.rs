@@ -1,5 +1,7 @@
 //! Variables of services, and the addresses of other services in them.
 
+use std::collections::HashMap;
+
 use super::service::{Need, Service, Variable};
 use super::{Needs, Reader, dotted, reaches, shown};
 use crate::decode::{Field, entries};
@@ -10,10 +12,15 @@ impl Reader<'_, '_> {
     /// `{NAME: value}`, or `[NAME=value]`.
     pub(super) fn environment(&mut self, field: &Field<'_>, service: &str) -> Vec<Variable> {
         let mut variables: Vec<Variable> = Vec::new();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        // As Compose has it: the last one counts.
         let mut add = |variable: Variable| {
-            // As Compose has it: the last one counts.
-            variables.retain(|known| known.name != variable.name);
-            variables.push(variable);
+            if let Some(former) = known.get(&variable.name).and_then(|at| variables.get_mut(*at)) {
+                *former = variable;
+            } else {
+                known.insert(variable.name.clone(), variables.len());
+                variables.push(variable);
+            }
         };
         if let Content::List(items) = &field.node.content {
             for (index, node) in items.iter().enumerate() {

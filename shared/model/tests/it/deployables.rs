@@ -213,7 +213,10 @@ fn each_fault_of_a_blueprint_is_named() {
     check("clusters: {web: {breed: a, env: {A: ~}}}", "has no value");
     check("clusters: {web: {breed: a, env: {A: $api.host}}}", "`$api.host` names no cluster");
     check("clusters: {web: {breed: a, dialects: {a: 1}, dialect: {b: 1}}}", "keep one of them");
-    check("{clusters: {web: {services: [a], gateways: {http: {selector: id(x)}}}}}", "selectors are not built yet");
+    check(
+        "{clusters: {web: {services: [a], gateways: {http: {selector: id(x)}}}}}",
+        "routes that follow labels are not built",
+    );
     check("cluster: {web: a}", "did you mean `clusters`?");
 }
 
