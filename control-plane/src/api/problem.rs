@@ -213,7 +213,7 @@ impl Problem {
     /// The version is a deletion.
     pub(super) fn deleted_version(kind: Kind, name: &str, version: u64) -> Self {
         let detail = format!("version {version} of {kind} `{name}` is its deletion");
-        Self::new(Code::NotFound, detail, "ask for the version before it")
+        Self::new(Code::NotFound, detail, "ask for the version before it, which the history shows")
     }
 
     /// No endpoint has the path.

@@ -9,7 +9,9 @@ use vamp_routing::wire::Generation;
 
 use super::artifacts::Artifacts;
 use super::table::{Planned, derive};
-use super::{ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, Premise, Runs, WriteRequest, workflows};
+use super::{
+    ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, Premise, Runs, WriteRequest, inert, workflows,
+};
 use crate::deploy::{self, DeployRequest, Expected};
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
 use crate::plan::{Finding, PlanSettings};
@@ -90,7 +92,7 @@ impl Draft {
         let planned = planned.map_err(ChangeError::Findings)?;
         let (revision, digest) = next_revision(&current.snapshot.position, &planned);
         let mut answer = answer(current, &planned, outcomes, revision);
-        answer.warnings.extend(workflows::warnings(&requested));
+        answer.warnings.extend(inert::warnings(&requested));
         let mut ports = moves(&current.snapshot.ports, &planned.ports);
         // What is deleted has no port any more, wherever it stood.
         let damaged = current.snapshot.damage.keys().filter(|gateway| !planned.ports.contains_key(*gateway));

@@ -7,6 +7,7 @@
 mod artifacts;
 mod change;
 mod draft;
+mod inert;
 mod request;
 mod shared;
 mod table;

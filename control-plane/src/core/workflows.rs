@@ -1,10 +1,10 @@
-//! What must hold of workflows before they are kept, and what their authors are told.
+//! What must hold of workflows before they are kept.
 
 use vamp_model::{Artifact, BreedUse, Kind, Workflow, references};
 
 use super::WriteRequest;
 use super::artifacts::Artifacts;
-use crate::plan::{Finding, Warning};
+use crate::plan::Finding;
 
 /// What is wrong with the workflows of a change, or with its deployments beside workflows. `artifacts` are those that
 /// would be there.
@@ -54,17 +54,4 @@ fn collision(kind: Kind, name: &str, other: Kind) -> Finding {
         format!("there is a {other} `{name}`: a {kind} of that name would be taken for it"),
         "choose another name",
     )
-}
-
-/// What is to be known of workflows that are written.
-pub(super) fn warnings(writes: &[WriteRequest]) -> Vec<Warning> {
-    let workflows = writes.iter().filter_map(|write| match &write.artifact {
-        Some(Artifact::Workflow(workflow)) => Some(&workflow.name),
-        _ => None,
-    });
-    let warning = |name| Warning {
-        gateway: None,
-        message: format!("workflow `{name}` is kept and does not run: nothing in this build runs workflows"),
-    };
-    workflows.map(warning).collect()
 }

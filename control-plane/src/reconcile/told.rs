@@ -81,9 +81,9 @@ pub(super) fn news(
     let mut news = News::default();
     let now: BTreeMap<String, (&ServiceName, &ServiceState)> =
         states.iter().map(|(name, state)| (name.to_string(), (name, state))).collect();
-    for (key, former) in told.iter().filter(|(key, _)| !now.contains_key(*key)).take(EVENTS_MAX) {
+    for key in told.keys().filter(|key| !now.contains_key(*key)).take(EVENTS_MAX) {
         let Some(name) = service(key) else { continue };
-        let gone = json!({"phase": "Done", "intention": Intention::Undeployment, "since": former.since});
+        let gone = json!({"phase": "Done", "intention": Intention::Undeployment, "wanted": 0, "ready": 0});
         news.events.push(event(&name, &["synchronization:undeployed"], gone, at_unix_ms));
         news.keep(key, None);
     }
