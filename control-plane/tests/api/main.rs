@@ -25,5 +25,6 @@ mod rollout;
 mod schemas;
 mod status;
 mod traffic;
+mod vectors;
 mod workflows;
 mod world;
