@@ -20,14 +20,20 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Starts one on free ports with an empty data directory.
+    /// Starts one on free ports with an empty data directory. A port that was free may be taken before it is bound: then on
+    /// others.
     pub async fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("vamp-etcd-").tempdir().expect("a temporary directory");
-        let (client_port, peer_port) = (free_port(), free_port());
-        let process = launch(folder.path(), client_port, peer_port);
-        let mut etcd = Self { process, folder, client_port, peer_port };
-        etcd.until_ready().await;
-        etcd
+        for _ in 0..3 {
+            let folder = tempfile::Builder::new().prefix("vamp-etcd-").tempdir().expect("a temporary directory");
+            let (client_port, peer_port) = (free_port(), free_port());
+            let process = launch(folder.path(), client_port, peer_port);
+            let mut etcd = Self { process, folder, client_port, peer_port };
+            if etcd.gets_ready().await || !etcd.process.tail().contains("address already in use") {
+                etcd.until_ready().await;
+                return etcd;
+            }
+        }
+        panic!("three times others took the ports that were free for etcd");
     }
 
     /// Its client address, `127.0.0.1:port`.
@@ -82,13 +88,20 @@ impl Etcd {
     }
 
     async fn until_ready(&mut self) {
+        assert!(self.gets_ready().await, "etcd ended at its start:\n{}", self.process.tail());
+    }
+
+    /// Waits until it answers, or has ended.
+    async fn gets_ready(&mut self) -> bool {
         let health = format!("http://{}/health", self.address());
         eventually(START_PATIENCE, "etcd answers", async || {
-            assert!(!self.process.has_ended(), "etcd ended at its start:\n{}", self.process.tail());
+            if self.process.has_ended() {
+                return Some(false);
+            }
             let answer = http_client().get(&health).send().await.ok()?.text().await.ok()?;
-            answer.contains("true").then_some(())
+            answer.contains("true").then_some(true)
         })
-        .await;
+        .await
     }
 }
 

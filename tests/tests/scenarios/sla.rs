@@ -228,7 +228,8 @@ async fn of_two_control_planes_on_one_database_one_scales_and_the_other_takes_ov
         let events = second.get("events?tag=escalation&tag=deployments:shop&per_page=100").await?;
         Some(events.as_array()?.len()).filter(|steps| *steps == 2)
     };
-    eventually(PATIENCE, "it scales", steps).await;
+    // The engine is asked for what containers use a tenth of the time at most.
+    eventually(3 * PATIENCE, "it scales", steps).await;
     // The first one comes back, and leaves it to the second.
     scene.installation.restart_control_plane().await;
     assert_eq!(who_acts(&scene, &second).await, Some((false, true)));
