@@ -59,7 +59,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             }
         }
     }
-    peers.iter().try_for_each(|peer| peer.check(&stage))?;
+    if chosen.contains(&Workload::Vamp) {
+        peers.iter().try_for_each(|peer| peer.check(&stage))?;
+    }
     let versions = peers.iter().map(|peer| (peer.kind, peer.version.clone())).collect();
     let (rounds, seconds, connections) = (options.rounds, options.seconds, options.connections);
     let run = Run { versions, slices, rounds, seconds, connections };

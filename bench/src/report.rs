@@ -206,7 +206,7 @@ pub(crate) mod tests {
         let row = table.lines().find(|line| line.starts_with("| keep-alive")).unwrap();
         assert_eq!(
             row,
-            "| keep-alive, 100 B | 1 (20.0 us) | 0.50 [0.50-0.50] (10.0 us) | 0.50 [0.50-1.50] (20.0 us) too noisy |"
+            "| keep-alive, 100 B | 1 (20.0 us) | 0.50 [0.50-0.50] (10.0 us) | 0.50 [0.50-1.00] (20.0 us) too noisy |"
         );
     }
 }

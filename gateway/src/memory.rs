@@ -19,6 +19,9 @@ const LEFT_PART_MAX: u64 = 4;
 /// where this process has more resident than is left: else others are the reason, and turning clients away gives nothing
 /// back that would matter.
 const HOST_LEFT_PART: u64 = 20;
+
+/// Part of what is used on the host from which on this process is one that uses it.
+const HOST_USED_PART: u64 = 4;
 const HOST_LEFT_BYTES: (u64, u64) = (32 * 1024 * 1024, 1024 * 1024 * 1024);
 
 /// How old the last look may be, in time and in clients that were let in. A look costs some system calls.
@@ -175,7 +178,9 @@ impl Host {
 
     fn supply(self, resident: u64) -> Supply {
         let (least, most) = HOST_LEFT_BYTES;
-        if resident < self.available {
+        // Where others use the memory, turning clients away gives nothing back and takes the service away.
+        let part_of_used = self.total.saturating_sub(self.available) / HOST_USED_PART;
+        if resident < self.available.max(part_of_used) {
             return Supply::Enough;
         }
         Supply::of(self.available, (self.total / HOST_LEFT_PART).clamp(least, most))
@@ -312,6 +317,7 @@ mod tests {
         assert_eq!(host(2048, 100 * 1024).supply(gib), Supply::Short);
         assert_eq!(host(2048, 50 * 1024).supply(gib), Supply::Scarce);
         assert_eq!(host(2048, 50 * 1024).supply(20 * mib), Supply::Enough, "others took it");
+        assert_eq!(host(64 * 1024, 500 * 1024).supply(600 * mib), Supply::Enough, "others took most of it");
         // At least 32 MiB, and at most 1 GiB.
         assert_eq!(host(128, 31 * 1024).supply(64 * mib), Supply::Short);
         assert_eq!(host(128, 33 * 1024).supply(64 * mib), Supply::Enough);

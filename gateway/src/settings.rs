@@ -95,7 +95,7 @@ pub struct TrafficSettings {
     /// Client connections at the same time from one address that is not in --trusted-proxies; one more is answered 503, or closed. Without it: no limit
     #[arg(long, env = "VAMP_CONNECTIONS_PER_CLIENT_MAX", value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
     pub connections_per_client_max: Option<u32>,
-    /// Resident memory of the process in bytes; where less than a tenth (at least 16 MiB, at most a quarter) is left of it, of the control group's limit, or of `ulimit -v` and `-d`, or a twentieth (32 MiB to 1 GiB) of the host's memory when this process has more than that, new clients are answered 503, and with half of that left all requests. Without it: those of the system only
+    /// Resident memory of the process in bytes; where less than a tenth (at least 16 MiB, at most a quarter) is left of it, of the control group's limit, or of `ulimit -v` and `-d`, or a twentieth (32 MiB to 1 GiB) of the host's memory when this process has more than that and a quarter of what is used there, new clients are answered 503, and with half of that left all requests. Without it: those of the system only
     #[arg(long, env = "VAMP_MEMORY_BYTES_MAX", value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
     pub memory_bytes_max: Option<u64>,
 }

@@ -80,8 +80,13 @@ impl Acting {
         let is_so = self.is_so();
         let has_turned = self.turns.send_if_modified(|was| std::mem::replace(was, is_so) != is_so);
         if has_turned {
-            let what = if is_so { "acts on" } else { "leaves it to another one to act on" };
-            tracing::info!("this control plane {what} what is deployed");
+            if is_so {
+                tracing::info!("this control plane acts on what is deployed");
+            } else {
+                tracing::info!(
+                    "this control plane no longer acts on what is deployed: another one does, or the database can't be written"
+                );
+            }
         }
     }
 
@@ -112,7 +117,10 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
                 Err(error) => {
                     shared.acting.go_on();
                     if !std::mem::replace(&mut is_told, true) {
-                        tracing::warn!("whether to act can't be read from the database: {}", with_causes(&error));
+                        tracing::warn!(
+                            "the turn to act can't be read from the database, or not be renewed there; without it nothing is started, stopped or scaled: {}",
+                            with_causes(&error)
+                        );
                     }
                 }
             }

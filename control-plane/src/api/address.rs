@@ -82,6 +82,10 @@ impl Parameters {
     }
 }
 
+/// LIMIT: segments of a path that is looked up: each part that may take several is tried with every number of them. Two
+/// names of four are among so many.
+const SEGMENTS_MAX: usize = 32;
+
 /// A path that is no text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadEscape;
@@ -116,6 +120,9 @@ impl Template {
     pub(super) fn matches(&self, path: &str) -> Option<Result<Parameters, BadEscape>> {
         let path = path.strip_prefix('/')?;
         let segments: Vec<&str> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+        if segments.len() > SEGMENTS_MAX {
+            return None;
+        }
         let mut found = Parameters::default();
         let mut rest = segments.as_slice();
         for (part, width) in self.parts.iter().zip(widths(&self.parts, rest)?) {

@@ -283,7 +283,9 @@ impl Follower {
         for source in sources {
             let id = source.id.to_string();
             let is_open = self.known.get(&id).is_some_and(|followed| followed.is_open);
-            if is_open || self.lines.len() >= FOLLOWED_MAX {
+            // What is told of ended ones counts too: a cursor names no more than are read back.
+            let is_surplus = self.known.len() >= FOLLOWED_MAX && !self.known.contains_key(&id);
+            if is_open || is_surplus || self.lines.len() >= FOLLOWED_MAX {
                 continue;
             }
             let opened_at_unix_ms = now_unix_ms();

@@ -325,8 +325,13 @@ pub(super) fn unsound_ports(snapshot: &Snapshot, deleted: &BTreeSet<(Kind, Strin
     let damaged = snapshot.damage.iter().filter(|(gateway, _)| is_there(gateway));
     let finding = |(gateway, what): (&String, &String)| {
         let message = format!("{what}: something else than the control plane changed it");
-        let mend = "write that one back into the table `ports` and start the control plane again, or delete the gateway \
-                    and make it anew; `vamp audit verify` reads the rest of the history";
+        let is_stored = snapshot.artifacts.get(Kind::Gateway.plural()).is_some_and(|found| found.contains_key(gateway));
+        let mend = if is_stored {
+            "write that one back into the table `ports` and start the control plane again, or delete the gateway and make it \
+             anew; `vamp audit verify` reads the rest of the history"
+        } else {
+            "there is no such gateway: delete its row from the table `ports`, and start the control plane again"
+        };
         Finding::new(Kind::Gateway, gateway, String::new(), message, mend)
     };
     damaged.map(finding).collect()

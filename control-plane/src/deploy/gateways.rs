@@ -9,7 +9,7 @@ use vamp_model::{
 use vamp_routing::wire::{Share, Sticky, Tcp};
 
 use super::hold;
-use super::outer::{outer, over, with_weight};
+use super::outer::{outer, over, said_weight, with_weight};
 use super::paper::Paper;
 use super::{Known, breed, gateway, inner_gateway};
 use crate::core::WriteRequest;
@@ -175,10 +175,7 @@ fn leads_to(route: &GatewayRoute, deployment: &str, cluster: &Cluster, port: &st
 }
 
 pub(super) fn weight(route: &GatewayRoute) -> Share {
-    match &route.content {
-        RouteUse::Inline(body) => body.weight.unwrap_or(Share::NONE),
-        RouteUse::Stored { weight, .. } => weight.unwrap_or(Share::NONE),
-    }
+    said_weight(&route.content).unwrap_or(Share::NONE)
 }
 
 /// The gateway of a port of a cluster: what it was, with what the blueprint says of it, and a route for each service.

@@ -47,7 +47,10 @@ pub(super) fn lead(next: Gateway, stored: Option<&Gateway>, merged: &Deployment,
         let ready = ready(&route.path, known);
         ready > 0 && (ready >= serving || ready >= wanted(&route.path, merged))
     };
-    if serving == 0 || gaining.all(is_ready) {
+    // What is not there is refused now, while somebody asks for it, and not when it is led on: the planner sees what is written.
+    let needed = vamp_model::references(&Artifact::Gateway(next.clone()));
+    let is_missing = |kind: Kind, name: &str| kind != Kind::Instances && known.artifact(kind, name).is_none();
+    if serving == 0 || gaining.all(is_ready) || needed.iter().any(|needed| is_missing(needed.kind, &needed.name)) {
         return next;
     }
     let gone: Vec<String> = gone.iter().map(|route| route.path.to_string()).collect();

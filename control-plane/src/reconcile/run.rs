@@ -85,6 +85,8 @@ struct Reconciler {
     states: watch::Sender<States>,
     /// What was told last of each service; `None`: it was not read yet.
     told: Option<AllTold>,
+    /// Whether it was this control plane's turn to act, when it was last looked.
+    acts: bool,
 }
 
 /// Works until it is told to stop; what was begun is not waited for: the next one finds it.
@@ -109,6 +111,7 @@ pub(crate) async fn run(
         waiting: None,
         states,
         told: None,
+        acts: false,
     };
     let mut signals = reconciler.signals();
     loop {
@@ -180,6 +183,12 @@ impl Reconciler {
                 return;
             }
         };
+        let acts = self.core.shared.acting.is_so();
+        if acts && !self.acts {
+            // Who acted until now told more.
+            self.told = None;
+        }
+        self.acts = acts;
         if let Err(error) = self.recall().await {
             tracing::warn!(cause = %with_causes(&error), "deployments are left as they are: the database can't be read");
             return;
@@ -187,8 +196,6 @@ impl Reconciler {
         let platforms = self.platforms.clone();
         let view = self.view(current, &platforms).await;
         if !self.core.shared.acting.is_so() {
-            // Who acts meanwhile tells more.
-            self.told = None;
             self.tell(&view);
             return;
         }
@@ -297,9 +304,7 @@ impl Reconciler {
                 picture.unknown.insert(name.clone());
             }
         }
-        if silent.is_empty() {
-            self.terms.keep(known.iter().map(|known| &known.seen));
-        }
+        self.terms.keep(known.iter().map(|known| &known.seen), &picture.unknown);
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();
         View { current, orders, known, picture, silent }
     }
@@ -348,12 +353,12 @@ impl Reconciler {
         };
         let Err(error) = self.core.change(request(writes.clone(), deploys.clone())).await else { return };
         tracing::warn!("requests go where they went: {error}");
-        if deploys.is_empty() {
+        if deploys.is_empty() || writes.is_empty() && deploys.len() == 1 {
             return;
         }
         // A gateway that can't be led on holds up no other one, and no instance.
-        let alone =
-            [(writes, Vec::new())].into_iter().chain(deploys.into_iter().map(|deploy| (Vec::new(), vec![deploy])));
+        let instances = (!writes.is_empty()).then_some((writes, Vec::new()));
+        let alone = instances.into_iter().chain(deploys.into_iter().map(|deploy| (Vec::new(), vec![deploy])));
         for (writes, deploys) in alone {
             if let Err(error) = self.core.change(request(writes, deploys)).await {
                 tracing::warn!("requests go where they went: {error}");

@@ -30,11 +30,12 @@ impl AllTerms {
         }
     }
 
-    /// Forgets orders of which nothing is there any more.
-    pub(super) fn keep<'s>(&mut self, instances: impl Iterator<Item = &'s Seen>) {
+    /// Forgets orders of which nothing is there any more, and nothing can be there unseen.
+    pub(super) fn keep<'s>(&mut self, instances: impl Iterator<Item = &'s Seen>, unknown: &BTreeSet<ServiceName>) {
         let seen: BTreeSet<(&ServiceName, &str)> =
             instances.map(|seen| (&seen.service, seen.template.as_str())).collect();
-        self.0.retain(|(service, template), _| seen.contains(&(service, template.as_str())));
+        self.0
+            .retain(|(service, template), _| unknown.contains(service) || seen.contains(&(service, template.as_str())));
     }
 
     /// Those of an instance that somebody wants; of an order that a former control plane gave, those of now as far as they
@@ -119,7 +120,10 @@ mod tests {
         assert_eq!(of(&after, &old), Terms::default());
         assert_eq!(of(&after, &new).ports, ["new"]);
         assert_eq!(terms.of(&old, &[]), None, "nobody wants it");
-        terms.keep([].iter());
+        // What can't be seen may still be there.
+        terms.keep([].iter(), &BTreeSet::from([first.wanted.name.clone()]));
+        assert_eq!(terms.0.len(), 2);
+        terms.keep([].iter(), &BTreeSet::new());
         assert!(terms.0.is_empty());
     }
 }

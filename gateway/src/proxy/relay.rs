@@ -89,13 +89,7 @@ impl<C: ClientStream> Connection<C> {
     /// Whether the side that is waited for took enough of what is kept for it since it was asked last.
     #[cold]
     fn takes_enough(&mut self, exchange: &mut Exchange) -> bool {
-        let blocked = if !self.to_client.is_empty() {
-            &mut self.to_client
-        } else if exchange.download.head_sent {
-            return false;
-        } else {
-            &mut exchange.upload.backlog
-        };
+        let blocked = if self.to_client.is_empty() { &mut exchange.upload.backlog } else { &mut self.to_client };
         blocked.take_taken() >= TAKEN_BYTES_MIN
     }
 

@@ -127,7 +127,7 @@ impl Seconds {
 }
 
 /// A decimal number times `each`, if that is a whole number.
-fn scaled(number: &str, each: u64) -> Option<u64> {
+pub(crate) fn scaled(number: &str, each: u64) -> Option<u64> {
     /// LIMIT: decimals that are looked at; the smallest step of any unit has nine.
     const DECIMALS_MAX: usize = 9;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

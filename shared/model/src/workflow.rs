@@ -108,7 +108,7 @@ impl Workflow {
         };
         for (pointer, message, hint) in workflow.breed.inline().map(|breed| workflow.faults(breed)).unwrap_or_default()
         {
-            decoder.refuse_at(fields.place, &format!("{}{pointer}", fields.pointer), message, hint);
+            decoder.refuse_below(fields, &pointer, message, hint);
         }
         Some(workflow)
     }

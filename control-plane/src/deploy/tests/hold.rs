@@ -52,6 +52,16 @@ fn a_gateway_stays_on_a_port_that_goes_until_as_many_answer_on_the_new_one() {
 }
 
 #[test]
+fn what_is_not_there_is_not_held_back_from_who_refuses_it() {
+    let mut world = World::new();
+    world.merge("shop", &web("http", "web/http")).unwrap();
+    world.run("shop/web/a", &["http"; 4]);
+    let elsewhere = "{routes: {api/http: {weight: 100%, condition: {reference: nowhere}}}}";
+    world.merge("shop", &OTHER.replace("{9050: api/http}", &format!("{{9050: {elsewhere}}}"))).unwrap();
+    world.leads("shop/api/http");
+}
+
+#[test]
 fn a_gateway_stays_on_a_cluster_until_the_other_one_is_there() {
     let mut world = World::new();
     world.merge("shop", &web("http", "web/http")).unwrap();

@@ -89,6 +89,13 @@ struct Entry {
     identitytoken: Option<String>,
 }
 
+impl Entry {
+    fn says_something(&self) -> bool {
+        let is_said = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+        is_said(&self.auth) || is_said(&self.username) || is_said(&self.identitytoken)
+    }
+}
+
 impl CredentialsFile {
     /// Takes a file that makes sense, and warns of one that others may read.
     pub fn open(path: PathBuf) -> Result<Self, CredentialsError> {
@@ -106,11 +113,10 @@ impl CredentialsFile {
     pub(super) fn of(&self, image: &str) -> Result<Option<DockerCredentials>, CredentialsError> {
         let wanted = registry(image);
         let content = self.read()?;
-        let Some((key, entry)) =
-            content.auths.into_iter().find(|(key, _)| host(key).as_deref() == Some(wanted.as_str()))
-        else {
-            return Ok(None);
-        };
+        // Tools write the same registry in several ways, some of them without anything.
+        let mut of_registry =
+            content.auths.into_iter().filter(|(key, _)| host(key).as_deref() == Some(wanted.as_str()));
+        let Some((key, entry)) = of_registry.find(|(_, entry)| entry.says_something()) else { return Ok(None) };
         let refused = || CredentialsError::Auth { path: self.0.clone(), registry: wanted.clone() };
         let pair = match entry.auth.filter(|auth| !auth.is_empty()) {
             Some(auth) => Some(decoded(&auth).ok_or_else(refused)?),
@@ -240,6 +246,11 @@ mod tests {
         assert_eq!(told, (Some("u"), None, Some("t")));
         assert_eq!(of("{}"), None);
         assert_eq!(of(r#"{"auth": ""}"#), None);
+        // Of two entries for one registry the one that says something.
+        let both =
+            format!(r#"{{"auths": {{"docker.io": {{}}, "https://index.docker.io/v1/": {{"auth": "{pair}"}}}}}}"#);
+        let (_folder, both) = file(&both);
+        assert!(both.unwrap().of("demo:1").unwrap().is_some());
     }
 
     #[test]

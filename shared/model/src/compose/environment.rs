@@ -1,9 +1,9 @@
 //! Variables of services, and the addresses of other services in them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::service::{Need, Service, Variable};
-use super::{Needs, Reader, dotted, reaches, shown};
+use super::{Needs, Reader, above, dotted, shown};
 use crate::decode::{Field, entries};
 use crate::tree::Content;
 use crate::violation::step;
@@ -68,14 +68,18 @@ impl Reader<'_, '_> {
         let mut needs = Needs::new();
         for index in 0..services.len() {
             let wanted = services.get(index).map(|service| service.depends_on.clone()).unwrap_or_default();
+            // What a service needs changes nothing about who needs it.
+            let above = above(&needs, index);
             for need in wanted {
-                self.depend(index, &need, services, &mut needs);
+                self.depend(&above, &need, services, needs.entry(index).or_default());
             }
         }
         for index in 0..services.len() {
             let variables = services.get_mut(index).map(|service| std::mem::take(&mut service.environment));
             let variables: Vec<Variable> = variables.into_iter().flatten().collect();
-            let variables = variables.into_iter().map(|variable| self.refer(index, variable, services, &mut needs));
+            let above = above(&needs, index);
+            let needed = needs.entry(index).or_default();
+            let variables = variables.into_iter().map(|variable| self.refer(&above, variable, services, needed));
             let variables: Vec<Variable> = variables.collect();
             if let Some(service) = services.get_mut(index) {
                 service.environment = variables;
@@ -90,39 +94,43 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn depend(&mut self, index: usize, need: &Need, services: &[Service], needs: &mut Needs) {
+    fn depend(&mut self, above: &BTreeSet<usize>, need: &Need, services: &[Service], needed: &mut Vec<usize>) {
         let Some(found) = services.iter().position(|service| service.written == need.on) else {
             let message = format!("it depends on `{}`, which is no service of the file", shown(&need.on));
             self.decoder.refuse_at(need.place, &need.pointer, message, "name one of the services");
             return;
         };
-        if reaches(needs, found, index) {
+        if above.contains(&found) {
             let message = format!("it depends on `{}`, which depends on it", shown(&need.on));
             self.decoder.refuse_at(need.place, &need.pointer, message, "remove one of these dependencies");
             return;
         }
-        let known = needs.entry(index).or_default();
-        if !known.contains(&found) {
-            known.push(found);
+        if !needed.contains(&found) {
+            needed.push(found);
         }
     }
 
-    fn refer(&mut self, index: usize, variable: Variable, services: &mut [Service], needs: &mut Needs) -> Variable {
+    fn refer(
+        &mut self,
+        above: &BTreeSet<usize>,
+        variable: Variable,
+        services: &mut [Service],
+        needed: &mut Vec<usize>,
+    ) -> Variable {
         let text = variable.value.as_str();
         let mut value = String::new();
         let mut from = 0;
         for Address { start, end, name, port } in addresses(text) {
             let Some(found) = services.iter().position(|service| service.written == name) else { continue };
-            if reaches(needs, found, index) {
+            if above.contains(&found) {
                 let why = format!("`{name}:{port}` is left as it is: `{name}` needs this service, or is it");
                 self.notes.add(variable.place, &variable.path, &why);
                 continue;
             }
             let Some(target) = services.get_mut(found) else { continue };
             target.need_port(port);
-            let known = needs.entry(index).or_default();
-            if !known.contains(&found) {
-                known.push(found);
+            if !needed.contains(&found) {
+                needed.push(found);
             }
             value.push_str(&text.get(from..start).unwrap_or_default().replace('$', "$$"));
             let next = text.get(end..).and_then(|rest| rest.chars().next());

@@ -53,13 +53,17 @@ pub fn read_compose(text: &str, name: &str, variables: Variables<'_>) -> Result<
         return Err(vec![Violation::new("", message, hint)]);
     }
     let node = parse(text).map_err(|fault| vec![fault.into_violation()])?;
-    let mut reader = Reader { decoder: Decoder::new(text), variables, notes: Notes::default() };
+    let project = name.chars().map(|found| if found.is_ascii_alphanumeric() || found == '_' { found } else { '-' });
+    let mut reader =
+        Reader { decoder: Decoder::new(text), variables, notes: Notes::default(), project: project.collect() };
     let services = reader.file(&node);
     if !reader.decoder.is_clean() {
         return Err(reader.decoder.into_violations());
     }
     let document = document(name, &services);
-    let text = format!("{}{}", reader.notes.comments(), to_yaml(&document));
+    let unlimited = services.iter().any(|service| service.scale.is_none());
+    let limits = if unlimited { UNLIMITED } else { "" };
+    let text = format!("{}{limits}{}", reader.notes.comments(), to_yaml(&document));
     // What is printed is read as it will be: nothing of a file may make a document that is refused later.
     let read = read_as(&text, Format::Yaml, Kind::Blueprint, Some(name))?;
     match read.into_iter().next().map(|document| document.artifact) {
@@ -84,6 +88,10 @@ fn parse(text: &str) -> Result<Node, SyntaxFault> {
         (Some(node), _) => Err(SyntaxFault::new(node.place, "the file has several documents", "send one file")),
     }
 }
+
+/// What Compose does not limit is limited here.
+const UNLIMITED: &str =
+    "# Services that say no limits get 1 processor and 1GB each: say `scale` where that is not enough.\n";
 
 /// What was not carried over.
 #[derive(Debug, Default)]
@@ -135,6 +143,8 @@ struct Reader<'t, 'v> {
     decoder: Decoder<'t>,
     variables: Variables<'v>,
     notes: Notes,
+    /// What Compose would put before the names of volumes, so that no two files mean the same one.
+    project: String,
 }
 
 impl<'t> Reader<'t, '_> {
@@ -295,16 +305,19 @@ fn document(name: &str, services: &[Service]) -> Value {
 /// Which services need which, by index.
 type Needs = BTreeMap<usize, Vec<usize>>;
 
-/// Whether one service needs another one, by whatever way.
-fn reaches(needs: &Needs, from: usize, to: usize) -> bool {
-    let (mut open, mut seen) = (vec![from], BTreeSet::new());
-    while let Some(next) = open.pop() {
-        if next == to {
-            return true;
-        }
-        if seen.insert(next) {
-            open.extend(needs.get(&next).into_iter().flatten());
+/// The services that need one, by whatever way, and itself.
+fn above(needs: &Needs, of: usize) -> BTreeSet<usize> {
+    let mut by: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (from, needed) in needs {
+        for to in needed {
+            by.entry(*to).or_default().push(*from);
         }
     }
-    false
+    let (mut open, mut seen) = (vec![of], BTreeSet::new());
+    while let Some(next) = open.pop() {
+        if seen.insert(next) {
+            open.extend(by.get(&next).into_iter().flatten());
+        }
+    }
+    seen
 }

@@ -8,9 +8,9 @@ use crate::tree::Content;
 const PORTS_MAX: usize = 64;
 
 /// Ports on which something else than HTTP is spoken everywhere, so that files say nothing of it.
-const KNOWN_TCP: [u16; 22] = [
-    21, 22, 25, 53, 110, 143, 389, 587, 636, 1433, 1521, 1883, 2181, 3306, 5432, 5671, 5672, 6379, 9042, 9092, 11211,
-    27017,
+const KNOWN_TCP: [u16; 27] = [
+    21, 22, 25, 53, 110, 143, 389, 443, 465, 587, 636, 993, 995, 1433, 1521, 1883, 2181, 3306, 5432, 5671, 5672, 6379,
+    8443, 9042, 9092, 11211, 27017,
 ];
 
 /// One port of a service.
@@ -103,10 +103,13 @@ impl Reader<'_, '_> {
         let mut fields = self.decoder.fields(field, &what)?;
         let mut texts = ["target", "published", "protocol", "host_ip", "app_protocol"]
             .map(|name| fields.take(name).and_then(|field| self.text(&field, &format!("the {name} of {what}"))));
-        fields.ignore(&["name"]);
-        self.leave(&mut fields, |key| (key == "mode").then_some("gateways stand before all instances"));
+        // Gateways stand before all instances, which is what every mode is about.
+        fields.ignore(&["name", "mode"]);
+        self.leave(&mut fields, |_| None);
         let [target, published, protocol, host, application] = &mut texts;
-        let protocol = application.take().filter(|found| found == "http").or(protocol.take());
+        // `docker compose config` writes `protocol: tcp` at every port: it says that it is not UDP, and nothing of HTTP.
+        let is_said = |found: &String| found == "http" || found == "tcp";
+        let protocol = application.take().filter(is_said).or_else(|| protocol.take().filter(|found| found != "tcp"));
         let targets = target.as_deref().and_then(range);
         let published = published.as_deref().map_or(Some(Vec::new()), range);
         let (Some(targets), Some(published)) = (targets, published) else {

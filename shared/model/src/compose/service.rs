@@ -7,7 +7,7 @@ use super::{Reader, VERSION, dotted, shown};
 use crate::decode::{Field, Fields, one_or_many};
 use crate::scale::INSTANCES_MAX;
 use crate::tree::{Content, Place};
-use crate::unit::Cpu;
+use crate::unit::{Cpu, scaled};
 use crate::violation::step;
 
 /// What becomes a cluster with one breed.
@@ -25,7 +25,7 @@ pub(super) struct Service {
     /// Clusters that it needs.
     pub(super) needs: Vec<String>,
     dialect: Map<String, Value>,
-    scale: Option<Value>,
+    pub(super) scale: Option<Value>,
     health_checks: Option<Value>,
 }
 
@@ -273,10 +273,11 @@ impl Reader<'_, '_> {
             Some(field) => self.instances(field, service)?,
             None => 1,
         };
-        let (said_cpu, said_memory) = (cpu.is_some(), memory.is_some());
+        let is_partly_said = cpu.is_none() || memory.is_none();
+        let said = instances.or_else(|| cpu.clone()).or_else(|| memory.clone()).filter(|_| is_partly_said);
         let cpu = cpu.map_or(Some(Cpu(1_000)), |field| self.cpu(&field, service))?;
         let memory = memory.map_or(Some("1GB".to_owned()), |field| self.memory(&field, service))?;
-        if let Some(field) = instances.filter(|_| !(said_cpu && said_memory)) {
+        if let Some(field) = said {
             self.note(&field, "what is not limited gets what services get that say nothing: 1 processor, 1GB");
         }
         Some(json!({"cpu": cpu.to_json(), "memory": memory, "instances": count}))
@@ -376,7 +377,7 @@ impl Reader<'_, '_> {
                 source.starts_with(|first: char| first.is_ascii_alphanumeric()) && source.chars().all(is_part)
             };
             match source {
-                Some(source) if is_name(source) => volumes.push(text),
+                Some(source) if is_name(source) => volumes.push(format!("{}_{text}", self.project)),
                 Some(_) => self.note(&item, NEEDS_HOST),
                 None => self.note(&item, "a volume without a name ends with its container anyway"),
             }
@@ -388,7 +389,7 @@ impl Reader<'_, '_> {
 /// Docker's amounts of memory, which count in 1,024s.
 fn memory(text: &str) -> Option<String> {
     let text = text.trim().to_ascii_lowercase();
-    let end = text.find(|found: char| !found.is_ascii_digit()).unwrap_or(text.len());
+    let end = text.find(|found: char| !found.is_ascii_digit() && found != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
     let each: u64 = match unit.trim() {
         "" | "b" => 1,
@@ -397,7 +398,7 @@ fn memory(text: &str) -> Option<String> {
         "g" | "gb" | "gib" => 1 << 30,
         _ => return None,
     };
-    let bytes = number.parse::<u64>().ok()?.checked_mul(each)?;
+    let bytes = scaled(number, each)?;
     let kibibytes = bytes.div_ceil(1 << 10);
     Some(if kibibytes.is_multiple_of(1 << 10) { format!("{}Mi", kibibytes >> 10) } else { format!("{kibibytes}Ki") })
 }

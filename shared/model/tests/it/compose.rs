@@ -145,7 +145,7 @@ volumes: {data: {}}
     }
     let count = composed.text.lines().filter(|line| line.starts_with("# - ")).count();
     assert_eq!(count, notes.len() + 3, "volumes: one of the host, one without name, and those of the file");
-    for part in ["volume:\n", "- data:/data", "WEB: \"$web.host:$web.ports.port_81\"", "\"81\": web/port_81"] {
+    for part in ["volume:\n", "- shop_data:/data", "WEB: \"$web.host:$web.ports.port_81\"", "\"81\": web/port_81"] {
         assert!(composed.text.contains(part), "{part}: {}", composed.text);
     }
 }
@@ -154,7 +154,8 @@ volumes: {data: {}}
 fn the_short_and_the_long_forms_say_the_same() {
     let of = |service: &str| composed(&format!("services: {{a: {{image: i, {service}}}, b: {{image: i}}}}")).blueprint;
     for (short, long) in [
-        ("ports: ['8080:80/tcp']", "ports: [{target: 80, published: '8080', protocol: tcp}]"),
+        ("ports: ['8080:80/tcp']", "ports: [{target: 80, published: '8080', app_protocol: tcp}]"),
+        ("ports: ['8080:80']", "ports: [{mode: ingress, target: 80, published: '8080', protocol: tcp}]"),
         ("ports: ['8080:80']", "ports: [{target: 80, published: 8080, protocol: tcp, app_protocol: http}]"),
         ("ports: ['80-81']", "ports: [80, 81]"),
         ("ports: ['8080-8081:80-81']", "ports: ['8080:80', '8081:81']"),
@@ -197,6 +198,30 @@ fn a_key_of_the_file_ends_no_comment() {
     let composed = composed("services: {a: {image: i, \"x\\nkind: gateways\": 1, \"y\\u2028z\": 1}}");
     assert!(composed.text.lines().filter(|line| line.contains("kind: gateways")).all(|line| line.starts_with("# ")));
     assert!(!composed.text.contains('\u{2028}'));
+}
+
+#[test]
+fn limits_that_compose_does_not_have_are_told() {
+    let told = |service: &str| composed(&format!("services: {{a: {{image: i, {service}}}}}")).text;
+    assert!(told("x-a: 1").contains("# Services that say no limits get 1 processor and 1GB each"));
+    assert!(told("cpus: 2").contains("what is not limited gets what services get that say nothing"));
+    let text = told("cpus: 2, mem_limit: 1.5g");
+    assert!(!text.contains("no limits") && !text.contains("not limited") && text.contains("1536Mi"), "{text}");
+}
+
+#[test]
+fn services_that_all_need_each_other_are_read_in_time() {
+    let service = |index: usize| {
+        let needs: Vec<String> = (0..index).map(|on| format!("s{on}")).collect();
+        format!(
+            "s{index}: {{image: i, depends_on: [{}], environment: {{A: '{}'}}}}, ",
+            needs.join(", "),
+            "s0:1,".repeat(60)
+        )
+    };
+    let services: Vec<String> = (0..120).map(service).collect();
+    let made = composed(&format!("services: {{{}}}", services.concat()));
+    assert_eq!(made.blueprint.body.clusters.len(), 120);
 }
 
 #[test]
