@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Json;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpListener;
@@ -66,5 +66,6 @@ impl Drop for DemoService {
 fn answer(version: &str, method: &Method, uri: &Uri) -> Response {
     let body =
         serde_json::json!({"service": "shop", "version": version, "method": method.as_str(), "path": uri.path()});
-    Json(body).into_response()
+    // Read in terminals, too.
+    ([(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
 }

@@ -103,7 +103,7 @@ fn components() -> Map<String, Value> {
     let Value::Object(mut components) = openapi::components() else { return Map::new() };
     for schema in components.values_mut() {
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-            properties.retain(|name, _| !["rollout", "warnings", "changes"].contains(&name.as_str()));
+            properties.retain(|name, _| !["rollout", "warnings", "changes", "unchanged"].contains(&name.as_str()));
         }
         loosen(schema, "");
     }

@@ -233,9 +233,9 @@ pub(super) fn answer_named(ask: &Ask, mut made: Made, named: &[(Kind, String)], 
     answer(ask, made, shape)
 }
 
-/// The answer to a change: artifacts as they are stored, each with `rollout` when the client waited, and with
-/// `warnings` when there are any, so that without these it is what a read gives. The first one of a change that is only
-/// checked tells in `changes` what all of it would change.
+/// The answer to a change: artifacts as they are stored, each with `rollout` when the client waited, with `warnings`
+/// when there are any, and with `unchanged` when nothing was written, so that without these it is what a read gives.
+/// The first one of a change that is only checked tells in `changes` what all of it would change.
 pub(super) fn answer(ask: &Ask, made: Made, shape: Shape) -> Answer {
     let Made { changed, rollout, mut planned } = made;
     let validate_only = planned.is_some();
@@ -248,6 +248,9 @@ pub(super) fn answer(ask: &Ask, made: Made, shape: Shape) -> Answer {
             }
             if let Some(planned) = planned.take() {
                 object.insert("changes".to_owned(), Value::Array(planned));
+            }
+            if outcome.unchanged {
+                object.insert("unchanged".to_owned(), Value::Bool(true));
             }
             let warnings = warnings(&changed, outcome, index == 0, rollout.as_ref());
             if !warnings.is_empty() {

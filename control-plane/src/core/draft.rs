@@ -60,6 +60,7 @@ impl Draft {
                 name: write.name.clone(),
                 version: stored.map_or(0, |stored| stored.version),
                 created: stored.is_none(),
+                unchanged: document.as_deref() == former,
                 removed: write.artifact.is_none(),
                 document: document.as_deref().or(former).unwrap_or_default().to_owned(),
                 port: None,

@@ -94,6 +94,8 @@ pub(crate) struct Outcome {
     pub version: u64,
     /// It was not there before.
     pub created: bool,
+    /// It is what it was: nothing was written.
+    pub unchanged: bool,
     /// It is not there any more.
     pub removed: bool,
     /// The content that was written, or that was removed, in canonical JSON.

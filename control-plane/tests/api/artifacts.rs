@@ -1,6 +1,7 @@
 //! One artifact: created, read, replaced, deleted.
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::world::{World, gateway, send};
 
@@ -41,12 +42,19 @@ async fn what_is_read_can_be_put_back_and_changes_nothing() {
         let request = world.ask(Method::PUT, path).json(&read);
         let written = send(request).await;
         let version = written.header("etag").map(str::to_owned);
-        let written = written.expect(200);
+        let mut written = written.expect(200);
+        let unchanged = written.as_object_mut().unwrap().remove("unchanged");
         assert_eq!(written, read, "{path}");
         // A gateway that was given its port now names it; nothing else is a change.
         if path != "gateways/shop" {
             assert_eq!((version.as_deref(), world.last_event().await), (Some("\"1\""), before), "{path}");
         }
+        assert_eq!(unchanged, (path != "gateways/shop").then(|| true.into()), "{path}");
+        // What answers add may be sent back with the rest.
+        for (member, value) in [("unchanged", json!(true)), ("warnings", json!([])), ("rollout", json!({}))] {
+            written[member] = value;
+        }
+        assert_eq!(send(world.ask(Method::PUT, path).json(&written)).await.expect(200)["unchanged"], true, "{path}");
     }
 }
 

@@ -240,7 +240,8 @@ pub(crate) fn decode<'t>(
     let name = decode_name(decoder, &mut fields, kind, name)?;
     fields.owner = format!("{kind} `{name}`");
     let metadata = metadata(decoder, &mut fields);
-    fields.ignore(&["lookup_name"]);
+    // What answers add: they may be sent back as they came.
+    fields.ignore(&["lookup_name", "rollout", "warnings", "changes", "unchanged"]);
     let (artifact, known) = match kind {
         Kind::Gateway => {
             fields.ignore(&["internal", "deployed", "service", "proxy", "active"]);

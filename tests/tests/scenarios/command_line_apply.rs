@@ -62,7 +62,8 @@ async fn a_file_is_applied_changed_and_applied_again() {
     let before = history(&dev).await;
     let (output, _, code) = dev.vamp(&["diff", "-f", "store.yaml"]).await;
     assert_eq!((output.as_str(), code), ("nothing would change\n", 0));
-    dev.done(&["apply", "-f", "store.yaml", "--wait"]).await;
+    let told = dev.done(&["apply", "-f", "store.yaml", "--wait"]).await;
+    assert!(told.contains("blueprints/store unchanged\ndeployments/store unchanged"), "{told}");
     assert_eq!(history(&dev).await, before);
     assert_eq!(versions(port).await, ten(3, 7));
 

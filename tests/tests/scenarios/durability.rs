@@ -13,6 +13,8 @@ use vamp_tests::installation::{Installation, PATIENCE, Put};
 const WRITERS: usize = 4;
 /// Names that a writer goes through, again and again: some are made, most replaced.
 const NAMES: u64 = 40;
+/// Rounds after each of which the chain is verified, and how many there are from one to the next later.
+const EACH_VERIFIED: u64 = 30;
 
 /// What a writer knows after a kill.
 #[derive(Debug, Default)]
@@ -102,8 +104,11 @@ async fn no_answered_write_is_lost_over_kills_at_any_moment() {
             assert_eq!(stored.get(name), Some(number), "round {round}: `{name}`");
         }
         expected = stored;
-        let audit = installation.get("audit/verify").await.expect(&[200]);
-        assert_eq!(audit["sound"], true, "round {round}: {audit:#}");
+        // It reads the whole history, which grows with each round.
+        if round < EACH_VERIFIED || round % EACH_VERIFIED == 0 || round + 1 == rounds() {
+            let audit = installation.get("audit/verify").await.expect(&[200]);
+            assert_eq!(audit["sound"], true, "round {round}: {audit:#}");
+        }
     }
     assert!(expected.len() > WRITERS, "nothing was written: {expected:?}");
 }

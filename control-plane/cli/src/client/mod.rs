@@ -5,8 +5,8 @@ mod stream;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, ETAG, IF_MATCH};
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::arguments::Server;
@@ -50,6 +50,8 @@ impl<'a> Request<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     pub(crate) etag: Option<String>,
+    /// Nothing of it was there before.
+    pub(crate) is_created: bool,
     /// Addresses the next page, if there is one.
     has_more: bool,
     text: String,
@@ -107,9 +109,10 @@ impl Client {
         let answer = self.granted(call.header(ACCEPT, "application/json")).await?;
         let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let etag = header(ETAG);
+        let is_created = answer.status() == StatusCode::CREATED;
         let has_more = header(reqwest::header::LINK).is_some_and(|links| links.contains("rel=\"next\""));
         let text = answer.text().await.map_err(|cause| self.unreachable(cause))?;
-        Ok(Answer { etag, has_more, text })
+        Ok(Answer { etag, is_created, has_more, text })
     }
 
     /// All items of a list, or the first ones.

@@ -46,8 +46,12 @@ pub(super) async fn apply_texts(client: &Client, files: &[Source], how: Applied<
     let mut deployed = Vec::new();
     for artifact in several(&body) {
         let (kind, name) = (text(artifact, "kind"), text(artifact, "name"));
-        let done = if kind == Kind::Deployment.plural() { "deployed" } else { "applied" };
-        print(&format!("{kind}/{name} {would_be}{done}"))?;
+        let done = match artifact.get("unchanged") {
+            Some(_) => "unchanged".to_owned(),
+            None if kind == Kind::Deployment.plural() => format!("{would_be}deployed"),
+            None => format!("{would_be}applied"),
+        };
+        print(&format!("{kind}/{name} {done}"))?;
         deployed.extend((kind == Kind::Deployment.plural()).then_some(name));
     }
     if how.writing.dry_run {

@@ -8,6 +8,9 @@ use crate::colour::{Colour, on_output};
 use crate::failure::Failure;
 use crate::output::print;
 
+/// From how many characters on lists and maps are written out.
+const LINE_CHARACTERS_MAX: usize = 60;
+
 /// Tells what a dry run would change; whether that is anything.
 pub(super) fn tell_dry_run(answer: &Value) -> Result<bool, Failure> {
     let changes: Vec<&Value> = planned(answer).collect();
@@ -49,17 +52,32 @@ pub(super) fn differences(difference: &Value) -> String {
             "" => "/",
             at => at,
         };
-        let value = |name: &str| difference.get(name).map(Value::to_string);
-        match (value("from"), value("to")) {
-            (Some(from), Some(to)) => {
-                format!("    {at}: {} → {}\n", on_output(&from, Colour::Red), on_output(&to, Colour::Green))
+        let gone = |value: &Value| block(&format!("  - {at}:"), "  -", value, Colour::Red);
+        let come = |value: &Value| block(&format!("  + {at}:"), "  +", value, Colour::Green);
+        match (difference.get("from"), difference.get("to")) {
+            (Some(from), Some(to)) if !is_long(from) && !is_long(to) => {
+                let (from, to) = (on_output(&from.to_string(), Colour::Red), on_output(&to.to_string(), Colour::Green));
+                format!("    {at}: {from} → {to}\n")
             }
-            (None, Some(to)) => on_output(&format!("  + {at}: {to}\n"), Colour::Green),
-            (Some(from), None) => on_output(&format!("  - {at}: {from}\n"), Colour::Red),
-            (None, None) => String::new(),
+            (from, to) => from.map_or_else(String::new, gone) + &to.map_or_else(String::new, come),
         }
     };
     items(difference, "differences").map(line).collect()
+}
+
+/// Whether a value is easier to read over several lines.
+fn is_long(value: &Value) -> bool {
+    (value.is_object() || value.is_array()) && value.to_string().chars().count() > LINE_CHARACTERS_MAX
+}
+
+/// A value that came or went: behind its place, or in lines below it.
+fn block(head: &str, mark: &str, value: &Value, colour: Colour) -> String {
+    if !is_long(value) {
+        return on_output(&format!("{head} {value}\n"), colour);
+    }
+    let mut told = on_output(&format!("{head}\n"), colour);
+    to_yaml(value).lines().for_each(|line| told.push_str(&on_output(&format!("{mark}     {line}\n"), colour)));
+    told
 }
 
 #[cfg(test)]
@@ -83,5 +101,16 @@ mod tests {
              + conditions/beta\n+   name: beta\n- routes/old\n"
         );
         assert_eq!(planned(&json!({"name": "shop"})).count(), 0);
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_line_is_written_out() {
+        let route = json!({"condition": null, "weight": "50%", "filters": [], "rewrites": [], "balance": "default"});
+        let difference = json!({"differences": [{"at": "/routes", "from": {}, "to": {"[127.0.0.1:8081]": route}}]});
+        assert_eq!(
+            differences(&difference),
+            "  - /routes: {}\n  + /routes:\n  +     \"[127.0.0.1:8081]\":\n  +       condition: null\n  +       weight: 50%\n  \
+             +       filters: []\n  +       rewrites: []\n  +       balance: default\n"
+        );
     }
 }

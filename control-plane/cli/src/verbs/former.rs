@@ -18,9 +18,16 @@ pub(crate) async fn create(arguments: CreateArguments) -> Result<(), Failure> {
     let path = arguments.file.as_deref().filter(|_| !arguments.stdin).unwrap_or("-".as_ref());
     let body = Some(("application/yaml", read_file(path)?));
     let query = written(&arguments.writing, Some(arguments.waiting));
-    let answer = client.send(Request { query, body, ..Request::new(Method::PUT, &[arguments.kind]) }).await?.json();
-    let names =
-        several(&answer).iter().map(|artifact| format!("{}/{} created", arguments.kind, text(artifact, "name")));
+    let sent = client.send(Request { query, body, ..Request::new(Method::PUT, &[arguments.kind]) }).await?;
+    let answer = sent.json();
+    let names = several(&answer).iter().map(|artifact| {
+        let done = match artifact.get("unchanged") {
+            Some(_) => "unchanged",
+            None if sent.is_created => "created",
+            None => "applied",
+        };
+        format!("{}/{} {done}", arguments.kind, text(artifact, "name"))
+    });
     tell(&answer, &arguments.writing, &names.collect::<Vec<_>>().join("\n"))?;
     after_write(&answer, arguments.waiting)
 }

@@ -29,6 +29,8 @@ impl Rows {
             "deployments" => (&["NAME", "PHASE", "READY", "CLUSTERS", "GATEWAYS"], deployment),
             "workflows" => (&["NAME", "BREED", "SCHEDULE", "STATUS"], workflow),
             "templates" => (&["NAME", "FIELDS"], template),
+            "slas" => (&["NAME", "TYPE", "LOWER", "UPPER", "WINDOW", "ESCALATIONS"], sla),
+            "escalations" => (&["NAME", "TYPE", "BY", "FROM", "TO", "TARGET"], escalation),
             "instances" => (&["NAME", "INSTANCES"], instances),
             _ => (&["NAME"], |artifact| vec![member(artifact, "name")]),
         };
@@ -130,6 +132,20 @@ fn template(template: &Value) -> Vec<String> {
     vec![member(template, "name"), fields.join(", ")]
 }
 
+/// What is promised, and how many ways there are to keep it.
+fn sla(sla: &Value) -> Vec<String> {
+    let at = |pointer: &str| sla.pointer(pointer).map_or_else(|| "-".to_owned(), cell);
+    let interval =
+        sla.pointer("/window/interval").map_or_else(|| "-".to_owned(), |seconds| format!("{} s", cell(seconds)));
+    let escalations = super::items(sla, "escalations").count().to_string();
+    let (name, word) = (member(sla, "name"), member(sla, "type"));
+    vec![name, word, at("/threshold/lower"), at("/threshold/upper"), interval, escalations]
+}
+
+fn escalation(escalation: &Value) -> Vec<String> {
+    ["name", "type", "scale_by", "minimum", "maximum", "target"].map(|name| member(escalation, name)).to_vec()
+}
+
 fn instances(instances: &Value) -> Vec<String> {
     let names: Vec<_> = super::items(instances, "instances").map(|instance| member(instance, "name")).collect();
     vec![member(instances, "name"), names.join(", ")]
@@ -213,6 +229,14 @@ mod tests {
         assert_eq!(row(json!("daemon")), ["w", "b", "daemon", "suspended"]);
         assert_eq!(row(json!({"event": {"tags": ["health", "a:b"]}}))[2], "event health,a:b");
         assert_eq!(row(json!({"time": {"period": "PT5M"}}))[2], "every PT5M");
+    }
+
+    #[test]
+    fn a_promise_is_told_with_its_bounds() {
+        let sla = json!({"name": "fast", "type": "response_time_sliding_window", "escalations": [{}],
+            "threshold": {"upper": 1000, "lower": 100}, "window": {"interval": 60, "cooldown": 60}});
+        let cells = Rows::of("slas", false).cells(&sla);
+        assert_eq!(cells, ["fast", "response_time_sliding_window", "100", "1000", "60 s", "1"]);
     }
 
     #[test]
