@@ -389,3 +389,52 @@ async fn who_takes_an_answer_slowly_is_served_and_who_takes_a_trickle_is_given_u
     let trickle = is_given_up(64, Duration::from_mins(1), idle);
     assert_eq!(tokio::join!(slow, trickle), (false, true));
 }
+
+/// Whether the gateway gives an origin up that takes so much of an endless upload twenty times a second, for so long.
+async fn is_given_up_uploading(piece_bytes: usize, lasts: Duration, idle: Duration) -> bool {
+    let (tell, mut told) = tokio::sync::mpsc::channel(1);
+    let origin = Origin::start(move |mut upstream| {
+        let tell = tell.clone();
+        async move {
+            socket2::SockRef::from(&upstream.stream).set_recv_buffer_size(64 * 1024).unwrap();
+            upstream.head().await;
+            let mut piece = vec![0; piece_bytes];
+            let began = std::time::Instant::now();
+            while began.elapsed() < lasts {
+                if upstream.stream.read_exact(&mut piece).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            tell.send(()).await.unwrap();
+        }
+    })
+    .await;
+    let limits = Limits { response_head_timeout: idle, ..limits() };
+    let vamp = Vamp::with(limits, gateway(vec![route("only", 100, &[origin.address])])).await;
+    let mut client = vamp.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n").await;
+    let (mut answers, mut uploads) = client.split();
+    let uploading = async {
+        while uploads.write_all(&[7; 16 * 1024]).await.is_ok() {}
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = uploading => unreachable!(),
+        taken = told.recv() => {
+            taken.unwrap();
+            return false;
+        }
+        answer = answers.answer() => assert_eq!(answer.status, 504),
+    }
+    assert_eq!(vamp.reasons(1).await, [Reason::ResponseTimeout]);
+    true
+}
+
+#[tokio::test]
+async fn an_origin_that_takes_an_upload_slowly_is_kept_and_one_that_takes_a_trickle_is_given_up() {
+    let idle = Duration::from_secs(2);
+    let slow = is_given_up_uploading(16 * 1024, idle * 4, idle);
+    let trickle = is_given_up_uploading(64, Duration::from_mins(1), idle);
+    assert_eq!(tokio::join!(slow, trickle), (false, true));
+}
