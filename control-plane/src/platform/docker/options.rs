@@ -86,7 +86,9 @@ fn networks(spec: &InstanceSpec, allows_host_access: bool) -> Result<Vec<String>
 /// What of the image's name may go into an address of the engine's API, and is an image; with its tag.
 pub(super) fn image(name: &str) -> Result<String, SpecError> {
     let is_fit = |letter: char| letter.is_ascii_alphanumeric() || "._-/:@".contains(letter);
-    let parts_are_fit = name.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+    // Neither the name nor the tag or the digest may be empty.
+    let is_whole = |part: &str| !part.is_empty() && part != "." && part != "..";
+    let parts_are_fit = name.split('/').all(|part| is_whole(part) && part.split([':', '@']).all(is_whole));
     if name.is_empty() || name.len() > 512 || !name.chars().all(is_fit) || !parts_are_fit {
         let mend =
             format!("`{}` is no image: write `[REGISTRY/]NAME[:TAG]` or `[REGISTRY/]NAME@DIGEST`", name.escape_debug());
@@ -300,7 +302,7 @@ mod tests {
         assert_eq!(image("127.0.0.1:5000/a/demo").unwrap(), "127.0.0.1:5000/a/demo:latest");
         assert_eq!(image("demo:1").unwrap(), "demo:1");
         assert_eq!(image("demo@sha256:00").unwrap(), "demo@sha256:00");
-        for bad in ["", "a b", "../containers/x", "a//b", "a?x=1", "a#b", "/a"] {
+        for bad in ["", "a b", "../containers/x", "a//b", "a?x=1", "a#b", "/a", "a:", "a/b:", ":1", "a@", "a:1@"] {
             assert!(image(bad).is_err(), "{bad}");
         }
     }
