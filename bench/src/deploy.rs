@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::process::{Process, await_listening, free_port};
+use crate::control_plane::ControlPlane;
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -29,49 +30,31 @@ const PATIENCE: Duration = Duration::from_mins(5);
 /// How often the control plane looks at everything when nothing says that something changed.
 const LOOKS_EVERY_S: f64 = 2.0;
 
-/// A control plane with the process driver, and a client for it.
-struct Stage {
-    process: Process,
-    root: String,
-    client: reqwest::Client,
-    runtime: tokio::runtime::Runtime,
+fn ask(
+    control_plane: &ControlPlane,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Option<Value>, Failure> {
+    let request = control_plane.request(method, &format!("/api/v1/{path}"));
+    control_plane.json(match body {
+        Some(body) => request.json(body),
+        None => request,
+    })
 }
 
-impl Stage {
-    fn ask(&self, method: reqwest::Method, path: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
-        let request = self.client.request(method, format!("{}/api/v1/{path}", self.root));
-        let request = match body {
-            Some(body) => request.json(body),
-            None => request,
-        };
-        self.runtime.block_on(async {
-            let answer = request.send().await?;
-            if answer.status() == reqwest::StatusCode::NOT_FOUND {
-                return Ok(None);
-            }
-            let is_success = answer.status().is_success();
-            let text = answer.text().await?;
-            if is_success { Ok(Some(serde_json::from_str(&text)?)) } else { Err(text.into()) }
-        })
-    }
-
-    fn status(&self) -> Result<Option<Value>, Failure> {
-        self.ask(reqwest::Method::GET, "deployments/many/status", None)
-    }
-
-    /// Waits until the status is as it should be; milliseconds.
-    fn until(&self, holds: impl Fn(Option<&Value>) -> bool) -> Result<f64, Failure> {
-        let began = Instant::now();
-        loop {
-            let status = self.status()?;
-            if holds(status.as_ref()) {
-                return Ok(ms(began));
-            }
-            if began.elapsed() > PATIENCE {
-                return Err(format!("after {} s it is {status:?}", PATIENCE.as_secs()).into());
-            }
-            std::thread::park_timeout(Duration::from_millis(50));
+/// Waits until the status is as it should be; milliseconds.
+fn until(control_plane: &ControlPlane, holds: impl Fn(Option<&Value>) -> bool) -> Result<f64, Failure> {
+    let began = Instant::now();
+    loop {
+        let status = ask(control_plane, Method::GET, "deployments/many/status", None)?;
+        if holds(status.as_ref()) {
+            return Ok(ms(began));
         }
+        if began.elapsed() > PATIENCE {
+            return Err(format!("after {} s it is {status:?}", PATIENCE.as_secs()).into());
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
     }
 }
 
@@ -102,52 +85,33 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Some(vamp) => vamp.clone(),
         None => crate::product()?.join("vamp"),
     };
-    let vamp = std::path::absolute(vamp)?.to_string_lossy().into_owned();
-    let port = free_port()?;
-    let listen = format!("127.0.0.1:{port}");
+    let vamp = std::path::absolute(vamp)?;
     let path = |name: &str| folder.path().join(name).display().to_string();
     let (database, process_dir) = (format!("sqlite:{}", path("vamp.db")), path("process"));
-    let command = [
-        &*vamp,
-        "control-plane",
-        "--listen",
-        &listen,
-        "--store",
-        "memory:",
-        "--database",
-        &database,
-        "--process-dir",
-        &process_dir,
-    ];
-    let process = Process::start_anywhere(&command)?;
-    await_listening("the control plane", port)?;
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(2)).build()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let stage = Stage { process, root: format!("http://{listen}"), client, runtime };
+    let control_plane = ControlPlane::start(&vamp, &database, &["--process-dir", &process_dir])?;
 
-    let blueprint = blueprint(&vamp, options.services);
+    let blueprint = blueprint(&vamp.to_string_lossy(), options.services);
     let began = Instant::now();
-    stage.ask(reqwest::Method::POST, "deployments?validate_only=true", Some(&blueprint))?;
+    ask(&control_plane, Method::POST, "deployments?validate_only=true", Some(&blueprint))?;
     println!("to plan {} services                 {:8.1} ms", options.services, ms(began));
     let began = Instant::now();
-    stage.ask(reqwest::Method::POST, "deployments", Some(&blueprint))?;
+    ask(&control_plane, Method::POST, "deployments", Some(&blueprint))?;
     println!("to plan and keep them               {:8.1} ms", ms(began));
-    let before = stage.process.cpu_ns()?;
-    let took = stage.until(|status| status.is_some_and(|status| status["done"] == true))?;
+    let before = control_plane.process.cpu_ns()?;
+    let took = until(&control_plane, |status| status.is_some_and(|status| status["done"] == true))?;
     println!("until all run and are well          {took:8.1} ms");
-    println!("CPU of the control plane for that   {:8.1} ms", cpu_ms(before, stage.process.cpu_ns()?));
-    let before = stage.process.cpu_ns()?;
+    println!("CPU of the control plane for that   {:8.1} ms", cpu_ms(before, control_plane.process.cpu_ns()?));
+    let before = control_plane.process.cpu_ns()?;
     std::thread::park_timeout(Duration::from_secs(options.seconds));
     #[expect(clippy::cast_precision_loss, reason = "seconds of a measurement")]
     let looks = options.seconds as f64 / LOOKS_EVERY_S;
     println!(
         "CPU of one look, nothing changing   {:8.1} ms, with the health checks of that time",
-        cpu_ms(before, stage.process.cpu_ns()?) / looks
+        cpu_ms(before, control_plane.process.cpu_ns()?) / looks
     );
-    println!("memory of the control plane         {:8.1} MiB", stage.process.resident_kib()? / 1024.0);
-    stage.ask(reqwest::Method::DELETE, "deployments/many", None)?;
-    let took = stage.until(|status| status.is_none())?;
+    println!("memory of the control plane         {:8.1} MiB", control_plane.process.resident_kib()? / 1024.0);
+    ask(&control_plane, Method::DELETE, "deployments/many", None)?;
+    let took = until(&control_plane, |status| status.is_none())?;
     println!("until all are gone                  {took:8.1} ms");
     Ok(())
 }

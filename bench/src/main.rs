@@ -3,6 +3,7 @@
 
 mod change;
 mod compare;
+mod control_plane;
 mod count;
 mod deploy;
 mod load;

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use reqwest::{Method, RequestBuilder};
 
 use crate::Failure;
 use crate::change::fsync_ms;
-use crate::process::{Process, await_listening, free_port};
+use crate::control_plane::ControlPlane;
+use crate::process::Process;
 use crate::statistics::quantile;
 
 #[derive(Debug, Args)]
@@ -42,82 +44,62 @@ const FILL: usize = 1000;
 /// Pages that are read.
 const PAGES: usize = 200;
 
-/// A control plane on the database, and a client for it.
-struct Stage {
-    process: Process,
-    root: String,
-    client: reqwest::Client,
-    runtime: tokio::runtime::Runtime,
+/// One on the database that answers.
+fn start(vamp: &Path, database: &str) -> Result<ControlPlane, Failure> {
+    let control_plane = ControlPlane::start(vamp, database, &[])?;
+    control_plane.answer(control_plane.request(Method::GET, "/ready"))?;
+    Ok(control_plane)
 }
 
-impl Stage {
-    fn start(vamp: &Path, database: &str) -> Result<Self, Failure> {
-        let port = free_port()?;
-        let listen = format!("127.0.0.1:{port}");
-        let vamp = vamp.to_string_lossy().into_owned();
-        let command = [&vamp, "control-plane", "--listen", &listen, "--store", "memory:", "--database", database];
-        let process = Process::start_anywhere(&command)?;
-        await_listening("the control plane", port)?;
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(2)).build()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let stage = Self { process, root: format!("http://{listen}"), client, runtime };
-        stage.get("/ready")?;
-        Ok(stage)
+fn fill(control_plane: &ControlPlane, artifacts: usize) -> Result<(), Failure> {
+    for first in (0..artifacts).step_by(FILL) {
+        let documents: Vec<_> = (first..artifacts.min(first + FILL)).map(document).collect();
+        let request = control_plane.request(Method::PUT, "/api/v1/conditions");
+        control_plane.answer(request.json(&documents))?;
     }
+    Ok(())
+}
 
-    fn get(&self, path: &str) -> Result<String, Failure> {
-        let request = self.client.get(format!("{}{path}", self.root));
-        self.runtime.block_on(async { Ok(request.send().await?.error_for_status()?.text().await?) })
-    }
+/// Writes of small artifacts in a second, each answered when it is on the disk, and what one took.
+fn writes(control_plane: &ControlPlane, options: &Options) -> (f64, Vec<f64>) {
+    let next = Arc::new(AtomicU64::new(0));
+    let until = Instant::now() + Duration::from_secs(options.seconds);
+    let began = Instant::now();
+    let clients: Vec<_> = (0..options.clients)
+        .map(|client| {
+            let path = format!("/api/v1/conditions/written-{client}");
+            let request = control_plane.request(Method::PUT, &path);
+            control_plane.runtime.spawn(write(request, Arc::clone(&next), until))
+        })
+        .collect();
+    let took: Vec<f64> =
+        clients.into_iter().flat_map(|client| control_plane.runtime.block_on(client).unwrap_or_default()).collect();
+    #[expect(clippy::cast_precision_loss, reason = "a count of writes")]
+    let rate = took.len() as f64 / began.elapsed().as_secs_f64();
+    (rate, took)
+}
 
-    fn fill(&self, artifacts: usize) -> Result<(), Failure> {
-        for first in (0..artifacts).step_by(FILL) {
-            let documents: Vec<_> = (first..artifacts.min(first + FILL)).map(document).collect();
-            let request = self.client.put(format!("{}/api/v1/conditions", self.root)).json(&documents);
-            self.runtime.block_on(async { request.send().await?.error_for_status() })?;
-        }
-        Ok(())
-    }
-
-    /// Writes of small artifacts in a second, each answered when it is on the disk, and what one took.
-    fn writes(&self, options: &Options) -> (f64, Vec<f64>) {
-        let next = Arc::new(AtomicU64::new(0));
-        let until = Instant::now() + Duration::from_secs(options.seconds);
-        let began = Instant::now();
-        let clients: Vec<_> = (0..options.clients)
-            .map(|client| {
-                let url = format!("{}/api/v1/conditions/written-{client}", self.root);
-                self.runtime.spawn(write(self.client.clone(), url, Arc::clone(&next), until))
-            })
-            .collect();
-        let took: Vec<f64> =
-            clients.into_iter().flat_map(|client| self.runtime.block_on(client).unwrap_or_default()).collect();
-        #[expect(clippy::cast_precision_loss, reason = "a count of writes")]
-        let rate = took.len() as f64 / began.elapsed().as_secs_f64();
-        (rate, took)
-    }
-
-    fn pages_ms(&self, artifacts: usize) -> Result<Vec<f64>, Failure> {
-        let pages = (artifacts / 100).max(1);
-        (0..PAGES)
-            .map(|turn| {
-                let began = Instant::now();
-                self.get(&format!("/api/v1/conditions?per_page=100&page={}", 1 + turn % pages))?;
-                Ok(began.elapsed().as_secs_f64() * 1e3)
-            })
-            .collect()
-    }
+fn pages_ms(control_plane: &ControlPlane, artifacts: usize) -> Result<Vec<f64>, Failure> {
+    let pages = (artifacts / 100).max(1);
+    (0..PAGES)
+        .map(|turn| {
+            let began = Instant::now();
+            let page = format!("/api/v1/conditions?per_page=100&page={}", 1 + turn % pages);
+            control_plane.answer(control_plane.request(Method::GET, &page))?;
+            Ok(began.elapsed().as_secs_f64() * 1e3)
+        })
+        .collect()
 }
 
 /// What each write took, milliseconds, one after the other until a moment.
-async fn write(client: reqwest::Client, url: String, next: Arc<AtomicU64>, until: Instant) -> Vec<f64> {
+async fn write(request: RequestBuilder, next: Arc<AtomicU64>, until: Instant) -> Vec<f64> {
     let mut took_ms = Vec::new();
     while Instant::now() < until {
         let number = next.fetch_add(1, Ordering::Relaxed);
         let body = serde_json::json!({"condition": format!("path is /changed/{number}")});
         let began = Instant::now();
-        let answer = client.put(&url).json(&body).send().await;
+        let Some(request) = request.try_clone() else { break };
+        let answer = request.json(&body).send().await;
         if answer.is_ok_and(|answer| answer.status().is_success()) {
             took_ms.push(began.elapsed().as_secs_f64() * 1e3);
         }
@@ -139,23 +121,23 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let database = options.database.as_deref().unwrap_or(&file);
     let floor_ms = (0..FSYNCS).map(|_| fsync_ms(directory.path())).collect::<Result<Vec<_>, _>>()?;
     line("one write of 4 KiB with fsync on this disk", "ms", &floor_ms);
-    let stage = Stage::start(&vamp, database)?;
-    let (rate, took) = stage.writes(options);
+    let control_plane = start(&vamp, database)?;
+    let (rate, took) = writes(&control_plane, options);
     rate_line("writes to an empty database", rate);
     line("  each", "ms", &took);
-    stage.fill(options.artifacts)?;
-    let (rate, took) = stage.writes(options);
+    fill(&control_plane, options.artifacts)?;
+    let (rate, took) = writes(&control_plane, options);
     rate_line(&format!("writes beside {} artifacts", options.artifacts), rate);
     line("  each", "ms", &took);
-    line("a list page of 100", "ms", &stage.pages_ms(options.artifacts)?);
-    mib_line("memory", &stage.process)?;
-    drop(stage);
+    line("a list page of 100", "ms", &pages_ms(&control_plane, options.artifacts)?);
+    mib_line("memory", &control_plane.process)?;
+    drop(control_plane);
     let mut starts = Vec::new();
     for _ in 0..5 {
         let began = Instant::now();
-        let stage = Stage::start(&vamp, database)?;
+        let control_plane = start(&vamp, database)?;
         starts.push(began.elapsed().as_secs_f64() * 1e3);
-        mib_line("memory after a start", &stage.process)?;
+        mib_line("memory after a start", &control_plane.process)?;
     }
     line("a start after a kill, to the first answer", "ms", &starts);
     Ok(())
