@@ -9,7 +9,7 @@ use tokio::sync::oneshot::error::TryRecvError;
 use vamp_model::{Artifact, Format, read_as};
 
 use super::draft::Draft;
-use super::{ChangeError, ChangeRequest, Changed, Current, RestoreRequest, Shared, now_unix_ms};
+use super::{ChangeError, ChangeRequest, Changed, Current, Found, RestoreRequest, Shared, Unseen, now_unix_ms};
 use crate::backoff::Backoff;
 use crate::persist::{ArtifactId, NewEvent, PersistError};
 
@@ -18,6 +18,9 @@ use crate::persist::{ArtifactId, NewEvent, PersistError};
 const TRIES_MAX: u32 = 20;
 const TRY_AGAIN: Duration = Duration::from_millis(2);
 const TRY_AGAIN_MAX: Duration = Duration::from_millis(100);
+
+/// LIMIT: how often one change is looked up anew because others change what it would deploy.
+const LOOK_UPS_MAX: u32 = 5;
 
 /// LIMIT: changes of one transaction, and how long it is added to: others wait for the lock, and a server ends a
 /// transaction in which nothing happens for some seconds.
@@ -30,25 +33,57 @@ pub(super) struct Waiting {
     request: Arc<ChangeRequest>,
     /// What is told beside the writes, in the same transaction.
     events: Vec<NewEvent>,
-    answer: oneshot::Sender<Answer>,
+    /// What was looked up for it.
+    found: Arc<Found>,
+    answer: oneshot::Sender<Turn>,
 }
 
 type Answer = Result<Changed, ChangeError>;
 
-/// Makes a change: all of it, or nothing. Changes that wait at the same time are kept in one transaction, because what
-/// takes time is the disk; each is planned on top of the one before, and refused alone.
+/// What became of a change in its turn.
+#[derive(Debug)]
+enum Turn {
+    /// It was made, or refused.
+    Over(Answer),
+    /// What it would deploy was not looked up, which is no work for who has the turn.
+    LookUp(Vec<Unseen>),
+}
+
+/// Makes a change: all of it, or nothing. What it would deploy is looked up between its turns.
 pub(super) async fn change(shared: &Arc<Shared>, request: ChangeRequest, events: Vec<NewEvent>) -> Answer {
-    let (answer, mut answered) = oneshot::channel();
-    let waiting = Waiting { request: Arc::new(request), events, answer };
+    let request = Arc::new(request);
+    let mut found = Arc::new(Found::new());
+    for _ in 0..LOOK_UPS_MAX {
+        let (answer, answered) = oneshot::channel();
+        let (request, events) = (Arc::clone(&request), events.clone());
+        let waiting = Waiting { request, events, found: Arc::clone(&found), answer };
+        match take_turn(shared, waiting, answered).await? {
+            Turn::Over(answer) => return answer,
+            Turn::LookUp(unseen) => {
+                let Some(runs) = &shared.settings.runs else { return Err(ChangeError::Stopped) };
+                Arc::make_mut(&mut found).extend(runs.look_up(unseen).await);
+            }
+        }
+    }
+    Err(ChangeError::Busy { tries: LOOK_UPS_MAX })
+}
+
+/// Has a turn. Changes that wait at the same time are kept in one transaction, because what takes time is the disk; each
+/// is planned on top of the one before, and refused alone.
+async fn take_turn(
+    shared: &Arc<Shared>,
+    waiting: Waiting,
+    mut answered: oneshot::Receiver<Turn>,
+) -> Result<Turn, ChangeError> {
     shared.waiting.send(waiting).await.map_err(|_| ChangeError::Stopped)?;
     let mut turn = tokio::select! {
         biased;
-        answer = &mut answered => return answer.unwrap_or(Err(ChangeError::Stopped)),
+        answer = &mut answered => return answer.map_err(|_| ChangeError::Stopped),
         turn = shared.turn.lock() => turn,
     };
     loop {
         match answered.try_recv() {
-            Ok(answer) => return answer,
+            Ok(answer) => return Ok(answer),
             Err(TryRecvError::Closed) => return Err(ChangeError::Stopped),
             Err(TryRecvError::Empty) => {}
         }
@@ -91,35 +126,40 @@ async fn make(shared: &Arc<Shared>, mut waiting: VecDeque<Waiting>) {
             Err(Trouble::One(index, error)) => {
                 let refused = waiting.remove(index);
                 if let Some(waiting) = refused {
-                    drop(waiting.answer.send(Err(error.into())));
+                    drop(waiting.answer.send(Turn::Over(Err(error.into()))));
                 }
             }
             Err(Trouble::All(error)) => {
                 let error = Arc::new(error);
                 let all = waiting.drain(..);
-                all.for_each(|waiting| drop(waiting.answer.send(Err(ChangeError::Persist(Arc::clone(&error))))));
+                let refused = || Turn::Over(Err(ChangeError::Persist(Arc::clone(&error))));
+                all.for_each(|waiting| drop(waiting.answer.send(refused())));
             }
         }
     }
     for late in waiting {
-        drop(late.answer.send(Err(ChangeError::Busy { tries: TRIES_MAX })));
+        drop(late.answer.send(Turn::Over(Err(ChangeError::Busy { tries: TRIES_MAX }))));
     }
 }
 
 /// Plans and keeps changes in one transaction; answers those that came into it, from the first on.
-async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<Vec<Answer>, Trouble> {
+async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<Vec<Turn>, Trouble> {
     let mut current = shared.refresh_in_turn().await.map_err(Trouble::All)?;
     let mut answers = Vec::with_capacity(waiting.len());
     let mut transaction = None;
     let until = Instant::now() + TOGETHER_TIME;
-    for (index, Waiting { request, events, .. }) in waiting.iter().enumerate() {
+    for (index, Waiting { request, events, found, .. }) in waiting.iter().enumerate() {
         if Instant::now() > until {
             break;
         }
-        let mut draft = match draft(shared, &current, request).await {
-            Ok(draft) if !request.validate_only && !draft.is_empty() => draft,
+        let mut draft = match draft(shared, &current, request, found).await {
+            Ok((_, unseen)) if !unseen.is_empty() => {
+                answers.push(Turn::LookUp(unseen));
+                continue;
+            }
+            Ok((draft, _)) if !request.validate_only && !draft.is_empty() => draft,
             answer => {
-                answers.push(answer.map(Draft::into_answer));
+                answers.push(Turn::Over(answer.map(|(draft, _)| draft.into_answer())));
                 continue;
             }
         };
@@ -135,7 +175,7 @@ async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<V
         })?;
         let (next, changed) = draft.keep(committed);
         current = Arc::new(next);
-        answers.push(Ok(changed));
+        answers.push(Turn::Over(Ok(changed)));
     }
     if let Some(transaction) = transaction {
         transaction.keep().await.map_err(Trouble::All)?;
@@ -144,19 +184,23 @@ async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<V
     Ok(answers)
 }
 
-/// Planning may take long, so it happens off the threads that serve requests.
+/// The change on paper, and what is to be looked up before it can be made. Planning may take long, so it happens off
+/// the threads that serve requests.
 async fn draft(
     shared: &Arc<Shared>,
     current: &Arc<Current>,
     request: &Arc<ChangeRequest>,
-) -> Result<Draft, ChangeError> {
+    found: &Arc<Found>,
+) -> Result<(Draft, Vec<Unseen>), ChangeError> {
     let (current, request, settings) = (Arc::clone(current), Arc::clone(request), Arc::clone(&shared.settings));
+    let found = Arc::clone(found);
     let work = move || {
         let mut draft = Draft::make(&current, &request, &settings.plan, now_unix_ms())?;
-        if let Some(runs) = &settings.runs {
-            draft.check_runs(&current, runs.as_ref())?;
-        }
-        Ok(draft)
+        let unseen = match &settings.runs {
+            Some(runs) => draft.check_runs(&current, runs.as_ref(), &found)?,
+            None => Vec::new(),
+        };
+        Ok((draft, unseen))
     };
     tokio::task::spawn_blocking(work).await.map_err(|_| ChangeError::Stopped)?
 }
@@ -180,11 +224,16 @@ pub(super) async fn old_version(shared: &Shared, request: &RestoreRequest) -> Re
 
 #[cfg(test)]
 mod tests {
-    use vamp_model::Kind;
+    use std::collections::BTreeMap;
 
-    use super::super::tests::{SHOP, World, artifacts, make, put};
-    use super::super::{Core, WriteRequest};
+    use tokio::sync::Semaphore;
+    use vamp_model::{Blueprint, Deployment, Kind};
+
+    use super::super::tests::{DEADLINE, SHOP, World, artifacts, make, put, start_asking};
+    use super::super::{Core, Judgement, Objection, OrderKey, Runs, WriteRequest};
     use super::*;
+    use crate::deploy::{Action, DeployRequest};
+    use crate::platform::{Deployable, Environment, InstanceSpec, Labels, Reach, Restart};
 
     const COUNT: usize = 40;
 
@@ -242,6 +291,97 @@ mod tests {
         let answers = at_once(&world.core, vec![vec![WriteRequest::delete(Kind::Gateway, "uses", None)], delete]).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
         assert!(world.core.snapshot().await.unwrap().artifacts.is_empty());
+    }
+
+    fn spec() -> InstanceSpec {
+        InstanceSpec {
+            id: "template".parse().unwrap(),
+            labels: Labels::new(),
+            deployable: Deployable::command_line("/mnt/web"),
+            environment: Environment(BTreeMap::new()),
+            ports: Vec::new(),
+            reach: Reach::Host,
+            cpu_milli: None,
+            memory_bytes: None,
+            networks: Vec::new(),
+            restart: Restart::Always,
+            arguments: Vec::new(),
+            dialect: serde_json::Map::new(),
+        }
+    }
+
+    /// A platform whose file system answers when it is let.
+    #[derive(Debug)]
+    struct Slow {
+        asked: Semaphore,
+        answers: Semaphore,
+    }
+
+    #[async_trait::async_trait]
+    impl Runs for Slow {
+        fn judge(
+            &self,
+            _before: Option<&Deployment>,
+            after: &Deployment,
+            _ports: &BTreeMap<String, u16>,
+            found: &Found,
+        ) -> Judgement {
+            let key = OrderKey { kind: "command".to_owned(), template: after.name.clone() };
+            let mut judgement = Judgement::default();
+            match found.get(&key) {
+                None => judgement.unseen.push(Unseen { key, spec: spec() }),
+                Some(None) => {}
+                Some(Some(Objection { what, .. })) => {
+                    judgement.warnings.push(crate::plan::Warning { gateway: None, message: what.clone() });
+                }
+            }
+            judgement
+        }
+
+        async fn look_up(&self, unseen: Vec<Unseen>) -> Found {
+            self.asked.add_permits(1);
+            self.answers.acquire().await.unwrap().forget();
+            let objection = Objection { what: "nobody knows".to_owned(), mend: "look", may_be: true };
+            unseen.into_iter().map(|unseen| (unseen.key, Some(objection.clone()))).collect()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_deployed_where_no_file_system_answers_holds_up_no_other_change() {
+        let world = World::new().await;
+        let slow = Arc::new(Slow { asked: Semaphore::new(0), answers: Semaphore::new(0) });
+        let runs: Arc<dyn Runs> = slow.clone();
+        let (core, _tasks) = start_asking(&world.directory, "slow.db", &world.store, Some(runs)).await;
+        let blueprint = "{kind: blueprints, name: shop, clusters: {web: {services: {breed: {name: web, deployable: \
+                         {type: command, definition: /mnt/web}}}}}}";
+        let Some(Artifact::Blueprint(blueprint)) = artifacts(blueprint).pop() else { panic!("it is none") };
+        let deploying = tokio::spawn({
+            let core = Arc::clone(&core);
+            async move { deploy(&core, blueprint).await }
+        });
+        slow.asked.acquire().await.unwrap().forget();
+        let others = tokio::time::timeout(DEADLINE, async {
+            put(&core, SHOP).await.unwrap();
+            put(&core, &condition(1)).await.unwrap();
+        });
+        others.await.expect("others are held up");
+        assert!(!deploying.is_finished());
+        slow.answers.add_permits(1);
+        let changed = deploying.await.unwrap().unwrap();
+        assert_eq!(changed.warnings.iter().map(|warning| warning.message.as_str()).collect::<Vec<_>>(), ["nobody knows"]);
+        let kept = core.snapshot().await.unwrap();
+        assert!(kept.artifacts["deployments"].contains_key("shop"), "it is warned of, and made");
+    }
+
+    async fn deploy(core: &Core, blueprint: Blueprint) -> Answer {
+        core.change(ChangeRequest {
+            writes: Vec::new(),
+            deploys: vec![DeployRequest::new("shop", Action::Merge(Box::new(blueprint)))],
+            premises: Vec::new(),
+            validate_only: false,
+            cause: crate::persist::Cause::own("test"),
+        })
+        .await
     }
 
     #[tokio::test]

@@ -10,7 +10,8 @@ use vamp_routing::wire::Generation;
 use super::artifacts::Artifacts;
 use super::table::{Planned, derive};
 use super::{
-    ChangeError, ChangeRequest, Changed, Current, Mode, Outcome, Premise, Runs, WriteRequest, inert, workflows,
+    ChangeError, ChangeRequest, Changed, Current, Found, Judgement, Mode, Outcome, Premise, Runs, Unseen, WriteRequest,
+    inert, workflows,
 };
 use crate::deploy::{self, DeployRequest, Expected};
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
@@ -129,23 +130,31 @@ impl Draft {
         })
     }
 
-    /// Refuses what nobody here can run; what may be installed later is told.
-    pub(super) fn check_runs(&mut self, current: &Current, runs: &dyn Runs) -> Result<(), ChangeError> {
-        let (mut findings, mut warnings) = (Vec::new(), Vec::new());
+    /// Refuses what nobody here can run; what may be installed later is told. Answers what is to be looked up first.
+    pub(super) fn check_runs(
+        &mut self,
+        current: &Current,
+        runs: &dyn Runs,
+        found: &Found,
+    ) -> Result<Vec<Unseen>, ChangeError> {
+        let mut all = Judgement::default();
         let written = self.answer.outcomes.iter().filter(|outcome| outcome.kind == Kind::Deployment);
         for outcome in written.filter(|outcome| !outcome.removed) {
-            let found = self.artifacts.get(Kind::Deployment, &outcome.name).map(Arc::as_ref);
-            let Some(Artifact::Deployment(after)) = found else { continue };
+            let stored = self.artifacts.get(Kind::Deployment, &outcome.name).map(Arc::as_ref);
+            let Some(Artifact::Deployment(after)) = stored else { continue };
             let before = match current.artifact(Kind::Deployment, &outcome.name) {
                 Some(Artifact::Deployment(before)) => Some(before),
                 _ => None,
             };
-            let (refused, unlikely) = runs.check(before, after, &self.planned.ports);
-            findings.extend(refused);
-            warnings.extend(unlikely);
+            let one = runs.judge(before, after, &self.planned.ports, found);
+            all.findings.extend(one.findings);
+            all.warnings.extend(one.warnings);
+            all.unseen.extend(one.unseen);
         }
-        self.answer.warnings.extend(warnings);
-        if findings.is_empty() { Ok(()) } else { Err(ChangeError::Findings(findings)) }
+        self.answer.warnings.extend(all.warnings);
+        // All that is wrong is told at once.
+        let is_known = all.unseen.is_empty();
+        if is_known && !all.findings.is_empty() { Err(ChangeError::Findings(all.findings)) } else { Ok(all.unseen) }
     }
 
     /// Everything is as it was: there is nothing to keep.

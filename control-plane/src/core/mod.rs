@@ -9,13 +9,13 @@ mod change;
 mod draft;
 mod inert;
 mod request;
+mod runs;
 mod shared;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 mod workflows;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -35,13 +35,15 @@ use crate::persist::{
     Aggregator, ArtifactId, Audit, Cause, EventQuery, Head, NewEvent, Past, PersistError, Persistence, Position,
     Retention, Snapshot, StoredChange, StoredEvent,
 };
-use crate::plan::{Finding, PlanSettings, Warning};
+use crate::plan::{PlanSettings, Warning};
 use crate::publish::{self, StoreStatus};
 use crate::rollout::{self, Rollout};
 use crate::samples;
 use crate::split::{self, AskError, AskSettings, Split, SplitError};
 
 pub(crate) use shared::{Current, Shared, now_unix_ms};
+
+pub(crate) use runs::{Found, Judgement, Objection, OrderKey, Runs, Unseen};
 
 pub(crate) use request::{ChangeError, ChangeRequest, Changed, InUse, Mode, Outcome, Premise, WriteRequest};
 
@@ -60,17 +62,6 @@ pub(crate) struct CoreSettings {
     pub elastic: Option<ElasticClient>,
     /// Who says what can be run here; `None`: nobody is asked.
     pub runs: Option<Arc<dyn Runs>>,
-}
-
-/// Who says what can be run here.
-pub(crate) trait Runs: Send + Sync + std::fmt::Debug {
-    /// What can't be run of what is new in a deployment, and what most likely can't; gateways have these ports.
-    fn check(
-        &self,
-        before: Option<&Deployment>,
-        after: &Deployment,
-        ports: &BTreeMap<String, u16>,
-    ) -> (Vec<Finding>, Vec<Warning>);
 }
 
 /// Why the core does not start.

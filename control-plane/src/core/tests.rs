@@ -62,6 +62,16 @@ impl World {
 }
 
 pub(crate) async fn start(directory: &tempfile::TempDir, database: &str, store: &SharedStore) -> (Arc<Core>, Tasks) {
+    start_asking(directory, database, store, None).await
+}
+
+/// As [`start`], with who says what can be run.
+pub(crate) async fn start_asking(
+    directory: &tempfile::TempDir,
+    database: &str,
+    store: &SharedStore,
+    runs: Option<Arc<dyn Runs>>,
+) -> (Arc<Core>, Tasks) {
     let address = format!("sqlite:{}", directory.path().join(database).display());
     let database = Database::open(&address, now_unix_ms()).await.unwrap();
     let settings = CoreSettings {
@@ -70,7 +80,7 @@ pub(crate) async fn start(directory: &tempfile::TempDir, database: &str, store: 
         ask: AskSettings::default(),
         events: EVENTS,
         elastic: None,
-        runs: None,
+        runs,
     };
     Core::start(Arc::new(database), Arc::clone(store), settings).await.unwrap()
 }

@@ -57,6 +57,19 @@ pub enum PlatformError {
         /// The program.
         command: String,
     },
+    /// Nobody knows whether there is such a program.
+    #[error(
+        "command `{command}` of instance `{id}` could not be looked up within {seconds} s: see whether the file systems of \
+         its folder, its program and `PATH` answer"
+    )]
+    Unseen {
+        /// Which.
+        id: String,
+        /// The program.
+        command: String,
+        /// How long was waited, in seconds.
+        seconds: u64,
+    },
     /// No such image.
     #[error("image `{image}` can't be fetched: correct the name, or give access to its registry (`--docker-config`)")]
     UnknownImage {

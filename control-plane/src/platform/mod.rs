@@ -53,8 +53,9 @@ pub trait Platform: Send + Sync + std::fmt::Debug {
     ///
     /// May take minutes while an image is fetched; [`Platform::list`] shows the progress as [`State::Preparing`].
     async fn ensure(&self, spec: &InstanceSpec) -> Result<(), PlatformError>;
-    /// Whether an order could be carried out, as far as that is known without doing anything for it.
-    fn check(&self, _spec: &InstanceSpec) -> Result<(), PlatformError> {
+    /// Whether an order could be carried out, as far as that is known without doing anything for it. Answers in bounded
+    /// time, if need be that nothing is known ([`PlatformError::Unseen`]).
+    async fn check(&self, _spec: &InstanceSpec) -> Result<(), PlatformError> {
         Ok(())
     }
     /// Asks it to end, ends it by force after `grace`, and keeps what it logged. One that has ended already, or is not

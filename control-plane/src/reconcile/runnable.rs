@@ -7,7 +7,7 @@ use vamp_model::{Deployment, Kind, step};
 use super::Platforms;
 use super::order::{Order, orders_of};
 use crate::causes::with_causes;
-use crate::core::Runs;
+use crate::core::{Found, Judgement, Objection, OrderKey, Runs, Unseen};
 use crate::plan::{Finding, Warning};
 use crate::platform::PlatformError;
 
@@ -25,53 +25,135 @@ impl Platforms {
         Some((format!("nothing runs deployables of the type `{kind}` here"), mend))
     }
 
-    /// What speaks against an order: what is wrong, the mend, and whether it may be right all the same.
-    fn objection(&self, order: &Order) -> Option<(String, &'static str, bool)> {
+    /// What speaks against an order, as far as it says so itself.
+    fn objection(&self, order: &Order) -> Option<Objection> {
         if let Some((what, mend)) = self.missing(&order.kind) {
-            return Some((what, mend, false));
+            return Some(Objection { what, mend, may_be: false });
         }
-        let spec = match &order.spec {
-            Ok(spec) => spec,
-            Err(why) => return Some((why.clone(), "correct it", false)),
-        };
-        let runner = self.by_kind.get(&order.kind)?;
-        match runner.platform.check(spec) {
-            Ok(()) => None,
-            Err(PlatformError::UnknownCommand { command, .. }) => {
-                let what = format!("command `{command}` is not a program here yet");
-                Some((what, "correct the name, or install it", true))
-            }
-            Err(PlatformError::Spec { cause, .. }) => Some((with_causes(&cause), "correct it, or leave it out", false)),
-            Err(error) => Some((with_causes(&error), "correct it, or leave it out", false)),
-        }
+        let why = order.spec.as_ref().err()?;
+        Some(Objection { what: why.clone(), mend: "correct it", may_be: false })
     }
 }
 
+/// What a platform has against an order.
+fn objection_to(error: PlatformError) -> Objection {
+    let correct = "correct it, or leave it out";
+    match error {
+        PlatformError::UnknownCommand { command, .. } => Objection {
+            what: format!("command `{command}` is not a program here yet"),
+            mend: "correct the name, or install it",
+            may_be: true,
+        },
+        PlatformError::Unseen { command, seconds, .. } => Objection {
+            what: format!("nobody knows whether command `{command}` is a program here, no answer came within {seconds} s"),
+            mend: "see whether the file systems of its folder, its program and `PATH` answer",
+            may_be: true,
+        },
+        PlatformError::Spec { cause, .. } => Objection { what: with_causes(&cause), mend: correct, may_be: false },
+        error => Objection { what: with_causes(&error), mend: correct, may_be: false },
+    }
+}
+
+#[async_trait::async_trait]
 impl Runs for Platforms {
-    fn check(
+    fn judge(
         &self,
         before: Option<&Deployment>,
         after: &Deployment,
         ports: &BTreeMap<String, u16>,
-    ) -> (Vec<Finding>, Vec<Warning>) {
+        found: &Found,
+    ) -> Judgement {
         let ordered = before.map(|before| orders_of(before, &self.gateway_host, ports)).unwrap_or_default();
         // What was deployed before is left alone: a driver that is gone stands in the way of no other change.
         let is_old = |order: &Order| {
             let found = ordered.iter().find(|former| former.wanted.name == order.wanted.name);
             found.is_some_and(|former| former.kind == order.kind && former.wanted.template == order.wanted.template)
         };
-        let (mut findings, mut warnings) = (Vec::new(), Vec::new());
-        for order in orders_of(after, &self.gateway_host, ports).iter().filter(|order| !is_old(order)) {
-            let Some((what, mend, may_be)) = self.objection(order) else { continue };
+        let mut judgement = Judgement::default();
+        for order in orders_of(after, &self.gateway_host, ports).into_iter().filter(|order| !is_old(order)) {
+            let objection = match (self.objection(&order), order.spec) {
+                (Some(objection), _) => Some(objection),
+                (None, Err(_)) => None,
+                (None, Ok(spec)) => {
+                    let key = OrderKey { kind: order.kind, template: order.wanted.template };
+                    let Some(found) = found.get(&key) else {
+                        judgement.unseen.push(Unseen { key, spec });
+                        continue;
+                    };
+                    found.clone()
+                }
+            };
+            let Some(Objection { what, mend, may_be }) = objection else { continue };
             let name = &order.wanted.name;
             let message = format!("service `{}` of cluster `{}`: {what}", name.service, name.cluster);
             if may_be {
-                warnings.push(Warning { gateway: None, message: format!("{message}: {mend}") });
+                judgement.warnings.push(Warning { gateway: None, message: format!("{message}: {mend}") });
             } else {
                 let pointer = step("/clusters", &name.cluster);
-                findings.push(Finding::new(Kind::Deployment, &after.name, pointer, message, mend));
+                judgement.findings.push(Finding::new(Kind::Deployment, &after.name, pointer, message, mend));
             }
         }
-        (findings, warnings)
+        judgement
+    }
+
+    async fn look_up(&self, unseen: Vec<Unseen>) -> Found {
+        let looks = unseen.into_iter().map(async |Unseen { key, spec }| {
+            let objection = match self.by_kind.get(&key.kind) {
+                Some(runner) => runner.platform.check(&spec).await.err().map(objection_to),
+                None => None,
+            };
+            (key, objection)
+        });
+        futures_util::future::join_all(looks).await.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use vamp_model::{Artifact, Format, read};
+
+    use super::*;
+    use crate::platform::process::{ProcessPlatform, ProcessSettings};
+
+    fn deployment(command: &str) -> Deployment {
+        let text = format!(
+            "{{kind: deployments, name: shop, clusters: {{web: {{services: [{{breed: {{name: web:1, deployable: \
+             {{type: command, definition: {command}}}}}}}]}}}}}}"
+        );
+        match read(&text, Format::Yaml).unwrap().pop().map(|document| document.artifact) {
+            Some(Artifact::Deployment(deployment)) => deployment,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_known_is_said_at_once_and_the_rest_when_it_was_looked_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut platforms = Platforms::new("127.0.0.1".to_owned());
+        let process = ProcessPlatform::open(ProcessSettings::new(folder.path().to_owned())).unwrap();
+        platforms.add("command", Arc::new(process)).unwrap();
+        let (missing, there) = (deployment("/nowhere/web"), deployment("/bin/sh"));
+        let ports = BTreeMap::new();
+        let first = platforms.judge(None, &missing, &ports, &Found::new());
+        assert_eq!((first.findings.len(), first.warnings.len(), first.unseen.len()), (0, 0, 1));
+        let key = first.unseen[0].key.clone();
+        let mut found = platforms.look_up(first.unseen).await;
+        let then = platforms.judge(None, &missing, &ports, &found);
+        assert_eq!((then.findings.len(), then.unseen.len()), (0, 0));
+        assert!(then.warnings[0].message.contains("`/nowhere/web` is not a program"), "{:?}", then.warnings);
+        // A file system that does not answer refuses nothing.
+        let silent =
+            PlatformError::Unseen { id: "template".to_owned(), command: "/nowhere/web".to_owned(), seconds: 2 };
+        found.insert(key, Some(objection_to(silent)));
+        let unknown = platforms.judge(None, &missing, &ports, &found);
+        assert_eq!((unknown.findings.len(), unknown.unseen.len()), (0, 0));
+        assert!(unknown.warnings[0].message.contains("nobody knows"), "{:?}", unknown.warnings);
+        // What was deployed before is not looked up again.
+        assert!(platforms.judge(Some(&there), &there, &ports, &Found::new()).unseen.is_empty());
+        let other = platforms.judge(Some(&missing), &there, &ports, &Found::new()).unseen;
+        let found = platforms.look_up(other).await;
+        assert!(found.values().all(Option::is_none), "{found:?}");
     }
 }

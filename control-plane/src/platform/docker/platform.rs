@@ -401,7 +401,7 @@ impl Platform for DockerPlatform {
         self.make(&plan).await
     }
 
-    fn check(&self, spec: &InstanceSpec) -> Result<(), PlatformError> {
+    async fn check(&self, spec: &InstanceSpec) -> Result<(), PlatformError> {
         self.plan(spec).map(drop)
     }
 

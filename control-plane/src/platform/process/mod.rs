@@ -9,6 +9,7 @@ mod hierarchy;
 mod identity;
 mod launch;
 mod log;
+mod look_up;
 mod platform;
 mod supervisor;
 mod usage;

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::folder::{Folder, Plan, Status};
 use super::groups::Groups;
 use super::identity::Identity;
+use super::look_up::{self, LookUps};
 use super::{ProcessSettings, SUPERVISE, environment, hints, inherit, log, now_unix_ms, usage};
 use crate::platform::instance::{OUTPUT_BYTES_MAX, end_of};
 use crate::platform::ports::{self, Owners};
@@ -41,6 +42,8 @@ pub struct ProcessPlatform {
     groups: Groups,
     /// One order after the other for each instance.
     turns: Turns<InstanceId>,
+    /// Who may ask file systems that users name.
+    look_ups: LookUps,
     /// Ports are chosen by one at a time.
     placing: tokio::sync::Mutex<()>,
     hints: watch::Sender<u64>,
@@ -66,7 +69,8 @@ impl ProcessPlatform {
         let listening = tokio::spawn(listen(pipe, sender.clone())).abort_handle();
         let turns = Turns::default();
         let placing = tokio::sync::Mutex::default();
-        Ok(Self { settings, groups, turns, placing, hints: sender, listening, _lock: lock })
+        let look_ups = LookUps::default();
+        Ok(Self { settings, groups, turns, look_ups, placing, hints: sender, listening, _lock: lock })
     }
 
     fn root(&self) -> &Path {
@@ -82,10 +86,9 @@ impl ProcessPlatform {
     }
 
     /// What is to be done for an order, but for its ports.
-    fn plan(&self, spec: &InstanceSpec) -> Result<Plan, PlatformError> {
+    async fn plan(&self, spec: &InstanceSpec) -> Result<Plan, PlatformError> {
         let wrong = |cause| PlatformError::Spec { id: spec.id.to_string(), cause };
         spec.check().map_err(wrong)?;
-        let directory = directory(spec).map_err(wrong)?;
         let Deployable::Command { program, .. } = &spec.deployable else {
             let what = "container images".to_owned();
             return Err(PlatformError::Unsupported {
@@ -95,10 +98,18 @@ impl ProcessPlatform {
             });
         };
         let unknown = || PlatformError::UnknownCommand { id: spec.id.to_string(), command: program.clone() };
+        let (order, command) = (spec.clone(), program.clone());
+        let look = move || {
+            let directory = directory(&order)?;
+            let program = find_program(&command, directory.as_deref());
+            Ok((directory, program))
+        };
+        let seen = self.look_ups.make(look).await.ok_or_else(|| unseen(&spec.id, program))?;
+        let (directory, program) = seen.map_err(wrong)?;
         Ok(Plan {
             spec: spec.clone(),
             digest: spec.digest(),
-            program: find_program(program, directory.as_deref()).ok_or_else(unknown)?,
+            program: program.ok_or_else(unknown)?,
             ports: BTreeMap::new(),
             directory,
             backoff_first: self.settings.backoff_first,
@@ -192,7 +203,7 @@ impl Drop for ProcessPlatform {
 #[async_trait::async_trait]
 impl Platform for ProcessPlatform {
     async fn ensure(&self, spec: &InstanceSpec) -> Result<(), PlatformError> {
-        let plan = self.plan(spec)?;
+        let plan = self.plan(spec).await?;
         let _turn = self.turns.of(&spec.id).await;
         let folder = match Folder::find(self.root(), &spec.id) {
             Some(folder) if folder.plan()?.digest != plan.digest => {
@@ -208,8 +219,8 @@ impl Platform for ProcessPlatform {
         self.supervise(&spec.id, &folder).await
     }
 
-    fn check(&self, spec: &InstanceSpec) -> Result<(), PlatformError> {
-        self.plan(spec).map(drop)
+    async fn check(&self, spec: &InstanceSpec) -> Result<(), PlatformError> {
+        self.plan(spec).await.map(drop)
     }
 
     async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), PlatformError> {
@@ -261,8 +272,9 @@ impl Platform for ProcessPlatform {
             return Err(PlatformError::NotRunning { id: id.to_string() });
         }
         let name = command.first().cloned().unwrap_or_default();
-        let program = find_program(&name, plan.directory.as_deref());
-        let program = program.ok_or(PlatformError::UnknownCommand { id: id.to_string(), command: name.clone() })?;
+        let (wanted, directory) = (name.clone(), plan.directory.clone());
+        let found = self.look_ups.make(move || find_program(&wanted, directory.as_deref())).await;
+        let program = found.ok_or_else(|| unseen(id, &name))?.ok_or(PlatformError::UnknownCommand { id: id.to_string(), command: name.clone() })?;
         let mut ready = Command::new(program);
         environment(&mut ready, &plan, &folder);
         ready.args(command.iter().skip(1)).process_group(0).kill_on_drop(true);
@@ -304,6 +316,10 @@ impl Platform for ProcessPlatform {
             cpu: self.groups.cpu_in_words(),
         })
     }
+}
+
+fn unseen(id: &InstanceId, command: &str) -> PlatformError {
+    PlatformError::Unseen { id: id.to_string(), command: command.to_owned(), seconds: look_up::PATIENCE.as_secs() }
 }
 
 fn late(id: &InstanceId, what: &'static str, patience: Duration) -> PlatformError {
