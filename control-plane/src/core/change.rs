@@ -368,7 +368,10 @@ mod tests {
         assert!(!deploying.is_finished());
         slow.answers.add_permits(1);
         let changed = deploying.await.unwrap().unwrap();
-        assert_eq!(changed.warnings.iter().map(|warning| warning.message.as_str()).collect::<Vec<_>>(), ["nobody knows"]);
+        assert_eq!(
+            changed.warnings.iter().map(|warning| warning.message.as_str()).collect::<Vec<_>>(),
+            ["nobody knows"]
+        );
         let kept = core.snapshot().await.unwrap();
         assert!(kept.artifacts["deployments"].contains_key("shop"), "it is warned of, and made");
     }

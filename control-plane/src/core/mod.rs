@@ -14,6 +14,7 @@ mod shared;
 mod table;
 #[cfg(test)]
 pub(crate) mod tests;
+mod thin;
 mod workflows;
 
 use std::sync::Arc;
@@ -164,6 +165,7 @@ impl Core {
             tokio::spawn(events::keep(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(events::tell(Arc::clone(&shared), stopped.clone())),
             tokio::spawn(act::run(Arc::clone(&shared), stopped.clone())),
+            tokio::spawn(thin::run(Arc::clone(&shared), stopped.clone())),
         ];
         running.extend(elastic.map(|client| tokio::spawn(events::ship(Arc::clone(&shared), client, stopped))));
         Ok((Arc::new(Self { shared }), Tasks { stop, running }))

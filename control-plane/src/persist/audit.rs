@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::chain::{ChangeRow, VersionRow};
 use super::read;
 use super::session::{Row, Session, values};
-use super::write::DERIVED;
+use super::thin::DERIVED;
 
 /// LIMIT: changes that are held at once.
 const BITE: u64 = 500;

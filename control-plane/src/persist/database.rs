@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::address::Address;
 use super::migrate::migrate;
 use super::pools::{Pools, Transaction};
+use super::read::PortsRead;
 use super::write::Standing;
 use super::{
     Aggregator, ArtifactId, Audit, BeginEpoch, Change, Committed, EventQuery, Head, NewEvent, Past, PersistError,
-    Persistence, Position, Retention, Snapshot, StateWrite, StoredChange, StoredCounts, StoredEvent, Writing,
+    Persistence, Place, Position, Retention, Snapshot, StateWrite, StoredChange, StoredCounts, StoredEvent, Writing,
 };
-use super::{audit, events, read, write};
+use super::{audit, events, read, thin, write};
 
 /// LIMIT: how long a call waits for a server that took the connection and says nothing. Long enough for a change of
 /// 10,000 artifacts and for an audit of a small history; an audit gets [`AUDIT_TIMEOUT`].
@@ -25,6 +27,8 @@ const AUDIT_TIMEOUT: Duration = Duration::from_mins(10);
 pub(crate) struct Database {
     pub(super) pools: Pools,
     address: String,
+    /// What was read of the history for the last snapshot.
+    ports: Mutex<PortsRead>,
 }
 
 impl Database {
@@ -33,7 +37,7 @@ impl Database {
         let address = Address::parse(address)?;
         let pools = Pools::open(&address).await?;
         migrate(&pools, &address, now_unix_ms).await?;
-        Ok(Self { pools, address: address.to_string() })
+        Ok(Self { pools, address: address.to_string(), ports: Mutex::default() })
     }
 
     fn failed(&self, cause: sqlx::Error) -> PersistError {
@@ -134,7 +138,10 @@ impl Persistence for Database {
     async fn snapshot(&self) -> Result<Snapshot, PersistError> {
         let work = async {
             let mut moment = self.pools.moment().await.map_err(|cause| self.failed(cause))?;
-            read::snapshot(&mut moment.session()).await.map_err(|cause| self.failed(cause))
+            let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let read = read::snapshot(&mut moment.session(), &mut ports).await.map_err(|cause| self.failed(cause))?;
+            *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = ports;
+            Ok(read)
         };
         self.within(ANSWER_TIMEOUT, work).await
     }
@@ -227,6 +234,10 @@ impl Persistence for Database {
         writing!(self, |session, _, _| {
             events::retire(session, retention, now_unix_ms).await.map_err(|cause| self.failed(cause))?
         })
+    }
+
+    async fn thin_history(&self, from: Place) -> Result<Option<Place>, PersistError> {
+        writing!(self, |session, _, _| thin::go_on(session, from).await.map_err(|cause| self.failed(cause))?)
     }
 
     async fn keep_counts(&self, counts: &[StoredCounts]) -> Result<(), PersistError> {

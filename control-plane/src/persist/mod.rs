@@ -19,6 +19,7 @@ mod pools;
 mod read;
 mod schema;
 mod session;
+mod thin;
 mod write;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(crate) use audit::{Audit, Head};
 pub(crate) use database::Database;
 pub(crate) use error::PersistError;
 pub(crate) use event::{Aggregator, EventQuery, NewEvent, Retention, StoredEvent};
+pub(crate) use thin::Place;
 
 /// Names one artifact.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -262,6 +264,9 @@ pub(crate) trait Persistence: Send + Sync + std::fmt::Debug {
     async fn newest_event(&self) -> Result<u64, PersistError>;
     /// Deletes some of the events that are over their time or their number, oldest first; says how many.
     async fn retire_events(&self, retention: &Retention, now_unix_ms: u64) -> Result<u64, PersistError>;
+    /// Forgets what old versions said that follow from others and were written when that was still kept, some of them from a
+    /// place on; says where to go on, `None`: that was all.
+    async fn thin_history(&self, from: Place) -> Result<Option<Place>, PersistError>;
     /// Keeps the last counts of gateway processes, each in the place of older ones of the same boot.
     async fn keep_counts(&self, counts: &[StoredCounts]) -> Result<(), PersistError>;
     /// The counts that were kept.

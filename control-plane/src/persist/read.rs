@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::chain::VersionRow;
 use super::session::{Row, Session, values};
-use super::write::DERIVED;
+use super::thin::DERIVED;
 use super::{ArtifactId, Cause, Head, Past, Position, Shelf, Snapshot, Stored, StoredChange, StoredCounts};
 
 /// LIMIT: changes that are held at once.
@@ -22,36 +22,56 @@ pub(super) async fn position(session: &mut Session<'_>, is_writer: bool) -> Resu
     Ok((position, head))
 }
 
-pub(super) async fn snapshot(session: &mut Session<'_>) -> Result<Snapshot, sqlx::Error> {
-    let (position, _) = position(session, false).await?;
+/// The ports that the history leads to, as far as this process has read it. Read once at start, then only what came since:
+/// a look must not cost more the longer the history is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct PortsRead {
+    until: Head,
+    ports: BTreeMap<String, u16>,
+}
+
+impl PortsRead {
+    /// Reads on up to the end. Whether the history itself is what was written is the audit's to say.
+    async fn read_on(&mut self, session: &mut Session<'_>, end: Head) -> Result<(), sqlx::Error> {
+        let known = session.rows("SELECT hash FROM changes WHERE sequence = ?", values![self.until.sequence]).await?;
+        let known = known.first().map(|row| row.text(0)).transpose()?;
+        if self.until.sequence > 0 && known.as_deref() != Some(self.until.hash.as_str()) {
+            // An old copy was put in its place: this is another history.
+            *self = Self::default();
+        }
+        let select = "SELECT sequence, ports FROM changes WHERE sequence > ? AND sequence <= ? AND ports <> '' \
+                      ORDER BY sequence LIMIT ?";
+        let mut after = self.until.sequence;
+        loop {
+            let rows = session.rows(select, values![after, end.sequence, BITE]).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.number(0)?;
+            for row in &rows {
+                let moves: BTreeMap<String, Option<u16>> = serde_json::from_str(&row.text(1)?).unwrap_or_default();
+                for (gateway, port) in moves {
+                    match port {
+                        Some(port) => self.ports.insert(gateway, port),
+                        None => self.ports.remove(&gateway),
+                    };
+                }
+            }
+        }
+        self.until = end;
+        Ok(())
+    }
+}
+
+pub(super) async fn snapshot(session: &mut Session<'_>, wanted: &mut PortsRead) -> Result<Snapshot, sqlx::Error> {
+    let (position, head) = position(session, false).await?;
     let mut artifacts: BTreeMap<String, Shelf> = BTreeMap::new();
     for (kind, stored) in current(session).await? {
         artifacts.entry(kind).or_default().insert(stored.name.clone(), Arc::new(stored));
     }
     let rows = session.rows("SELECT gateway, port FROM ports", &[]).await?;
     let ports = rows.iter().map(|row| Ok((row.text(0)?, port(row)?))).collect::<Result<_, sqlx::Error>>()?;
-    let damage = damaged_ports(&ports, &ports_of_history(session).await?);
+    wanted.read_on(session, head).await?;
+    let damage = damaged_ports(&ports, &wanted.ports);
     Ok(Snapshot { position, artifacts, ports, damage })
-}
-
-/// The ports that the history leads to. Whether the history itself is what was written is the audit's to say.
-async fn ports_of_history(session: &mut Session<'_>) -> Result<BTreeMap<String, u16>, sqlx::Error> {
-    let select = "SELECT sequence, ports FROM changes WHERE sequence > ? AND ports <> '' ORDER BY sequence LIMIT ?";
-    let (mut ports, mut after) = (BTreeMap::new(), 0);
-    loop {
-        let rows = session.rows(select, values![after, BITE]).await?;
-        let Some(last) = rows.last() else { return Ok(ports) };
-        after = last.number(0)?;
-        for row in &rows {
-            let moves: BTreeMap<String, Option<u16>> = serde_json::from_str(&row.text(1)?).unwrap_or_default();
-            for (gateway, port) in moves {
-                match port {
-                    Some(port) => ports.insert(gateway, port),
-                    None => ports.remove(&gateway),
-                };
-            }
-        }
-    }
 }
 
 fn damaged_ports(found: &BTreeMap<String, u16>, wanted: &BTreeMap<String, u16>) -> BTreeMap<String, String> {

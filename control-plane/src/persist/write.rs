@@ -5,17 +5,11 @@ use std::collections::BTreeMap;
 use super::chain::{ChangeRow, VersionRow};
 use super::events;
 use super::session::{Session, values};
+use super::thin::{self, DERIVED};
 use super::{BeginEpoch, Change, Committed, Head, NewEvent, Position, StateWrite, StoredCounts, Write};
 
 /// LIMIT: boots of gateway processes whose last counts are kept; the oldest go first.
 const KEPT_BOOTS: u64 = 1000;
-
-/// Documents that follow from others, and change with every instance: of them old versions are not kept whole.
-pub(super) const DERIVED: &str = "instances";
-
-/// LIMIT: versions of such a document that are kept whole; of those before them only their digests are, so that the
-/// history can be verified.
-pub(super) const DERIVED_VERSIONS: u64 = 100;
 
 /// Where the history stands for who writes it: [`moved`] keeps it, once for all that one transaction writes.
 #[derive(Debug)]
@@ -147,7 +141,7 @@ async fn write_artifact(
     let values = values![kind, name, version, document, change.at_unix_ms, change.sequence, digest];
     session.execute(insert, values).await?;
     if kind == DERIVED {
-        thin(session, name, version, document.is_some()).await?;
+        thin::after_write(session, name, version, document.is_some()).await?;
     }
     if document.is_none() {
         session.execute("DELETE FROM artifacts WHERE kind = ? AND name = ?", values![kind, name]).await?;
@@ -161,20 +155,6 @@ async fn write_artifact(
     let insert = "INSERT INTO artifacts (kind, name, version) VALUES (?, ?, ?)";
     session.execute(insert, values![kind, name, version]).await?;
     Ok("create")
-}
-
-/// Forgets what an old version said; all of them of a document that is deleted. One that is deleted says nothing: it keeps
-/// its NULL, by which it is known.
-async fn thin(session: &mut Session<'_>, name: &str, version: u64, is_there: bool) -> Result<(), sqlx::Error> {
-    let thin = "UPDATE versions SET document = '' WHERE kind = ? AND name = ? AND version >= ? AND version <= ? \
-                AND document IS NOT NULL";
-    let last = version.saturating_sub(if is_there { DERIVED_VERSIONS } else { 1 });
-    // Each write forgets one, and the deletion the rest.
-    let first = if is_there { last } else { version.saturating_sub(DERIVED_VERSIONS) };
-    if last == 0 {
-        return Ok(());
-    }
-    session.execute(thin, values![DERIVED, name, first, last]).await.map(drop)
 }
 
 /// What tells of a write, as the original does; the content stands in the history.

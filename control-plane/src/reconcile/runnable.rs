@@ -45,7 +45,9 @@ fn objection_to(error: PlatformError) -> Objection {
             may_be: true,
         },
         PlatformError::Unseen { command, seconds, .. } => Objection {
-            what: format!("nobody knows whether command `{command}` is a program here, no answer came within {seconds} s"),
+            what: format!(
+                "nobody knows whether command `{command}` is a program here, no answer came within {seconds} s"
+            ),
             mend: "see whether the file systems of its folder, its program and `PATH` answer",
             may_be: true,
         },

@@ -1,8 +1,11 @@
 //! The history is sound until somebody or something changes a byte of it, and then the place is named.
 
+use std::collections::BTreeMap;
+
 use super::{Bench, make};
+use crate::persist::chain::VersionRow;
 use crate::persist::session::values;
-use crate::persist::write::{DERIVED, DERIVED_VERSIONS};
+use crate::persist::thin::{BITE, DERIVED, DERIVED_VERSIONS, Place};
 use crate::persist::{ArtifactId, Cause, Change, Database, Head, Persistence, Write};
 
 pub(super) async fn a_sound_history_is_called_sound(bench: &Bench) {
@@ -13,10 +16,12 @@ pub(super) async fn a_sound_history_is_called_sound(bench: &Bench) {
     assert!(audit.versions > 0);
 }
 
+const NAME: &str = "shop/web/web:1";
+
 /// Writes a document that follows from others.
 async fn derive(database: &Database, document: Option<&str>) {
     let position = database.position().await.unwrap();
-    let id = ArtifactId { kind: DERIVED, name: "shop/web/web:1".to_owned() };
+    let id = ArtifactId { kind: DERIVED, name: NAME.to_owned() };
     let write = Write { id, document: document.map(str::to_owned) };
     database.commit(&Change { writes: vec![write], ..super::change(&position, &[], &[]) }).await.unwrap();
 }
@@ -72,6 +77,100 @@ pub(super) async fn what_is_forgotten_is_still_verified(mut fresh: impl AsyncFnM
         let fault = bench.open().await.audit(&[]).await.unwrap().fault;
         assert!(fault.as_ref().is_some_and(|fault| fault.contains(place)), "{statement}: {fault:?}");
     }
+}
+
+/// As before versions were thinned at each write.
+async fn a_history_from_before_is_thinned_step_by_step(bench: &Bench) {
+    let database = bench.open().await;
+    let count = DERIVED_VERSIONS + 5;
+    for number in 1..=count {
+        derive(&database, Some(&format!("{{{number}}}"))).await;
+    }
+    // Their digests are those of what they said, with what is taken from their change.
+    let written = "SELECT at_unix_ms, sequence FROM versions WHERE kind = ? AND version = ?";
+    let mut whole = Vec::new();
+    for number in 1..=5 {
+        let mut transaction = database.pools.write().await.unwrap();
+        let row = transaction.session().row(written, values![DERIVED, number]).await.unwrap();
+        let document = format!("{{{number}}}");
+        let version = VersionRow {
+            kind: DERIVED,
+            name: NAME,
+            version: number,
+            document: Some(document.as_bytes()),
+            at_unix_ms: row.number(0).unwrap(),
+            sequence: row.number(1).unwrap(),
+        };
+        let digest = version.digest();
+        whole.push(format!(
+            "UPDATE versions SET document = '{document}' WHERE version = {number} AND digest = '{digest}' AND kind = '{DERIVED}'"
+        ));
+    }
+    database.close().await;
+    bench.by_hand(&whole).await;
+    let database = bench.open().await;
+    assert_eq!(documents(&database).await, count);
+    let mut place = Some(Place::default());
+    let mut steps = 0;
+    while let Some(at) = place {
+        place = database.thin_history(at).await.unwrap();
+        steps += 1;
+    }
+    assert_eq!(documents(&database).await, DERIVED_VERSIONS);
+    assert!(steps <= count / BITE + 2, "{steps}");
+    assert_eq!(database.audit(&[]).await.unwrap().fault, None);
+    let current = database.snapshot().await.unwrap().artifacts[DERIVED][NAME].clone();
+    assert_eq!((current.version, &current.damage), (count, &None));
+}
+
+/// What is changed in a history after it was read is the audit's to find: a look reads on from where the last one ended.
+async fn ports_are_held_against_what_came_since_the_last_look(bench: &Bench) {
+    let database = bench.open().await;
+    let give = async |ports: &[(&str, u16)]| {
+        let position = database.position().await.unwrap();
+        database.commit(&super::change(&position, &[], ports)).await.unwrap();
+        let snapshot = database.snapshot().await.unwrap();
+        (snapshot.ports.into_iter().collect::<Vec<_>>(), snapshot.damage)
+    };
+    let of = |ports: &[(&str, u16)]| ports.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect::<Vec<_>>();
+    assert_eq!(give(&[("a", 9050)]).await, (of(&[("a", 9050)]), BTreeMap::new()));
+    bench.by_hand(&["UPDATE changes SET ports = '' WHERE sequence = 1".to_owned()]).await;
+    assert_eq!(give(&[("b", 9051)]).await, (of(&[("a", 9050), ("b", 9051)]), BTreeMap::new()));
+    let begun = bench.open().await.snapshot().await.unwrap();
+    assert!(begun.damage["a"].contains("is 9050, and the history leads to none"), "{:?}", begun.damage);
+    // What is changed beside the history is still found at once.
+    bench.by_hand(&["UPDATE ports SET port = 9059 WHERE gateway = 'b'".to_owned()]).await;
+    let damage = database.snapshot().await.unwrap().damage;
+    assert!(damage["b"].contains("is 9059, and the history leads to 9051"), "{damage:?}");
+}
+
+/// An old copy that is put in the place of a database that is in use is another history.
+async fn a_history_in_the_place_of_another_is_read_from_its_beginning(bench: &Bench) {
+    let database = bench.open().await;
+    let give = async |ports: &[(&str, u16)]| {
+        let position = database.position().await.unwrap();
+        database.commit(&super::change(&position, &[], ports)).await.unwrap();
+        database.snapshot().await.unwrap()
+    };
+    give(&[("a", 9050)]).await;
+    let hash = database.head().await.unwrap().hash;
+    assert!(give(&[("b", 9051)]).await.damage.is_empty());
+    bench
+        .by_hand(&[
+            "DELETE FROM ports WHERE gateway = 'b'".to_owned(),
+            "DELETE FROM changes WHERE sequence = 2".to_owned(),
+            format!("UPDATE state SET sequence = 1, revision = 1, table_digest = 'digest-1', head = '{hash}'"),
+        ])
+        .await;
+    let snapshot = give(&[("c", 9052)]).await;
+    assert_eq!((snapshot.damage, snapshot.ports.len()), (BTreeMap::new(), 2));
+}
+
+/// What is known from one look to the next, each in a database of its own.
+pub(super) async fn finds_what_came_since(mut fresh: impl AsyncFnMut() -> Bench) {
+    a_history_from_before_is_thinned_step_by_step(&fresh().await).await;
+    ports_are_held_against_what_came_since_the_last_look(&fresh().await).await;
+    a_history_in_the_place_of_another_is_read_from_its_beginning(&fresh().await).await;
 }
 
 /// A small history: three changes of three artifacts, one of which is deleted.

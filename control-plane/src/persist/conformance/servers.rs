@@ -28,6 +28,7 @@ async fn all_of_it(variable: &str, product: &str) {
     history::an_end_that_is_cut_off_is_found_by_who_has_seen_it(&fresh().await).await;
     history::what_is_changed_is_found(fresh).await;
     history::what_is_forgotten_is_still_verified(fresh).await;
+    history::finds_what_came_since(fresh).await;
     released::servers_of_every_released_schema_are_brought_forward(product, fresh).await;
 }
 

@@ -274,7 +274,9 @@ impl Platform for ProcessPlatform {
         let name = command.first().cloned().unwrap_or_default();
         let (wanted, directory) = (name.clone(), plan.directory.clone());
         let found = self.look_ups.make(move || find_program(&wanted, directory.as_deref())).await;
-        let program = found.ok_or_else(|| unseen(id, &name))?.ok_or(PlatformError::UnknownCommand { id: id.to_string(), command: name.clone() })?;
+        let program = found
+            .ok_or_else(|| unseen(id, &name))?
+            .ok_or(PlatformError::UnknownCommand { id: id.to_string(), command: name.clone() })?;
         let mut ready = Command::new(program);
         environment(&mut ready, &plan, &folder);
         ready.args(command.iter().skip(1)).process_group(0).kill_on_drop(true);
