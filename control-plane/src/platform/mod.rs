@@ -27,6 +27,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+/// What instances use, or why that is not known of one.
+pub type Usages = BTreeMap<InstanceId, Result<Usage, PlatformError>>;
+
 /// LIMIT: what a stopped instance gets to end by itself, at most.
 pub const GRACE_MAX: Duration = Duration::from_mins(10);
 
@@ -71,9 +74,9 @@ pub trait Platform: Send + Sync + std::fmt::Debug {
     async fn run(&self, id: &InstanceId, command: &[String], patience: Duration) -> Result<Outcome, PlatformError>;
     /// Changes its value whenever it is worth to look again; may also do so without reason, and may miss a change.
     fn hints(&self) -> watch::Receiver<u64>;
-    /// What each of these instances uses; those that do not run are left out. Who asks about many asks seldom: each may
-    /// cost a question of its own.
-    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Usage>, PlatformError>;
+    /// What each of these instances uses; those that do not run are left out. One that can't be asked hides no other. Who
+    /// asks about many asks seldom: each may cost a question of its own.
+    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<Usages, PlatformError>;
     /// What this platform is.
     async fn info(&self) -> Result<Info, PlatformError>;
 }

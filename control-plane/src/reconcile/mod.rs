@@ -18,11 +18,12 @@ use std::time::Duration;
 
 pub(crate) use logs::Source;
 pub(crate) use machine::ServiceName;
+pub(crate) use order::kind_of;
 pub(crate) use run::run;
 #[cfg(test)]
 pub(crate) use state::InstanceState;
 pub(crate) use state::{Intention, Phase, ServiceState, Stage, States};
-pub(crate) use usage::Times;
+pub(crate) use usage::{Clusters, Times};
 
 use crate::causes::with_causes;
 use crate::platform::health::Monitor;

@@ -89,7 +89,7 @@ fn of(deployment: &Deployment, gateways: &Gateways<'_>) -> Vec<Order> {
 fn order(deployment: &Deployment, cluster: &Cluster, service: &Service, breed: &Breed, values: &dyn Values) -> Order {
     let name =
         ServiceName { deployment: deployment.name.clone(), cluster: cluster.name.clone(), service: breed.name.clone() };
-    let kind = breed.deployable.kind.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned());
+    let kind = kind_of(breed);
     let spec = spec(deployment, cluster, service, breed, &kind, values);
     let template = spec.as_ref().map(|spec| spec.digest().chars().take(16).collect()).unwrap_or_default();
     let mut checks: Vec<HealthCheck> = health_checks(cluster, service, breed).into_iter().map(check).collect();
@@ -103,6 +103,11 @@ fn order(deployment: &Deployment, cluster: &Cluster, service: &Service, breed: &
         checks,
         ports: breed.ports.iter().map(|port| port.name.clone()).collect(),
     }
+}
+
+/// The type of what a breed deploys, by which its platform is found.
+pub(crate) fn kind_of(breed: &Breed) -> String {
+    breed.deployable.kind.clone().unwrap_or_else(|| DEFAULT_TYPE.to_owned())
 }
 
 /// The clusters of what a breed depends on.

@@ -1,6 +1,6 @@
 //! The promises of all clusters, with everything that they refer to written out. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vamp_model::{
     Artifact, Cluster, Deployment, EscalationBody, EscalationUse, Figure, Gateway, Kind, RouteUse, SlaBody, SlaRule,
@@ -11,6 +11,7 @@ use super::escalate::{Escalation, Sized, Sizes};
 use super::machine::{ClusterName, Rule, capacity};
 use crate::core::Current;
 use crate::deploy::{breed, inner_gateway, size_of};
+use crate::reconcile::kind_of;
 
 /// LIMIT: parts of what follows from one promise, stored ones written out: they may refer to each other, in circles too.
 const PARTS_MAX: usize = 256;
@@ -43,6 +44,8 @@ pub(super) struct Promise {
     pub(super) sizes: Sizes,
     /// All services of these clusters, with their instances.
     pub(super) services: Vec<(String, String, u32)>,
+    /// The types of what its own services deploy.
+    pub(super) kinds: BTreeSet<String>,
     /// Instances of all its own services.
     pub(super) instances: u32,
     /// What all its own services have, in the unit by which the figure is divided; 0 where it is not.
@@ -97,6 +100,7 @@ fn promise(current: &Current, deployment: &Deployment, cluster: &Cluster, sla: &
         ports: ports(current, deployment, cluster),
         sizes: sizes.collect(),
         services: services.collect(),
+        kinds: cluster.services.iter().filter_map(breed).map(kind_of).collect(),
         instances: own().map(|size| size.instances).sum(),
         capacity: figure.map_or(0.0, |figure| own().map(|size| capacity(figure, size)).sum()),
     })

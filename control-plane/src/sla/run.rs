@@ -16,7 +16,7 @@ use crate::causes::with_causes;
 use crate::core::{ChangeError, ChangeRequest, Core, Current, now_unix_ms};
 use crate::deploy::{Action, DeployRequest, Rescale};
 use crate::persist::{Cause, EventQuery, PersistError, StoredEvent};
-use crate::reconcile::{Phase, Platforms, States};
+use crate::reconcile::{Clusters, Phase, Platforms, States, Times};
 use crate::samples::Clock;
 
 /// LIMIT: events about promises that one look takes; the next look takes those after them.
@@ -132,21 +132,21 @@ impl Keeper {
 
     /// Asks what the instances of clusters use that promise something about it.
     async fn ask_platforms(&mut self) {
-        let measured: BTreeSet<&ClusterName> =
-            self.promises.iter().filter(|promise| is_of_platforms(promise)).map(|promise| &promise.name).collect();
+        let key = |name: &ClusterName| (name.deployment.clone(), name.cluster.clone());
+        let measured = self.promises.iter().filter(|promise| is_of_platforms(promise));
+        let measured: Clusters = measured.map(|promise| (key(&promise.name), promise.kinds.clone())).collect();
         if measured.is_empty() || Instant::now() < self.ask_after {
             return;
         }
-        let key = |name: &ClusterName| (name.deployment.clone(), name.cluster.clone());
         let began = Instant::now();
-        let told = self.platforms.usage(&measured.iter().map(|name| key(name)).collect()).await;
+        let mut told = self.platforms.usage(&measured).await;
         self.ask_after = Instant::now() + began.elapsed() * REST;
-        let times = |name: &ClusterName| match &told {
-            Ok(told) => Ok(told.get(&key(name)).cloned().unwrap_or_default()),
-            Err(why) => Err(why.clone()),
-        };
-        let times = measured.into_iter().map(|name| (name.clone(), times(name))).collect();
-        self.processors.take(self.clock.now_ms(), times);
+        let times = measured.into_keys().map(|key| {
+            let times = told.remove(&key).unwrap_or_else(|| Ok(Times::new()));
+            let (deployment, cluster) = key;
+            (ClusterName { deployment, cluster }, times)
+        });
+        self.processors.take(self.clock.now_ms(), times.collect());
     }
 
     /// Takes the promises from what is stored now.

@@ -1,5 +1,6 @@
 //! What every platform promises, as one suite.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -252,7 +253,10 @@ async fn tells_what_is_used(platform: &SharedPlatform, service: Deployable) {
         running(platform, order).await;
     }
     platform.stop(&orders[2].id, GRACE).await.unwrap();
-    let used = async |ids: &[InstanceId]| platform.usage(&ids.iter().cloned().collect()).await.unwrap();
+    let used = async |ids: &[InstanceId]| {
+        let told = platform.usage(&ids.iter().cloned().collect()).await.unwrap();
+        told.into_iter().map(|(id, usage)| (id, usage.unwrap())).collect::<BTreeMap<_, _>>()
+    };
     let (works, rests) = (&orders[0].id, &orders[1].id);
     let ids = [works.clone(), orders[2].id.clone(), id("never-was")];
     let before = used(&ids).await;

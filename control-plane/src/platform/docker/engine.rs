@@ -120,6 +120,16 @@ impl Engine {
         self.within(self.patience.work, ask).await
     }
 
+    /// Asks about one thing that may be silent while the engine is not: nothing about the engine follows from that. Who
+    /// calls bounds the time.
+    pub(super) async fn ask_apart<'a, T, A>(&'a self, ask: impl FnOnce(&'a Docker) -> A + Send) -> Result<T, Failure>
+    where
+        A: Future<Output = Result<T, Error>> + Send,
+    {
+        self.spoken.agree(&self.answers).await?;
+        ask(&self.answers).await.map_err(Failure::from)
+    }
+
     /// Asks, and waits no longer than this.
     pub(super) async fn within<'a, T, A>(
         &'a self,

@@ -22,11 +22,13 @@ use crate::platform::ports::{self, Owners};
 use crate::platform::turns::Turns;
 use crate::platform::{
     Deployable, Exit, GRACE_MAX, HostPort, Info, Instance, InstanceId, InstanceSpec, Labels, LogQuery, LogStream,
-    Outcome, Platform, PlatformError, Restart, State, Usage,
+    Outcome, Platform, PlatformError, Restart, State, Usage, Usages,
 };
 
 /// LIMIT: containers that are asked for at once, each over a connection of its own.
 const QUESTIONS_MAX: usize = 16;
+/// LIMIT: the part of its time for all answers that the engine gets to tell what one container uses.
+const USAGE_PARTS: u32 = 4;
 /// LIMIT: how often other ports are chosen when somebody else was faster.
 const PLACINGS_MAX: usize = 5;
 /// How often is looked whether a container has ended.
@@ -302,9 +304,19 @@ impl DockerPlatform {
         }
     }
 
-    async fn used(&self, id: InstanceId) -> Result<Option<(InstanceId, Usage)>, Failure> {
-        let told = usage::of(&self.engine, &container::name(self.namespace(), &id)).await?;
-        Ok(told.map(|usage| (id, usage)))
+    /// What one container uses, or why that is not known. Some are silent while the engine is not: each has its own time.
+    async fn used(&self, id: InstanceId, deadline: Instant) -> Option<(InstanceId, Result<Usage, PlatformError>)> {
+        let patience = self.engine.patience.look / USAGE_PARTS;
+        let container = container::name(self.namespace(), &id);
+        let asked = usage::of(&self.engine, &container);
+        let told = match tokio::time::timeout_at(deadline.min(Instant::now() + patience), asked).await {
+            Ok(told) => told.map_err(|failure| self.engine.error(format!("tell what instance `{id}` uses"), failure)),
+            Err(_) => {
+                let seconds = patience.as_secs();
+                Err(PlatformError::Late { id: id.to_string(), what: "tell what it uses", seconds })
+            }
+        };
+        Some((id, told.transpose()?))
     }
 
     /// Asks a container to end, and waits until it has.
@@ -462,12 +474,18 @@ impl Platform for DockerPlatform {
         self.hints.subscribe()
     }
 
-    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Usage>, PlatformError> {
+    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<Usages, PlatformError> {
         let failed = |failure| self.engine.error("tell what instances use", failure);
         self.engine.refuse_while_silent().map_err(failed)?;
-        let asked = of.iter().cloned().map(|id| self.used(id));
-        let told = stream::iter(asked).buffer_unordered(QUESTIONS_MAX).try_collect::<Vec<_>>().await;
-        Ok(told.map_err(failed)?.into_iter().flatten().collect())
+        let deadline = Instant::now() + self.engine.patience.look;
+        let asked = of.iter().cloned().map(|id| self.used(id, deadline));
+        let told = stream::iter(asked).buffer_unordered(QUESTIONS_MAX).collect::<Vec<_>>().await;
+        let told: Usages = told.into_iter().flatten().collect();
+        if !told.is_empty() && told.values().all(Result::is_err) {
+            // Of these, or of the engine?
+            self.engine.look(bollard::Docker::ping).await.map_err(failed)?;
+        }
+        Ok(told)
     }
 
     async fn info(&self) -> Result<Info, PlatformError> {

@@ -9,11 +9,11 @@ use futures_util::TryStreamExt as _;
 use super::engine::{Engine, Failure};
 use crate::platform::Usage;
 
-/// Asks about one container, once; `None`: it does not run, or is not there any more.
+/// Asks about one container, once; `None`: it does not run, or is not there any more. Who calls bounds the time.
 pub(super) async fn of(engine: &Engine, container: &str) -> Result<Option<Usage>, Failure> {
     // Without `one-shot` the engine waits for a second sample.
     let once = StatsOptions { stream: false, one_shot: true };
-    let asked = engine.look(|docker| async move { docker.stats(container, Some(once)).try_next().await });
+    let asked = engine.ask_apart(|docker| async move { docker.stats(container, Some(once)).try_next().await });
     match asked.await {
         Ok(told) => Ok(told.and_then(|told| read(&told))),
         // It ended meanwhile.
@@ -39,7 +39,56 @@ fn memory(told: &ContainerMemoryStats) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use axum::http::{StatusCode, Uri};
+    use axum::response::{IntoResponse as _, Response};
+
     use super::*;
+    use crate::platform::docker::{DockerPlatform, DockerSettings, Patience};
+    use crate::platform::{InstanceId, Platform as _, PlatformError};
+
+    /// Answers as an engine of which one container is stuck and another one can't be read.
+    async fn answer(uri: Uri) -> Response {
+        let path = uri.path();
+        let json = |text: &'static str| ([("content-type", "application/json")], text).into_response();
+        match path {
+            "/version" => json(r#"{"ApiVersion": "1.43", "MinAPIVersion": "1.24"}"#),
+            _ if path.ends_with("/_ping") => "OK".into_response(),
+            _ if path.contains("stuck") => std::future::pending().await,
+            _ if path.contains("broken") => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "{\"message\": \"it is broken\"}").into_response()
+            }
+            _ if path.ends_with("/stats") => json(r#"{"cpu_stats": {"cpu_usage": {"total_usage": 1500000000}}}"#),
+            _ => StatusCode::NOT_FOUND.into_response(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_container_that_tells_nothing_hides_no_other_and_the_engine_is_not_taken_for_silent() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let serving = tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+        let patience = Patience { look: Duration::from_secs(8), ..Patience::default() };
+        let platform =
+            DockerPlatform::open(DockerSettings { patience, ..DockerSettings::new(address, "n".to_owned()) });
+        let ids = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<InstanceId>>();
+        let told = platform.usage(&ids(&["broken", "stuck", "well", "well-too"])).await.unwrap();
+        let of = |name: &str| &told[&name.parse::<InstanceId>().unwrap()];
+        for well in ["well", "well-too"] {
+            assert_eq!(of(well).as_ref().unwrap().processor_time, Duration::from_millis(1_500));
+        }
+        assert!(matches!(of("broken"), Err(PlatformError::Refused { .. })), "{told:?}");
+        assert!(matches!(of("stuck"), Err(PlatformError::Late { .. })), "{told:?}");
+        // Also when nothing else was asked: the engine itself answers.
+        let told = platform.usage(&ids(&["stuck"])).await.unwrap();
+        assert!(matches!(told.values().next(), Some(Err(PlatformError::Late { .. }))), "{told:?}");
+        serving.abort();
+        assert!(serving.await.unwrap_err().is_cancelled());
+        let silent = platform.usage(&ids(&["well"])).await;
+        assert!(matches!(silent, Err(PlatformError::Unreachable { .. })), "{silent:?}");
+    }
 
     fn told(text: &str) -> Option<Usage> {
         read(&serde_json::from_str(text).unwrap())

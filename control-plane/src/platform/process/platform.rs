@@ -25,7 +25,7 @@ use crate::platform::ports::{self, Owners};
 use crate::platform::turns::Turns;
 use crate::platform::{
     Deployable, Exit, GRACE_MAX, Info, Instance, InstanceId, InstanceSpec, Labels, LogQuery, LogStream, Outcome,
-    Platform, PlatformError, Restart, SpecError, State, Usage,
+    Platform, PlatformError, Restart, SpecError, State, Usages,
 };
 
 /// LIMIT: a supervisor that did not start its instance in this time will not.
@@ -290,19 +290,19 @@ impl Platform for ProcessPlatform {
         self.hints.subscribe()
     }
 
-    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<BTreeMap<InstanceId, Usage>, PlatformError> {
+    async fn usage(&self, of: &BTreeSet<InstanceId>) -> Result<Usages, PlatformError> {
         let (root, of) = (self.root().to_owned(), of.clone());
         blocking(move || {
             let cause = |cause| PlatformError::File { path: "/proc".into(), cause };
             let groups = usage::of_groups().map_err(cause)?;
-            let mut usages = BTreeMap::new();
+            let mut usages = Usages::new();
             for id in of {
                 // One that is gone uses nothing.
                 let status = Folder::find(&root, &id).and_then(|folder| folder.status().ok().flatten());
                 let process = status.and_then(|status| status.process);
                 let group = process.filter(Identity::is_alive).and_then(|process| process.pid());
                 let usage = group.and_then(|group| groups.get(&group.as_raw_nonzero().get()));
-                usages.extend(usage.map(|usage| (id, *usage)));
+                usages.extend(usage.map(|usage| (id, Ok(*usage))));
             }
             Ok(usages)
         })
