@@ -460,7 +460,10 @@ impl Reconciler {
                 let told = self.told.as_ref().and_then(|told| told.get(&name.to_string()));
                 let former = former.get(name).map(|former| (former.intention, former.phase, &former.since));
                 let former = former.or_else(|| told.map(|told| (told.intention, told.phase, &told.since)));
-                let was_done = former.is_some_and(|(_, phase, _)| phase == Phase::Done);
+                // Silence of its platform changes nothing about a service that was done, as long as nothing else is told.
+                let was_told = told.is_some_and(|told| told.phase == Phase::Done);
+                let was_done =
+                    former.is_some_and(|(_, phase, _)| phase == Phase::Done || (phase == Phase::Unknown && was_told));
                 if state.phase == Phase::Done && !was_done && !view.picture.acknowledged {
                     // Whoever is told that it is done may send requests.
                     (state.phase, state.message) = (Phase::Updating, Some(WAITS_FOR_GATEWAYS.to_owned()));

@@ -16,6 +16,9 @@ pub(super) const SCOPE: &str = "services";
 /// The type of what is told, as in the original.
 const KIND: &str = "synchronization";
 
+/// What a platform is silent about is told as unknown only after so long: one that is silent now and then is no news.
+const UNKNOWN_AFTER_MS: u64 = 30_000;
+
 /// LIMIT: events of one look, which are one transaction; the next look tells those that are left.
 const EVENTS_MAX: usize = 256;
 
@@ -101,6 +104,8 @@ pub(super) fn news(
             // The time of what was told stays.
             Some(former) if Told { since: former.since.clone(), ..present.clone() } == *former => {}
             Some(former) => news.keep(&key, Some(Told { since: former.since.clone(), ..present })),
+            // It is as it was told last, until somebody has to know better.
+            None if is_silent_for_a_moment(state, at_unix_ms) => {}
             None => {
                 let tag = format!("synchronization:{}", word(former, state));
                 news.events.push(event(name, &[&tag], of_state(state), at_unix_ms));
@@ -118,6 +123,12 @@ impl News {
         self.states.push(StateWrite { scope: SCOPE.to_owned(), name: key.to_owned(), value });
         self.told.insert(key.to_owned(), told);
     }
+}
+
+fn is_silent_for_a_moment(state: &ServiceState, at_unix_ms: u64) -> bool {
+    let since = state.since.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond);
+    let until = u64::try_from(since).unwrap_or_default().saturating_add(UNKNOWN_AFTER_MS);
+    state.phase == Phase::Unknown && at_unix_ms < until
 }
 
 /// What became of a service in one word; those of the original where it had one.
@@ -192,6 +203,10 @@ mod tests {
     use super::super::state::InstanceState;
     use super::*;
 
+    /// When the states below began, and when a look is that finds them long since so.
+    const SINCE_MS: u64 = 1_767_225_600_000;
+    const LATER_MS: u64 = SINCE_MS + UNKNOWN_AFTER_MS;
+
     /// A service over some looks, under a control plane that may be started anew between them.
     #[derive(Default)]
     struct Watched {
@@ -227,8 +242,12 @@ mod tests {
     impl Watched {
         /// The words of what is told at one look; what was told before is read as after a restart.
         fn look(&mut self, state: Option<ServiceState>) -> Vec<String> {
+            self.look_at(LATER_MS, state)
+        }
+
+        fn look_at(&mut self, at_unix_ms: u64, state: Option<ServiceState>) -> Vec<String> {
             let states: States = state.into_iter().map(|state| (name(), state)).collect();
-            let news = news(&read(&self.kept), &states, &BTreeMap::new(), &self.at_work, 1);
+            let news = news(&read(&self.kept), &states, &BTreeMap::new(), &self.at_work, at_unix_ms);
             for StateWrite { name, value, .. } in news.states {
                 match value {
                     Some(value) => self.kept.insert(name, value),
@@ -261,6 +280,21 @@ mod tests {
             assert_eq!(watched.look(state), [""; 0], "after {expected}");
         }
         assert!(watched.kept.is_empty());
+    }
+
+    #[test]
+    fn a_platform_that_is_silent_now_and_then_is_no_news_and_one_that_stays_silent_is() {
+        let mut watched = Watched::default();
+        assert_eq!(watched.look(Some(with(Phase::Done, 0, false))), ["synchronization:deployed"]);
+        for at_unix_ms in [SINCE_MS, SINCE_MS + 2_000, LATER_MS - 1] {
+            assert_eq!(watched.look_at(at_unix_ms, Some(state(Phase::Unknown))), [""; 0]);
+            assert_eq!(watched.look_at(at_unix_ms, Some(with(Phase::Done, 0, false))), [""; 0]);
+        }
+        // What happened meanwhile is told all the same.
+        assert_eq!(watched.look_at(SINCE_MS, Some(state(Phase::Unknown))), [""; 0]);
+        assert_eq!(watched.look_at(SINCE_MS, Some(with(Phase::Done, 1, false))), ["instance:restarted"]);
+        assert_eq!(watched.look_at(LATER_MS, Some(state(Phase::Unknown))), ["synchronization:unknown"]);
+        assert_eq!(watched.look_at(LATER_MS, Some(with(Phase::Done, 1, false))), ["synchronization:deployed"]);
     }
 
     #[test]
