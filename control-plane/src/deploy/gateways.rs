@@ -11,7 +11,7 @@ use vamp_routing::wire::{Share, Sticky, Tcp};
 use super::hold;
 use super::outer::{outer, over, said_weight, with_weight};
 use super::paper::Paper;
-use super::{Known, breed, gateway, inner_gateway};
+use super::{Known, breed, gateway, given, inner_gateway};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
@@ -266,7 +266,8 @@ pub(super) fn settle(name: &str, routes: &mut [GatewayRoute]) -> Result<(), (Str
 
 /// A blueprint from which the same can be deployed, with what the gateways say now.
 pub(crate) fn export(deployment: &Deployment, known: &dyn Known) -> Blueprint {
-    let Deployment { name, metadata, mut body } = deployment.clone();
+    let Deployment { name, mut metadata, mut body } = deployment.clone();
+    given::exported(deployment, &mut metadata);
     for cluster in &mut body.clusters {
         let own = ports(cluster).into_iter().filter_map(|port| {
             let stored = gateway(&inner_gateway(&name, &cluster.name, &port), known)?;

@@ -12,14 +12,17 @@ use super::size_of;
 /// Scales by cluster and service, in the metadata of a deployment.
 const GIVEN: &str = "io.vamp.given";
 
+/// Scales that these had when the deployment was exported, in the metadata of the export alone.
+const HAD: &str = "io.vamp.had";
+
 type Metadata = Map<String, Value>;
 
 fn key(cluster: &str, service: &str) -> String {
     format!("{cluster}/{service}")
 }
 
-fn noted(metadata: &Metadata, cluster: &str, service: &str) -> Option<Size> {
-    let scale = metadata.get(GIVEN)?.get(key(cluster, service))?;
+fn noted(metadata: &Metadata, notes: &str, cluster: &str, service: &str) -> Option<Size> {
+    let scale = metadata.get(notes)?.get(key(cluster, service))?;
     match read_scale(&scale.to_string(), Format::Json, &|_, _| None) {
         Ok(ScaleUse::Inline(size)) => Some(size),
         _ => None,
@@ -41,31 +44,46 @@ fn note(metadata: &mut Metadata, cluster: &str, service: &str, given: Option<Siz
 pub(super) fn scaled(deployment: &mut Deployment, cluster: &str, service: &str, from: Size) {
     let found = deployment.cluster(cluster).and_then(|cluster| cluster.service(service));
     let Some(now) = found.map(size_of) else { return };
-    let given = noted(&deployment.metadata, cluster, service).unwrap_or(from);
+    let given = noted(&deployment.metadata, GIVEN, cluster, service).unwrap_or(from);
     note(&mut deployment.metadata, cluster, service, Some(given).filter(|given| *given != now));
 }
 
-/// What a merge makes of the scales: each part that the file gives as it was given before stays as it is.
-pub(super) fn merged(next: &mut Deployment, stable: &Deployment, attached: &Topology, said: &Metadata) {
-    let notes = [&stable.metadata, said].into_iter().filter_map(|metadata| metadata.get(GIVEN)?.as_object());
-    let notes: Metadata = notes.flatten().map(|(key, given)| (key.clone(), given.clone())).collect();
-    if !notes.is_empty() {
-        next.metadata.insert(GIVEN.to_owned(), Value::Object(notes));
+/// What an export adds: the scale that a service had, where it is another than the one that it was given. So a file that is
+/// deployed again says whether somebody changed that scale in it.
+pub(super) fn exported(deployment: &Deployment, metadata: &mut Metadata) {
+    let mut had = Metadata::new();
+    for cluster in &deployment.body.clusters {
+        for service in &cluster.services {
+            let breed = service.breed.name();
+            if noted(&deployment.metadata, GIVEN, &cluster.name, breed).is_some() {
+                had.insert(key(&cluster.name, breed), Value::Object(size_of(service).to_fields()));
+            }
+        }
     }
+    if !had.is_empty() {
+        metadata.insert(HAD.to_owned(), Value::Object(had));
+    }
+}
+
+/// What a merge makes of the scales: each part that the file gives as it was given before stays as it is.
+pub(super) fn merged(next: &mut Deployment, stable: Option<&Deployment>, attached: &Topology, said: &Metadata) {
+    next.metadata.remove(HAD);
+    match stable.and_then(|stable| stable.metadata.get(GIVEN)) {
+        Some(notes) => next.metadata.insert(GIVEN.to_owned(), notes.clone()),
+        None => next.metadata.remove(GIVEN),
+    };
     for cluster in &attached.clusters {
         for service in &cluster.services {
             let breed = service.breed.name();
-            let Some(ScaleUse::Inline(given)) = service.scale else { continue };
-            let former = stable.cluster(&cluster.name).and_then(|cluster| cluster.service(breed));
-            // An export says what there was, and what was given, at the same time.
-            let Some(live) = former.map(size_of).filter(|_| noted(said, &cluster.name, breed).is_none()) else {
-                continue;
-            };
-            let before = noted(&stable.metadata, &cluster.name, breed).unwrap_or(live);
-            let size = Size {
-                cpu: if given.cpu == before.cpu { live.cpu } else { given.cpu },
-                memory: if given.memory == before.memory { live.memory } else { given.memory },
-                instances: if given.instances == before.instances { live.instances } else { given.instances },
+            let Some(ScaleUse::Inline(file)) = service.scale else { continue };
+            let [had, given] = [HAD, GIVEN].map(|notes| noted(said, notes, &cluster.name, breed));
+            let former = stable.and_then(|stable| {
+                let live = size_of(stable.cluster(&cluster.name)?.service(breed)?);
+                Some((live, noted(&stable.metadata, GIVEN, &cluster.name, breed).unwrap_or(live)))
+            });
+            let (size, given) = match former {
+                None => (file, given.unwrap_or(file)),
+                Some((live, before)) => settle(file, given.map(|given| Exported { had, given }), before, live),
             };
             let own = next.body.clusters.iter_mut().find(|found| found.name == cluster.name);
             let own = own.and_then(|own| own.services.iter_mut().find(|found| found.breed.name() == breed));
@@ -76,6 +94,38 @@ pub(super) fn merged(next: &mut Deployment, stable: &Deployment, attached: &Topo
         }
     }
     forget(next);
+}
+
+/// What an export says of a scale: what the service had, unless the export is from before that was said, and was given.
+#[derive(Clone, Copy)]
+struct Exported<T> {
+    had: Option<T>,
+    given: T,
+}
+
+/// The scale that a service gets, and the one that it was given.
+fn settle(file: Size, exported: Option<Exported<Size>>, before: Size, live: Size) -> (Size, Size) {
+    let of = exported.map(|Exported { had, given }| Exported { had: had.map(|had| had.cpu), given: given.cpu });
+    let cpu = settle_part(file.cpu, of, before.cpu, live.cpu);
+    let of = exported.map(|Exported { had, given }| Exported { had: had.map(|had| had.memory), given: given.memory });
+    let memory = settle_part(file.memory, of, before.memory, live.memory);
+    let of =
+        exported.map(|Exported { had, given }| Exported { had: had.map(|had| had.instances), given: given.instances });
+    let instances = settle_part(file.instances, of, before.instances, live.instances);
+    let size = Size { cpu: cpu.0, memory: memory.0, instances: instances.0 };
+    (size, Size { cpu: cpu.1, memory: memory.1, instances: instances.1 })
+}
+
+fn settle_part<T: Copy + PartialEq>(file: T, exported: Option<Exported<T>>, before: T, live: T) -> (T, T) {
+    match exported {
+        None if file == before => (live, file),
+        // Somebody wrote another one into what was exported.
+        Some(Exported { had: Some(had), .. }) if file != had => (file, file),
+        // It is as it was exported, and what it was given is as it was then: what it has was moved since, or not.
+        Some(Exported { had: Some(_), given }) if given == before => (live, given),
+        None => (file, file),
+        Some(Exported { given, .. }) => (file, given),
+    }
 }
 
 /// Drops notes of services that are not there.

@@ -39,9 +39,7 @@ pub(super) fn merge(name: &str, blueprint: &Blueprint, known: &dyn Known) -> Res
         },
         body: unite(stable.map(|stable| &stable.body), &attached),
     };
-    if let Some(stable) = stable {
-        given::merged(&mut merged, stable, &attached, &blueprint.metadata);
-    }
+    given::merged(&mut merged, stable, &attached, &blueprint.metadata);
     check(&merged, known, &mut findings);
     let mut writes = Vec::new();
     match gateways::after_merge(&merged, stable, &attached, known) {

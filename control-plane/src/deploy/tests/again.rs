@@ -26,10 +26,25 @@ impl World {
 
     /// Exports and merges it, as two programs would.
     fn import_export(&mut self) {
-        let text = vamp_model::to_json(&Artifact::Blueprint(export(self.deployment("shop"), self))).to_string();
-        let read = read_as(&text, Format::Json, Kind::Blueprint, Some("shop")).unwrap().remove(0).artifact;
+        let text = self.exported();
+        self.import(&text);
+    }
+
+    fn exported(&self) -> String {
+        vamp_model::to_json(&Artifact::Blueprint(export(self.deployment("shop"), self))).to_string()
+    }
+
+    fn import(&mut self, text: &str) {
+        let read = read_as(text, Format::Json, Kind::Blueprint, Some("shop")).unwrap().remove(0).artifact;
         let Artifact::Blueprint(blueprint) = read else { panic!("no blueprint") };
         self.ask("shop", Action::Merge(Box::new(blueprint))).unwrap();
+    }
+
+    fn has(&self, instances: u32, given: Option<u64>) {
+        let noted =
+            self.deployment("shop").metadata.get("io.vamp.given").map(|notes| notes["web/a"]["instances"].clone());
+        assert_eq!((self.size().instances, noted.and_then(|noted| noted.as_u64())), (instances, given));
+        assert_eq!(self.deployment("shop").metadata.get("io.vamp.had"), None);
     }
 }
 
@@ -64,6 +79,40 @@ fn a_file_that_did_not_change_takes_no_scaling_back() {
     world.move_all("shop/web/http", "shop/web/b/http");
     world.ask("shop", Action::RemoveServices(vec![("web".to_owned(), "a".to_owned())])).unwrap();
     assert!(world.deployment("shop").metadata.is_empty(), "it is gone");
+}
+
+#[test]
+fn an_export_that_did_not_change_takes_no_step_back_that_a_promise_made_since() {
+    let mut world = World::new();
+    world.merge("shop", &file("1", 1)).unwrap();
+    world.rescale(3);
+    let text = world.exported();
+    world.rescale(5);
+    world.import(&text);
+    world.has(5, Some(1));
+    // Nor one that gave back all of it.
+    world.rescale(1);
+    world.import(&text);
+    world.has(1, None);
+    // What is changed in it is taken.
+    let mut changed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    changed.pointer_mut("/clusters/web/services/0/scale/instances").map(|scale| *scale = 4.into()).unwrap();
+    world.import(&changed.to_string());
+    world.has(4, None);
+    // Where it was given something else meanwhile, it is as it was exported.
+    world.merge("shop", &file("1", 2)).unwrap();
+    world.import(&text);
+    world.has(3, Some(1));
+    // In a deployment of its own, too.
+    let mut other = World::new();
+    other.import(&text);
+    other.has(3, Some(1));
+    // An export from before it said what there was.
+    let mut old: serde_json::Value = serde_json::from_str(&text).unwrap();
+    old["metadata"].as_object_mut().unwrap().remove("io.vamp.had").unwrap();
+    world.rescale(6);
+    world.import(&old.to_string());
+    world.has(3, Some(1));
 }
 
 /// What somebody makes of a gateway.
