@@ -2,7 +2,7 @@
 
 mod cursor;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use vamp_model::Kind;
 
-use cursor::Followed;
+use cursor::{Cursor, Followed};
 
 use super::ask::{Api, Ask};
 use super::endpoints::Answer;
@@ -195,9 +195,11 @@ pub(super) async fn follow(ask: Ask) -> Answer {
     }
     let follower = Follower {
         wanted: Wanted::of(&ask),
-        tail: if resumed.is_some() { None } else { Some(tail) },
+        first: if resumed.is_some() { First::Over(BTreeSet::new()) } else { First::NotSeen },
+        tail,
         lines: SelectAll::new(),
         known: resumed.unwrap_or_default(),
+        cursor: Cursor::default(),
         has_begun: false,
         next_look: Instant::now(),
         told_at: Instant::now(),
@@ -221,14 +223,48 @@ enum Said {
     Ended,
 }
 
+/// The instances that were there when a stream began: not all of their lines are told.
+enum First {
+    /// Nobody has looked yet.
+    NotSeen,
+    /// Those that could not be read so far.
+    Over(BTreeSet<String>),
+}
+
+impl First {
+    /// Takes note of those that are there.
+    fn see<'s>(&mut self, ids: impl Iterator<Item = &'s str>) {
+        if matches!(self, Self::NotSeen) {
+            *self = Self::Over(ids.map(str::to_owned).collect());
+        }
+    }
+
+    /// One that was taken could not be read.
+    fn missed(&mut self, id: String) {
+        if let Self::Over(first) = self {
+            first.insert(id);
+        }
+    }
+
+    /// Whether this one was there; what comes of it from now on is told whole.
+    fn takes(&mut self, id: &str) -> bool {
+        match self {
+            Self::NotSeen => false,
+            Self::Over(first) => first.remove(id),
+        }
+    }
+}
+
 /// Who follows. A slow reader holds the streams up, and they hold nothing but a few lines.
 struct Follower {
     api: Arc<Api>,
     wanted: Wanted,
-    /// How many lines are told of those that are there at first; `None`: all that were not told yet.
-    tail: Option<usize>,
+    first: First,
+    /// How many lines are told of those.
+    tail: usize,
     lines: SelectAll<BoxStream<'static, (String, Said)>>,
     known: BTreeMap<String, Followed>,
+    cursor: Cursor,
     /// Whether the client knows where the stream began.
     has_begun: bool,
     next_look: Instant,
@@ -243,6 +279,9 @@ impl Follower {
         loop {
             if self.next_look <= Instant::now() {
                 self.look().await;
+                if let Some(cursor) = self.cursor.alone(&self.known) {
+                    return Some((Ok(cursor), self));
+                }
             }
             if !self.has_begun && !self.known.is_empty() {
                 self.has_begun = true;
@@ -259,14 +298,15 @@ impl Follower {
                 () = tokio::time::sleep_until(self.next_look) => None,
             };
             let Some((id, said)) = said else { continue };
-            let followed = self.known.entry(id).or_default();
+            let followed = self.known.entry(id.clone()).or_default();
             match said {
                 Said::Ended => followed.is_open = false,
                 Said::Line(line, value) => {
                     if followed.takes(&line) {
                         self.told_at = Instant::now();
-                        let cursor = Followed::write_all(&self.known);
-                        return Some((Ok(format!("id: {cursor}\nevent: line\ndata: {value}\n\n")), self));
+                        let line = format!("event: line\ndata: {value}\n\n");
+                        let cursor = self.cursor.with_line(&self.known, &id, line.len());
+                        return Some((Ok(format!("{cursor}{line}")), self));
                     }
                 }
             }
@@ -278,7 +318,7 @@ impl Follower {
         self.next_look = Instant::now() + LOOK_EVERY;
         // A platform that does not answer now is asked again.
         let Ok(sources) = self.wanted.sources(&self.api).await else { return };
-        let tail = self.tail.take();
+        self.first.see(sources.iter().map(|source| source.id.as_str()));
         self.known.retain(|id, _| sources.iter().any(|source| source.id.as_str() == id));
         for source in sources {
             let id = source.id.to_string();
@@ -289,10 +329,17 @@ impl Follower {
                 continue;
             }
             let opened_at_unix_ms = now_unix_ms();
-            let tail_lines = tail.unwrap_or(TAIL_LINES_MAX);
-            let Ok(lines) = source.read(LogQuery { tail_lines, is_following: true }).await else { continue };
+            let is_first = self.first.takes(&id);
+            let tail_lines = if is_first { self.tail } else { TAIL_LINES_MAX };
+            let Ok(lines) = source.read(LogQuery { tail_lines, is_following: true }).await else {
+                // It is read with the next look, as it would have been now.
+                if is_first {
+                    self.first.missed(id);
+                }
+                continue;
+            };
             let followed = self.known.entry(id.clone()).or_default();
-            followed.open(tail.map(|_| opened_at_unix_ms));
+            followed.open(is_first.then_some(opened_at_unix_ms));
             let end = (id.clone(), Said::Ended);
             let said = lines.filter_map(move |line| {
                 let line = line.ok().map(|line| {
@@ -309,6 +356,23 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_can_not_be_read_at_first_is_still_one_of_the_first() {
+        let mut first = First::NotSeen;
+        assert!(!first.takes("a"), "nobody has looked");
+        first.see(["a", "b"].into_iter());
+        first.see(["a", "b", "later"].into_iter());
+        assert!(first.takes("a") && !first.takes("later"));
+        assert!(!first.takes("a"), "it ended, and is read anew with all that was not told");
+        assert!(first.takes("b"));
+        first.missed("b".to_owned());
+        assert!(first.takes("b"));
+        // Who goes on where it was wants all that was not told.
+        let mut resumed = First::Over(BTreeSet::new());
+        resumed.see(["a"].into_iter());
+        assert!(!resumed.takes("a"));
+    }
 
     fn newest(tail: usize, lines: &[(u64, usize)]) -> Vec<Value> {
         let mut newest = Newest::new(tail);

@@ -23,6 +23,8 @@ struct Parser {
     line: Vec<u8>,
     data: String,
     id: Option<String>,
+    /// A part of the id that is another one now, as streams of logs say it.
+    position: Option<String>,
     /// The id of the last event that was whole, or where the stream began.
     last_id: Option<String>,
 }
@@ -51,7 +53,11 @@ impl Parser {
 
     fn line(&mut self, line: &str) -> Option<String> {
         if line.is_empty() {
+            let position = self.position.take();
             self.last_id = self.id.take().or_else(|| self.last_id.take());
+            if let (Some(position), Some(last)) = (position, &mut self.last_id) {
+                *last = with_part(last, &position);
+            }
             let data = std::mem::take(&mut self.data);
             return data.strip_suffix('\n').map(str::to_owned);
         }
@@ -63,10 +69,18 @@ impl Parser {
                 self.data.push('\n');
             }
             "id" => self.id = Some(value.to_owned()),
+            "position" => self.position = Some(value.to_owned()),
             _ => {}
         }
         None
     }
+}
+
+/// A cursor with one of its parts in the place of the one of the same name.
+fn with_part(cursor: &str, part: &str) -> String {
+    let name = |part: &str| part.split_once('=').map(|(name, _)| name.to_owned());
+    let others = cursor.split(',').filter(|other| !other.is_empty() && name(other) != name(part));
+    others.chain([part]).collect::<Vec<_>>().join(",")
 }
 
 /// A stream of events of the control plane.
@@ -181,6 +195,18 @@ mod tests {
         let mut parser = Parser::default();
         assert_eq!(parser.feed(b"id: 41\n\n"), Ok(Vec::new()));
         assert_eq!(parser.last_id.as_deref(), Some("41"));
+    }
+
+    #[test]
+    fn a_part_of_a_cursor_takes_the_place_of_its_former_one_when_its_event_is_whole() {
+        let mut parser = Parser::default();
+        parser.feed(b"id: a=1.1=0.0,b=0.0=0.0\n\n").unwrap();
+        parser.feed(b"position: b=2.1=0.0\nevent: line\ndata: {}\n\n").unwrap();
+        assert_eq!(parser.last_id.as_deref(), Some("a=1.1=0.0,b=2.1=0.0"));
+        parser.feed(b"position: c=3.1=0.0\ndata: {}\n\nposition: a=9.9=0.0\ndata: cut").unwrap();
+        assert_eq!(parser.last_id.as_deref(), Some("a=1.1=0.0,b=2.1=0.0,c=3.1=0.0"));
+        parser.feed(b"\n\nid: a=8.1=0.0\n\n").unwrap();
+        assert_eq!(parser.last_id.as_deref(), Some("a=8.1=0.0"));
     }
 
     #[test]

@@ -50,9 +50,12 @@ impl Followed {
 
     /// All of them as one word.
     pub(super) fn write_all(all: &BTreeMap<String, Self>) -> String {
-        let one =
-            |(id, followed): (&String, &Self)| format!("{id}={}={}", followed.out.to_text(), followed.error.to_text());
-        all.iter().map(one).collect::<Vec<_>>().join(",")
+        all.iter().map(|(id, followed)| followed.write(id)).collect::<Vec<_>>().join(",")
+    }
+
+    /// The part of that word that is about this one.
+    fn write(&self, id: &str) -> String {
+        format!("{id}={}={}", self.out.to_text(), self.error.to_text())
     }
 
     /// Such a word; `None`: it is none.
@@ -71,6 +74,40 @@ impl Followed {
             all.insert(id.to_owned(), Self { is_open: false, out, error });
         }
         Some(all)
+    }
+}
+
+/// When a client is told how far it came. The word for that is as long as there are instances, and would be most of the
+/// stream with each line. So it comes with a line when as many bytes of lines came without it, and by itself while there
+/// is time; any other line says in the field `position` which part of it is another one now.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    /// Bytes since it was told.
+    since: usize,
+    /// How long it was.
+    length: usize,
+}
+
+impl Cursor {
+    /// The fields that go with a line of an instance.
+    pub(super) fn with_line(&mut self, all: &BTreeMap<String, Followed>, id: &str, bytes: usize) -> String {
+        self.since += bytes;
+        if self.since >= self.length {
+            return format!("id: {}\n", self.whole(all));
+        }
+        let part = all.get(id).map(|followed| followed.write(id)).unwrap_or_default();
+        format!("position: {part}\n")
+    }
+
+    /// The whole of it by itself, unless it is known.
+    pub(super) fn alone(&mut self, all: &BTreeMap<String, Followed>) -> Option<String> {
+        (self.since > 0).then(|| format!("id: {}\n\n", self.whole(all)))
+    }
+
+    fn whole(&mut self, all: &BTreeMap<String, Followed>) -> String {
+        let whole = Followed::write_all(all);
+        (self.since, self.length) = (0, whole.len());
+        whole
     }
 }
 
@@ -134,6 +171,54 @@ mod tests {
         let mut resumed = again(&newcomer);
         resumed.open(None);
         assert!(resumed.takes(&line(LogOutput::Error, 1)));
+    }
+
+    #[test]
+    fn the_cursor_is_not_most_of_the_stream_however_many_instances_there_are() {
+        let told = |instances: usize| {
+            let mut all: BTreeMap<_, _> =
+                (0..instances).map(|index| (format!("instance-{index:02}"), Followed::default())).collect();
+            let mut cursor = Cursor::default();
+            let mut bytes = 0;
+            for number in 0..1_000_u64 {
+                let id = format!("instance-{:02}", usize::try_from(number).unwrap() % instances);
+                assert!(all.get_mut(&id).unwrap().takes(&line(LogOutput::Out, number)));
+                bytes += cursor.with_line(&all, &id, 100).len();
+            }
+            bytes
+        };
+        let lines = 1_000 * 100;
+        for instances in [1, 2, 10, FOLLOWED_MAX] {
+            assert!(told(instances) < 3 * lines / 2, "{} with {instances}", told(instances));
+        }
+    }
+
+    #[test]
+    fn who_puts_the_parts_together_has_the_whole() {
+        let mut all = BTreeMap::from(["a", "b", "c"].map(|id| (id.to_owned(), Followed::default())));
+        let (mut cursor, mut known, mut parts) = (Cursor::default(), BTreeMap::new(), 0);
+        for (number, id) in ["a", "b", "b", "c", "a", "b"].iter().cycle().take(60).enumerate() {
+            assert!(all.get_mut(*id).unwrap().takes(&line(LogOutput::Error, number as u64)));
+            let fields = cursor.with_line(&all, id, 10);
+            let (field, value) = fields.trim_end().split_once(": ").unwrap();
+            if field == "id" {
+                known.clear();
+            } else {
+                parts += 1;
+            }
+            known.extend(value.split(',').map(|part| part.split_once('=').unwrap()).map(own));
+            let whole: BTreeMap<_, _> =
+                Followed::write_all(&all).split(',').map(|part| own(part.split_once('=').unwrap())).collect();
+            assert_eq!(known, whole);
+        }
+        assert!(parts > 30, "{parts}");
+        let last = cursor.alone(&all).unwrap();
+        assert_eq!(last, format!("id: {}\n\n", Followed::write_all(&all)));
+        assert_eq!(cursor.alone(&all), None, "it is known");
+    }
+
+    fn own((id, at): (&str, &str)) -> (String, String) {
+        (id.to_owned(), at.to_owned())
     }
 
     #[test]
