@@ -61,7 +61,7 @@ impl Acting {
         let now = self.started.elapsed();
         if let Some(claim) = lease.look(now, found.as_deref()) {
             let written = state(Some(claim));
-            let is_ours = persistence.swap_state(found.as_deref(), &written).await?;
+            let is_ours = persistence.swap_states(found.as_deref(), &[written]).await?;
             lease.claimed(now, is_ours);
         }
         self.tell(lease.until());
@@ -95,7 +95,7 @@ impl Acting {
         let lease = self.lease.lock().await;
         self.tell(None);
         match lease.ours() {
-            Some(ours) => persistence.swap_state(Some(&ours), &state(None)).await.map(drop),
+            Some(ours) => persistence.swap_states(Some(&ours), &[state(None)]).await.map(drop),
             None => Ok(()),
         }
     }

@@ -42,6 +42,17 @@ enum ShipError {
     Busy,
 }
 
+/// How far events were sent, by whichever control plane.
+#[derive(Debug)]
+struct Progress {
+    /// The last event that Elasticsearch took, or refused.
+    sent: u64,
+    /// The same as it is kept.
+    kept: Option<String>,
+    /// How many it refused.
+    refused: u64,
+}
+
 /// How many events were refused for good.
 const REFUSED: &str = "elasticsearch_refused";
 
@@ -103,8 +114,10 @@ impl Shipper<'_> {
         let mut backoff = Backoff::new(TRY_AGAIN, TRY_AGAIN_MAX);
         let mut is_down = false;
         loop {
-            // Of several control planes one sends.
+            // Of several control planes one sends; all of them say how far it came.
             if !self.shared.acting.is_so() {
+                // A database that is away is reported by who needs it.
+                drop(self.progress().await);
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
             }
@@ -132,14 +145,38 @@ impl Shipper<'_> {
         }
     }
 
+    /// Reads how far whoever sends has come.
+    async fn progress(&self) -> Result<Progress, PersistError> {
+        let mut states = self.shared.persistence.states(SCOPE).await?;
+        let number = |text: Option<&String>| text.and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let refused = number(states.get(REFUSED));
+        self.shared.events_refused.store(refused, Ordering::Relaxed);
+        let kept = states.remove(SENT);
+        Ok(Progress { sent: number(kept.as_ref()), kept, refused })
+    }
+
+    /// Keeps how far it came; whether nobody else has gone on meanwhile, who has the turn now.
+    async fn keep(&self, progress: &mut Progress, sent: u64, refused: u64) -> Result<bool, PersistError> {
+        let state = |name: &str, value: u64| StateWrite {
+            scope: SCOPE.to_owned(),
+            name: name.to_owned(),
+            value: Some(value.to_string()),
+        };
+        let states = [state(SENT, sent), state(REFUSED, refused)];
+        if !self.shared.persistence.swap_states(progress.kept.as_deref(), &states).await? {
+            return Ok(false);
+        }
+        self.shared.events_refused.store(refused, Ordering::Relaxed);
+        *progress = Progress { sent, kept: Some(sent.to_string()), refused };
+        Ok(true)
+    }
+
     /// Sends the next events; says how many there were.
     async fn send(&mut self) -> Result<u64, ShipError> {
+        let mut progress = self.progress().await?;
+        let mut refused = progress.refused;
+        let query = EventQuery { after_id: Some(progress.sent), limit: EVENTS_MAX, ..EventQuery::default() };
         let persistence = &self.shared.persistence;
-        let states = persistence.states(SCOPE).await?;
-        let number = |name: &str| states.get(name).and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
-        let mut refused = number(REFUSED);
-        self.shared.events_refused.store(refused, Ordering::Relaxed);
-        let query = EventQuery { after_id: Some(number(SENT)), limit: EVENTS_MAX, ..EventQuery::default() };
         let events = persistence.events(&query).await?;
         if events.is_empty() {
             return Ok(0);
@@ -176,13 +213,9 @@ impl Shipper<'_> {
                     first.id
                 );
             }
-            let state = |name: &str, value: u64| StateWrite {
-                scope: SCOPE.to_owned(),
-                name: name.to_owned(),
-                value: Some(value.to_string()),
-            };
-            persistence.keep_states(&[state(SENT, last), state(REFUSED, refused)]).await?;
-            self.shared.events_refused.store(refused, Ordering::Relaxed);
+            if !self.keep(&mut progress, last, refused).await? {
+                return Ok(0);
+            }
             next = next.get(count..).unwrap_or_default();
         }
         Ok(u64::try_from(events.len()).unwrap_or(u64::MAX))
@@ -244,7 +277,70 @@ fn document(namespace: &str, database: u64, event: &StoredEvent) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use axum::Json;
+    use axum::extract::State;
+    use axum::http::Uri;
+    use vamp_store::testing::eventually;
+
     use super::*;
+    use crate::core::tests::{DEADLINE, World};
+    use crate::persist::{NewEvent, Persistence};
+
+    /// Takes everything, and has another control plane go on meanwhile, to an event further on.
+    async fn take(
+        State((persistence, requests)): State<(Arc<dyn Persistence>, Arc<AtomicU64>)>,
+        uri: Uri,
+        body: String,
+    ) -> Json<Value> {
+        if uri.path() != "/_bulk" {
+            return Json(json!({"acknowledged": true}));
+        }
+        requests.fetch_add(1, Ordering::Relaxed);
+        persistence.keep_states(&[state(SENT, 1_000), state(REFUSED, 7)]).await.unwrap();
+        let items: Vec<Value> = body.lines().step_by(2).map(|_| json!({"create": {"status": 201}})).collect();
+        Json(json!({"errors": false, "items": items}))
+    }
+
+    fn state(name: &str, value: u64) -> StateWrite {
+        StateWrite { scope: SCOPE.to_owned(), name: name.to_owned(), value: Some(value.to_string()) }
+    }
+
+    #[tokio::test]
+    async fn who_lost_its_turn_takes_nothing_back_that_another_one_sent() {
+        let world = World::new().await;
+        let (shared, requests) = (&world.core.shared, Arc::new(AtomicU64::new(0)));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client =
+            ElasticClient::new(&format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
+        let server =
+            axum::Router::new().fallback(take).with_state((Arc::clone(&shared.persistence), Arc::clone(&requests)));
+        tokio::spawn(async move { axum::serve(listener, server).await });
+        let event = || NewEvent::new("event", vec!["a".to_owned()], 1_000);
+        world.core.publish(&[event(), event()]).await.unwrap();
+        let mut shipper = Shipper { shared, client: &client, has_template: false, room: Room::default() };
+        shipper.room.bytes_max = 1;
+        assert_eq!(shipper.send().await.unwrap(), 0);
+        assert_eq!(requests.load(Ordering::Relaxed), 1, "the second event is somebody else's to send");
+        let kept = shared.persistence.states(SCOPE).await.unwrap();
+        assert_eq!((kept[SENT].as_str(), kept[REFUSED].as_str()), ("1000", "7"));
+    }
+
+    #[tokio::test]
+    async fn who_does_not_act_knows_what_was_refused() {
+        let world = World::new().await;
+        let (other, _tasks) = world.second("vamp.db").await;
+        assert!(!other.shared.acting.is_so());
+        world.core.shared.persistence.keep_states(&[state(SENT, 9), state(REFUSED, 7)]).await.unwrap();
+        // Nobody is asked by who does not act.
+        let client = ElasticClient::new(&"http://127.0.0.1:9".parse().unwrap()).unwrap();
+        let (_stop, stopped) = watch::channel(false);
+        let shipping = tokio::spawn(ship(Arc::clone(&other.shared), client, stopped));
+        let refused = async || other.shared.events_refused.load(Ordering::Relaxed) == 7;
+        eventually("it is known what was refused", DEADLINE, refused).await;
+        shipping.abort();
+    }
 
     fn event(id: u64, value: Value) -> StoredEvent {
         let tags = vec!["deployments".to_owned(), "deployments:shop".to_owned()];

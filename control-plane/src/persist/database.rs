@@ -197,9 +197,9 @@ impl Persistence for Database {
         writing!(self, |session, _, _| write::states(session, states).await.map_err(|cause| self.failed(cause))?)
     }
 
-    async fn swap_state(&self, expected: Option<&str>, state: &StateWrite) -> Result<bool, PersistError> {
+    async fn swap_states(&self, expected: Option<&str>, states: &[StateWrite]) -> Result<bool, PersistError> {
         writing!(self, |session, _, _| {
-            write::swap_state(session, expected, state).await.map_err(|cause| self.failed(cause))?
+            write::swap_states(session, expected, states).await.map_err(|cause| self.failed(cause))?
         })
     }
 

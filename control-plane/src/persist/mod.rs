@@ -250,8 +250,8 @@ pub(crate) trait Persistence: Send + Sync + std::fmt::Debug {
     async fn states(&self, scope: &str) -> Result<BTreeMap<String, String>, PersistError>;
     /// Keeps such things without a change.
     async fn keep_states(&self, states: &[StateWrite]) -> Result<(), PersistError>;
-    /// Keeps such a thing if there is now what is expected, `None` for nothing; whether it was so.
-    async fn swap_state(&self, expected: Option<&str>, state: &StateWrite) -> Result<bool, PersistError>;
+    /// Keeps such things if there is of the first now what is expected, `None` for nothing; whether it was so.
+    async fn swap_states(&self, expected: Option<&str>, states: &[StateWrite]) -> Result<bool, PersistError>;
     /// Keeps events; answers their numbers.
     async fn publish(&self, events: &[NewEvent]) -> Result<Vec<u64>, PersistError>;
     /// Keeps events together with what is remembered of them: both, or nothing.

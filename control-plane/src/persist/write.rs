@@ -198,19 +198,20 @@ pub(super) async fn states(session: &mut Session<'_>, states: &[StateWrite]) -> 
     Ok(())
 }
 
-/// Writes one if there is what is expected; nobody else writes meanwhile.
-pub(super) async fn swap_state(
+/// Writes them if there is of the first what is expected; nobody else writes meanwhile.
+pub(super) async fn swap_states(
     session: &mut Session<'_>,
     expected: Option<&str>,
-    state: &StateWrite,
+    all: &[StateWrite],
 ) -> Result<bool, sqlx::Error> {
+    let Some(state) = all.first() else { return Ok(true) };
     let select = "SELECT value FROM runtime WHERE scope = ? AND name = ?";
     let found = session.rows(select, values![&state.scope, &state.name]).await?.pop();
     let found = found.map(|row| row.text(0)).transpose()?;
     if found.as_deref() != expected {
         return Ok(false);
     }
-    states(session, std::slice::from_ref(state)).await.map(|()| true)
+    states(session, all).await.map(|()| true)
 }
 
 pub(super) async fn counts(session: &mut Session<'_>, counts: &[StoredCounts]) -> Result<(), sqlx::Error> {

@@ -303,17 +303,24 @@ async fn what_is_kept_is_exchanged_only_for_what_was_expected(bench: &Bench) {
         name: "a".to_owned(),
         value: value.map(str::to_owned),
     };
-    let swap =
-        async |expected: Option<&str>, value: Option<&str>| database.swap_state(expected, &state(value)).await.unwrap();
+    let swap = async |expected: Option<&str>, value: Option<&str>| {
+        database.swap_states(expected, &[state(value)]).await.unwrap()
+    };
     assert!(!swap(Some("1"), Some("2")).await);
     assert!(swap(None, Some("1")).await && !swap(None, Some("2")).await && !swap(Some("3"), Some("2")).await);
     assert_eq!(database.states("turns").await.unwrap()["a"], "1");
     assert!(swap(Some("1"), Some("2")).await && swap(Some("2"), None).await);
     assert!(database.states("turns").await.unwrap().is_empty());
+    // What goes with it is kept with it, or not at all.
+    let beside = |value: &str| StateWrite { name: "b".to_owned(), ..state(Some(value)) };
+    assert!(database.swap_states(None, &[state(Some("1")), beside("1")]).await.unwrap());
+    assert!(!database.swap_states(None, &[state(Some("2")), beside("2")]).await.unwrap());
+    assert_eq!(database.states("turns").await.unwrap()["b"], "1");
+    assert!(swap(Some("1"), None).await);
     // Of many at once one succeeds.
     let swaps = (0..8).map(|number| {
         let (database, state) = (&database, state(Some(&number.to_string())));
-        async move { database.swap_state(None, &state).await.unwrap() }
+        async move { database.swap_states(None, &[state]).await.unwrap() }
     });
     let won = futures_util::future::join_all(swaps).await;
     assert_eq!(won.iter().filter(|won| **won).count(), 1);
