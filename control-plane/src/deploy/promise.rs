@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vamp_model::{Artifact, EscalationBody, EscalationUse, Kind, SlaRule, SlaUse, Topology};
+use vamp_model::{Artifact, EscalationBody, EscalationUse, Kind, Scaling, SlaRule, SlaUse, Topology};
 
 use super::Known;
 use crate::plan::Finding;
@@ -121,11 +121,11 @@ impl<'c> Check<'c> {
     fn one(&mut self, escalation: &'c EscalationBody) {
         match escalation {
             EscalationBody::ToAll(inner) | EscalationBody::ToOne(inner) => self.all(inner),
-            EscalationBody::Scale { target: Some(target), .. } if self.body.cluster(target).is_none() => {
+            EscalationBody::Scale(Scaling { target: Some(target), .. }) if self.body.cluster(target).is_none() => {
                 let message = format!("it scales the cluster `{target}`, which is not there");
                 self.faults.push((message, "name a cluster of the deployment".to_owned()));
             }
-            EscalationBody::Scale { .. } | EscalationBody::Other { .. } => {}
+            EscalationBody::Scale(_) | EscalationBody::Other { .. } => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vamp_model::unit::{Cpu, Memory};
-use vamp_model::{INSTANCES_MAX, Scaled, Size};
+use vamp_model::{INSTANCES_MAX, Scaled, Scaling, Size};
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,18 +22,7 @@ pub(super) enum Escalation {
     /// The first that changes something; from the last to the first on the way down.
     One(Vec<Self>),
     /// Another scale.
-    Scale {
-        /// What of it.
-        what: Scaled,
-        /// The least.
-        minimum: f64,
-        /// The most.
-        maximum: f64,
-        /// The step.
-        scale_by: f64,
-        /// The cluster; `None`: the one that made the promise.
-        target: Option<String>,
-    },
+    Scale(Scaling),
 }
 
 /// The service of a cluster that is scaled, and its scale.
@@ -93,7 +82,7 @@ fn apply(escalation: &Escalation, own: &str, direction: Direction, sizes: &mut S
             Direction::Up => all.iter().any(|escalation| apply(escalation, own, direction, sizes, outcome)),
             Direction::Down => all.iter().rev().any(|escalation| apply(escalation, own, direction, sizes, outcome)),
         },
-        Escalation::Scale { what, minimum, maximum, scale_by, target } => {
+        Escalation::Scale(Scaling { what, minimum, maximum, scale_by, target }) => {
             let cluster = target.as_deref().unwrap_or(own);
             let Some(found) = sizes.get_mut(cluster) else {
                 outcome.refusals.push(format!("cluster `{cluster}` has no service"));
@@ -187,7 +176,7 @@ mod tests {
     }
 
     fn scale(what: Scaled, minimum: f64, maximum: f64, scale_by: f64) -> Escalation {
-        Escalation::Scale { what, minimum, maximum, scale_by, target: None }
+        Escalation::Scale(Scaling { what, minimum, maximum, scale_by, target: None })
     }
 
     fn sizes(web: Size, store: Size) -> Sizes {
@@ -257,20 +246,11 @@ mod tests {
 
     #[test]
     fn of_all_one_that_can_do_nothing_takes_nothing_from_the_others() {
-        let store = Escalation::Scale {
-            what: Scaled::Instances,
-            minimum: 1.0,
-            maximum: 4.0,
-            scale_by: 1.0,
-            target: Some("store".to_owned()),
+        let of = |target: &str, what| {
+            let target = Some(target.to_owned());
+            Escalation::Scale(Scaling { what, minimum: 1.0, maximum: 4.0, scale_by: 1.0, target })
         };
-        let nowhere = Escalation::Scale {
-            what: Scaled::Cpu,
-            minimum: 1.0,
-            maximum: 4.0,
-            scale_by: 1.0,
-            target: Some("none".to_owned()),
-        };
+        let (store, nowhere) = (of("store", Scaled::Instances), of("none", Scaled::Cpu));
         let all = Escalation::All(vec![
             scale(Scaled::Instances, 1.0, 3.0, 1.0),
             scale(Scaled::Instances, 1.0, 1.0, 1.0),
@@ -289,7 +269,7 @@ mod tests {
         let leaf = (what, 0_u32..20, 0_u32..20, 1_u32..40, target).prop_map(|(what, from, more, by, target)| {
             let minimum = f64::from(from) / 2.0;
             let maximum = minimum + f64::from(more) / 2.0;
-            Escalation::Scale { what, minimum, maximum, scale_by: f64::from(by) / 4.0, target }
+            Escalation::Scale(Scaling { what, minimum, maximum, scale_by: f64::from(by) / 4.0, target })
         });
         leaf.prop_recursive(3, 20, 4, |inner| {
             prop_oneof![
@@ -307,7 +287,7 @@ mod tests {
                     bounds(inner, cluster, of, found);
                 }
             }
-            Escalation::Scale { what, minimum, maximum, target, .. } => {
+            Escalation::Scale(Scaling { what, minimum, maximum, target, .. }) => {
                 if *what == of && target.as_deref().unwrap_or("web") == cluster {
                     found.push((*minimum, *maximum));
                 }

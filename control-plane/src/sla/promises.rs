@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use vamp_model::{
-    Artifact, Cluster, Deployment, EscalationBody, EscalationUse, Figure, Gateway, Kind, RouteUse, SlaBody, SlaRule,
-    SlaUse,
+    Artifact, Cluster, Deployment, EscalationBody, EscalationUse, Figure, Gateway, Kind, RouteUse, Scaling, SlaBody,
+    SlaRule, SlaUse,
 };
 
 use super::escalate::{Escalation, Sized, Sizes};
@@ -138,13 +138,7 @@ fn expand(current: &Current, part: &EscalationUse, depth: usize, parts: &mut usi
     match body {
         EscalationBody::ToAll(all) => Some(Escalation::All(inner(all))),
         EscalationBody::ToOne(all) => Some(Escalation::One(inner(all))),
-        EscalationBody::Scale { what, minimum, maximum, scale_by, target } => Some(Escalation::Scale {
-            what: *what,
-            minimum: *minimum,
-            maximum: *maximum,
-            scale_by: *scale_by,
-            target: target.clone(),
-        }),
+        EscalationBody::Scale(scaling) => Some(Escalation::Scale(scaling.clone())),
         EscalationBody::Other { .. } => None,
     }
 }
@@ -153,8 +147,10 @@ fn expand(current: &Current, part: &EscalationUse, depth: usize, parts: &mut usi
 fn targets<'e>(escalation: &'e Escalation, clusters: &mut Vec<&'e str>) {
     match escalation {
         Escalation::All(inner) | Escalation::One(inner) => inner.iter().for_each(|inner| targets(inner, clusters)),
-        Escalation::Scale { target: Some(target), .. } if !clusters.contains(&target.as_str()) => clusters.push(target),
-        Escalation::Scale { .. } => {}
+        Escalation::Scale(Scaling { target: Some(target), .. }) if !clusters.contains(&target.as_str()) => {
+            clusters.push(target);
+        }
+        Escalation::Scale(_) => {}
     }
 }
 
@@ -249,7 +245,7 @@ clusters:
     }
 
     fn scale(what: Scaled, target: Option<&str>, [minimum, maximum, scale_by]: [f64; 3]) -> Escalation {
-        Escalation::Scale { what, minimum, maximum, scale_by, target: target.map(str::to_owned) }
+        Escalation::Scale(Scaling { what, minimum, maximum, scale_by, target: target.map(str::to_owned) })
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ pub use rewrite::{Rewrite, RewriteRule, RewriteUse};
 pub use route::{Route, RouteBody};
 pub use scale::{INSTANCES_MAX, Scale, ScaleUse, Size};
 pub use schedule::{Schedule, Start};
-pub use sla::{Escalation, EscalationBody, EscalationUse, Figure, Scaled, Sla, SlaBody, SlaRule, SlaUse};
+pub use sla::{Escalation, EscalationBody, EscalationUse, Figure, Scaled, Scaling, Sla, SlaBody, SlaRule, SlaUse};
 pub use template::Template;
 pub use violation::{Violation, step};
 pub use workflow::Workflow;

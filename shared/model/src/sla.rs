@@ -109,18 +109,7 @@ pub enum EscalationBody {
     /// The first that changes something; from the last to the first when scaling down.
     ToOne(Vec<EscalationUse>),
     /// Another scale.
-    Scale {
-        /// What of it.
-        what: Scaled,
-        /// The least.
-        minimum: f64,
-        /// The most.
-        maximum: f64,
-        /// The step.
-        scale_by: f64,
-        /// The cluster; `None`: the one that made the promise.
-        target: Option<String>,
-    },
+    Scale(Scaling),
     /// A type that this build does not know; kept as it was written.
     Other {
         /// The type.
@@ -128,6 +117,21 @@ pub enum EscalationBody {
         /// All other fields.
         parameters: Map<String, Value>,
     },
+}
+
+/// How a scale is changed, step by step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scaling {
+    /// What of it.
+    pub what: Scaled,
+    /// The least.
+    pub minimum: f64,
+    /// The most.
+    pub maximum: f64,
+    /// The step.
+    pub scale_by: f64,
+    /// The cluster; `None`: the one that made the promise.
+    pub target: Option<String>,
 }
 
 /// What of a scale is changed.
@@ -325,7 +329,7 @@ impl EscalationBody {
         let value = match self {
             Self::ToAll(inner) => group("to_all", inner),
             Self::ToOne(inner) => group("to_one", inner),
-            Self::Scale { what, minimum, maximum, scale_by, target } => json!({
+            Self::Scale(Scaling { what, minimum, maximum, scale_by, target }) => json!({
                 "type": what.word(),
                 "minimum": number(*minimum),
                 "maximum": number(*maximum),
@@ -355,7 +359,7 @@ impl EscalationBody {
                 });
                 bodies.flat_map(Self::targets).collect()
             }
-            Self::Scale { target, .. } => target.as_deref().into_iter().collect(),
+            Self::Scale(Scaling { target, .. }) => target.as_deref().into_iter().collect(),
             Self::Other { .. } => Vec::new(),
         }
     }
@@ -440,7 +444,7 @@ fn decode_scale(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, what: Scaled
         let hint = "give a step above 0 and a minimum from 0 to the maximum";
         decoder.refuse_at(fields.place, &fields.pointer, message, hint);
     }
-    Some(EscalationBody::Scale { what, minimum, maximum, scale_by, target })
+    Some(EscalationBody::Scale(Scaling { what, minimum, maximum, scale_by, target }))
 }
 
 fn take_number(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, name: &str, example: &str) -> Option<f64> {

@@ -170,16 +170,34 @@ async fn a_service_that_works_hard_gets_more_instances() {
     who_works_hard_gets_more(Scene::set().await, &breed).await;
 }
 
+/// Hard work in containers.
+struct Containers {
+    engine: Engine,
+    image: String,
+}
+
+impl Containers {
+    /// A scene that runs containers, what works hard in them, and what is left of it at the end.
+    async fn set() -> (Scene, Value, Self) {
+        let (engine, tag) = (Engine::shared(), format!("t{:x}", rand::random::<u64>()));
+        engine.import("origin", "vamp-test-origin", &tag).await;
+        let installation = Installation::start_with_arguments(&tag, &["--docker-host", &engine.address()]).await;
+        let image = format!("vamp-test-origin:{tag}");
+        let arguments = json!([{"init": "true"}, {"command": WORK}]);
+        let breed = json!({"name": "work:1", "deployable": image, "arguments": arguments});
+        (Scene::of(installation).await, breed, Self { engine, image })
+    }
+
+    async fn end(self) {
+        self.engine.must(reqwest::Method::DELETE, &format!("images/{}", self.image), "").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_in_containers_that_works_hard_gets_more_instances() {
-    let (engine, tag) = (Engine::shared(), format!("t{:x}", rand::random::<u64>()));
-    engine.import("origin", "vamp-test-origin", &tag).await;
-    let installation = Installation::start_with_arguments(&tag, &["--docker-host", &engine.address()]).await;
-    let image = format!("vamp-test-origin:{tag}");
-    let arguments = json!([{"init": "true"}, {"command": WORK}]);
-    let breed = json!({"name": "work:1", "deployable": image, "arguments": arguments});
-    who_works_hard_gets_more(Scene::of(installation).await, &breed).await;
-    engine.must(reqwest::Method::DELETE, &format!("images/{image}"), "").await;
+    let (scene, breed, containers) = Containers::set().await;
+    who_works_hard_gets_more(scene, &breed).await;
+    containers.end().await;
 }
 
 /// A blueprint of one service that uses more than it promises.
@@ -209,13 +227,7 @@ async fn who_acts(scene: &Scene, second: &ControlPlane) -> Option<(bool, bool)> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_control_planes_on_one_database_one_scales_and_the_other_takes_over() {
-    let (engine, tag) = (Engine::shared(), format!("t{:x}", rand::random::<u64>()));
-    engine.import("origin", "vamp-test-origin", &tag).await;
-    let installation = Installation::start_with_arguments(&tag, &["--docker-host", &engine.address()]).await;
-    let image = format!("vamp-test-origin:{tag}");
-    let arguments = json!([{"init": "true"}, {"command": WORK}]);
-    let breed = json!({"name": "work:1", "deployable": image, "arguments": arguments});
-    let mut scene = Scene::of(installation).await;
+    let (mut scene, breed, containers) = Containers::set().await;
     let second = scene.installation.second_control_plane().await;
     assert_eq!(who_acts(&scene, &second).await, Some((true, false)));
     scene.installation.put("deployments/shop", &hard_work(&breed, 3).to_string()).await.expect(&[200, 201]);
@@ -252,7 +264,7 @@ async fn of_two_control_planes_on_one_database_one_scales_and_the_other_takes_ov
     assert!(apart > f64::from(WINDOW + COOLDOWN) - 0.5, "{apart}");
     drop(second);
     scene.end().await;
-    engine.must(reqwest::Method::DELETE, &format!("images/{image}"), "").await;
+    containers.end().await;
 }
 
 async fn who_works_hard_gets_more(scene: Scene, breed: &Value) {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use vamp_model::unit::{Cpu, Memory};
-use vamp_model::{Scaled, Size};
+use vamp_model::{Scaled, Scaling, Size};
 
 use super::*;
 use crate::sla::escalate::Sized;
@@ -22,7 +22,7 @@ fn size(instances: u32) -> Size {
 }
 
 fn escalation() -> Escalation {
-    Escalation::Scale { what: Scaled::Instances, minimum: 1.0, maximum: 3.0, scale_by: 1.0, target: None }
+    Escalation::Scale(Scaling { what: Scaled::Instances, minimum: 1.0, maximum: 3.0, scale_by: 1.0, target: None })
 }
 
 /// A cluster of one service, and a machine that looks after it every second.
