@@ -52,6 +52,17 @@ pub(crate) struct Waiting {
     pub(crate) timeout: Duration,
 }
 
+/// Waiting for gateways by asking again and again, so that the API's longest wait does not matter.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct WaitingForRollout {
+    /// Returns when every gateway process serves the newest table; exit code 6 if not all do in time
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long --wait waits, up to 1h
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = long_wait_time)]
+    pub(crate) timeout: Duration,
+}
+
 /// Waiting for services.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct WaitingForServices {

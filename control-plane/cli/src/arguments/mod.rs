@@ -16,7 +16,8 @@ use vamp_gateway::logging::LogSettings;
 use vamp_gateway::settings_file::ConfigFile;
 
 pub(crate) use client::{
-    Asking, Changing, Deploying, Named, OutputArguments, Server, Storing, Waiting, WaitingForServices, Writing,
+    Asking, Changing, Deploying, Named, OutputArguments, Server, Storing, Waiting, WaitingForRollout,
+    WaitingForServices, Writing,
 };
 pub(crate) use context::{ContextArguments, ContextSetArguments, ContextVerb};
 pub(crate) use former::{CreateArguments, EmitArguments, GoneArguments, InfoArguments, UpdateGatewayArguments};
@@ -43,10 +44,13 @@ pub(crate) struct Program {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or `diff` found differences; 2 usage; 3 not found; 4 conflict; 5 not allowed; 6 time-out of --wait; 8 server unreachable or failing; 9 refused by validation; 130 interrupted";
 
+const DEV_SETTINGS: &str = "All other settings of `vamp control-plane` and `vamp-gateway` are taken from the environment: with VAMP_DOCKER_HOST=unix:///var/run/docker.sock services run in containers of the Docker engine there, too";
+
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "one value per process, read once")]
 pub(crate) enum Verb {
     /// Runs the whole product in this process, with a demo: two versions of a service behind the gateway `shop`
+    #[command(after_help = DEV_SETTINGS)]
     Dev(DevArguments),
     /// Runs the demo service alone, as a blueprint may: it answers VERSION at PORT
     DemoService(DemoServiceArguments),
@@ -212,6 +216,30 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn the_help_of_dev_names_how_containers_are_run() {
+        let mut program = Program::command();
+        let help = program.find_subcommand_mut("dev").unwrap().render_help().to_string();
+        assert!(help.contains("VAMP_DOCKER_HOST=unix:///"), "{help}");
+    }
+
+    #[test]
+    fn whoever_waits_for_services_or_a_rollout_may_wait_as_long() {
+        for verb in [
+            &["undo", "deployment", "shop"][..],
+            &["rollout", "status"],
+            &["deploy", "shop"],
+            &["undeploy", "shop"],
+            &["apply", "-f", "shop.yaml"],
+        ] {
+            let line = |time| ["vamp"].iter().chain(verb).copied().chain(["--wait", "--timeout", time]);
+            assert!(Program::try_parse_from(line("45m")).is_ok(), "{verb:?}");
+            assert!(Program::try_parse_from(line("61m")).is_err(), "{verb:?}");
+        }
+        // These wait within one request.
+        assert!(Program::try_parse_from(["vamp", "delete", "gateway", "shop", "--wait", "--timeout", "2m"]).is_err());
+    }
 
     #[test]
     fn the_command_line_is_sound() {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use vamp_model::Selector;
 
 use super::values::{header, kind, selector, since};
-use super::{Asking, Named, Storing, Waiting};
+use super::{Asking, Named, Storing, WaitingForRollout};
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArguments {
@@ -150,7 +150,7 @@ pub(crate) struct RolloutStatusArguments {
     #[command(flatten)]
     pub(crate) asking: Asking,
     #[command(flatten)]
-    pub(crate) waiting: Waiting,
+    pub(crate) waiting: WaitingForRollout,
 }
 
 #[derive(Debug, Args)]

@@ -147,7 +147,7 @@ pub(crate) struct EditArguments {
 #[derive(Debug, Args)]
 pub(crate) struct UndoArguments {
     #[command(flatten)]
-    pub(crate) changing: Changing,
+    pub(crate) deploying: Deploying,
     #[command(flatten)]
     pub(crate) artifact: Named,
     /// The version that is to be the newest again; without it: the one before the last

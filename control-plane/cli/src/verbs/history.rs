@@ -5,9 +5,10 @@ use serde_json::Value;
 
 use super::changes::{differences, planned, tell_dry_run};
 use super::deploy::{AT_ONCE, until_done};
+use super::rollout::until_served;
 use super::rows::member;
 use super::{after_write, apply, written};
-use crate::arguments::{DiffArguments, HistoryArguments, UndoArguments};
+use crate::arguments::{Deploying, DiffArguments, HistoryArguments, UndoArguments};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
 use crate::format::{Output, show};
@@ -81,7 +82,8 @@ async fn newest(client: &Client, kind: &str, name: &str) -> Result<(u64, bool), 
 
 /// Makes an old version the newest again, unless somebody else writes it meanwhile.
 pub(crate) async fn undo(arguments: UndoArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.changing.server)?;
+    let Deploying { server, waiting, writing } = &arguments.deploying;
+    let client = Client::new(server)?;
     let (kind, name) = (arguments.artifact.kind, arguments.artifact.name.as_str());
     let (newest, is_deleted) = newest(&client, kind, name).await?;
     let version = arguments.version.unwrap_or(newest.saturating_sub(1));
@@ -91,28 +93,25 @@ pub(crate) async fn undo(arguments: UndoArguments) -> Result<(), Failure> {
     }
     let number = version.to_string();
     let path = [kind, name, "history", &number, "restore"];
-    let is_deployment = kind == "deployments";
     let request = Request {
-        // Waiting for services includes the gateways.
-        query: written(&arguments.changing.writing, Some(arguments.changing.waiting).filter(|_| !is_deployment)),
+        query: written(writing, None),
         // A deletion has no version that could be matched.
         if_match: (!is_deleted).then(|| format!("\"{newest}\"")),
         ..Request::new(Method::POST, &path)
     };
     let answer = client.send(request).await?.json();
-    if arguments.changing.writing.dry_run {
+    if writing.dry_run {
         tell_dry_run(&answer)?;
     } else {
         print(&format!("{kind}/{name} is as in version {version} again"))?;
     }
-    if !is_deployment {
-        return after_write(&answer, arguments.changing.waiting);
-    }
     after_write(&answer, AT_ONCE)?;
-    if arguments.changing.waiting.wait && !arguments.changing.writing.dry_run {
-        return until_done(&client, name, arguments.changing.waiting.timeout).await;
+    match kind {
+        _ if !waiting.wait => Ok(()),
+        // Waiting for services includes the gateways.
+        "deployments" => until_done(&client, name, waiting.timeout).await,
+        _ => until_served(&client, waiting.timeout).await,
     }
-    Ok(())
 }
 
 #[cfg(test)]
