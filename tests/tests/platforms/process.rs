@@ -267,12 +267,15 @@ async fn a_control_group_that_can_not_be_made_stops_nobody() {
     platform.remove(&order.id, GRACE).await.unwrap();
 }
 
+const NEEDS_ROOT: &str = "this test makes control groups below /sys/fs/cgroup, which only root may: run `tests/run` as \
+     root, or leave out those that need it with `-- --skip control_groups --skip processors_and_memory`";
+
 /// Control groups of one test, which are gone with it.
 struct Groups(String);
 
 impl Groups {
     fn new() -> Self {
-        assert!(is_root(), "control groups are made by root, or by who was given some: run this test as root");
+        assert!(is_root(), "{NEEDS_ROOT}");
         Self(format!("vamp-test-{:x}", rand::random::<u64>()))
     }
 
