@@ -309,13 +309,11 @@ impl DockerPlatform {
         let patience = self.engine.patience.look / USAGE_PARTS;
         let container = container::name(self.namespace(), &id);
         let asked = usage::of(&self.engine, &container);
-        let told = match tokio::time::timeout_at(deadline.min(Instant::now() + patience), asked).await {
-            Ok(told) => told.map_err(|failure| self.engine.error(format!("tell what instance `{id}` uses"), failure)),
-            Err(_) => {
-                let seconds = patience.as_secs();
-                Err(PlatformError::Late { id: id.to_string(), what: "tell what it uses", seconds })
-            }
-        };
+        let late =
+            || PlatformError::Late { id: id.to_string(), what: "tell what it uses", seconds: patience.as_secs() };
+        let failed = |failure| self.engine.error(format!("tell what instance `{id}` uses"), failure);
+        let told = tokio::time::timeout_at(deadline.min(Instant::now() + patience), asked).await;
+        let told = told.map_err(|_| late()).and_then(|told| told.map_err(failed));
         Some((id, told.transpose()?))
     }
 

@@ -48,21 +48,21 @@ mod tests {
     async fn a_look_that_hangs_is_given_up_and_no_more_of_them_are_begun_than_there_is_room_for() {
         let looks = LookUps::default();
         let (begun, begins) = mpsc::channel();
-        let (hold, held) = mpsc::channel::<()>();
-        let held = Arc::new(std::sync::Mutex::new(held));
+        let (silence, answer) = mpsc::channel::<()>();
+        let answer = Arc::new(std::sync::Mutex::new(answer));
         let hanging = (0..2 * LOOKS_MAX).map(|number| {
-            let (begun, held) = (begun.clone(), Arc::clone(&held));
+            let (begun, answer) = (begun.clone(), Arc::clone(&answer));
             looks.make(move || {
                 begun.send(number).unwrap();
                 // Ends when the test lets go.
-                let _ = held.lock().map(|held| held.recv());
+                assert!(answer.lock().unwrap().recv().is_err());
             })
         });
         let answers = futures_util::future::join_all(hanging).await;
         assert!(answers.iter().all(Option::is_none), "{answers:?}");
         assert_eq!(begins.try_iter().count(), LOOKS_MAX);
         assert_eq!(looks.make(|| 1).await, None, "all the room is taken");
-        drop(hold);
+        drop(silence);
         // Who was given up leaves its room as soon as its file system answers.
         while looks.0.available_permits() < LOOKS_MAX {
             tokio::task::yield_now().await;
