@@ -1,6 +1,6 @@
 //! Blueprints and deployments: clusters of services with the gateways before them.
 
-use std::collections::HashSet;
+mod check;
 
 use serde_json::{Map, Value, json};
 use vamp_routing::wire::Sticky;
@@ -11,14 +11,13 @@ use crate::breed::{
     parse_port, take_environment,
 };
 use crate::decode::{Decoder, Field, Fields, entries, one_or_many};
-use crate::gateway::{GatewayRoute, RouteUse, decode_hosts, decode_routes, decode_sticky};
+use crate::gateway::{GatewayRoute, decode_hosts, decode_routes, decode_sticky};
 use crate::health::{HealthCheck, all_to_json};
-use crate::path::RoutePath;
 use crate::scale::ScaleUse;
 use crate::sla::SlaUse;
 use crate::tree::{Content, Key};
 use crate::value::ValueError;
-use crate::violation::step;
+use crate::violation::Violation;
 use crate::{lookup, name};
 
 /// What can be deployed together.
@@ -160,7 +159,9 @@ impl Topology {
     /// Takes the fields that blueprints and deployments share.
     pub(crate) fn decode<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>) -> Self {
         let owner = fields.owner.clone();
-        let clusters = match fields.take("clusters") {
+        let clusters = fields.take("clusters");
+        let is_readable = clusters.as_ref().is_none_or(|field| matches!(field.node.content, Content::Map(_)));
+        let clusters = match clusters {
             Some(field) => entries(decoder, &field, &format!("the clusters of {owner}"))
                 .into_iter()
                 .filter_map(|(key, item)| decode_cluster(decoder, key, &item, &owner))
@@ -179,7 +180,10 @@ impl Topology {
             .unwrap_or_default();
         let dialects = decode_dialects(decoder, fields);
         let body = Self { gateways, clusters, environment, dialects };
-        body.check(decoder, fields);
+        // Everything would lead nowhere without clusters.
+        for Violation { pointer, message, hint, .. } in is_readable.then(|| body.faults(&owner)).into_iter().flatten() {
+            decoder.refuse_below(fields, &pointer, message, hint);
+        }
         body
     }
 
@@ -206,189 +210,6 @@ impl Topology {
         object.insert("dialects".into(), json!(self.dialects));
         Value::Object(object)
     }
-
-    /// What only shows when all parts are seen together.
-    fn check(&self, decoder: &mut Decoder<'_>, fields: &Fields<'_>) {
-        let mut refuse = |pointer: &str, message: String, hint: &str| {
-            decoder.refuse_below(fields, pointer, message, hint);
-        };
-        let owner = &fields.owner;
-        let mut breeds = HashSet::new();
-        for cluster in &self.clusters {
-            let pointer = step("/clusters", &cluster.name);
-            for (index, service) in cluster.services.iter().enumerate() {
-                let breed = service.breed.name();
-                if !breeds.insert(breed) {
-                    let message = format!("{owner} has the breed `{breed}` in two services");
-                    refuse(
-                        &format!("{pointer}/services/{index}/breed"),
-                        message,
-                        "a breed makes one service: give the other one a name of its own",
-                    );
-                }
-            }
-            for Fault { below, why, hint } in self.faults_of_cluster(cluster) {
-                refuse(&format!("{pointer}{below}"), format!("cluster `{}` of {owner}: {why}", cluster.name), &hint);
-            }
-        }
-        let mut ports = HashSet::new();
-        for gateway in &self.gateways {
-            let pointer = step("/gateways", &gateway.key);
-            if gateway.port.is_some_and(|port| !ports.insert(port)) {
-                let message = format!("{owner} has two gateways on port {}", gateway.port.unwrap_or_default());
-                refuse(&pointer, message, "give one of them another port");
-            }
-            for Fault { below, why, hint } in self.faults_of_outer(gateway) {
-                refuse(&format!("{pointer}{below}"), format!("gateway `{}` of {owner}: {why}", gateway.key), &hint);
-            }
-        }
-        for variable in &self.environment {
-            let named = format!("{}.environment_variables.{}", variable.cluster, variable.name);
-            if let Err((why, hint)) = self.knows_variable(&variable.cluster, &variable.name) {
-                let message = format!("{owner} sets the variable `{named}`: {why}");
-                refuse(&step("/environment_variables", &named), message, &hint);
-            }
-            for (why, hint) in self.faults_of_value(&variable.value) {
-                let message = format!("variable `{named}` of {owner}: {why}");
-                refuse(&step("/environment_variables", &named), message, &hint);
-            }
-        }
-    }
-
-    fn faults_of_cluster(&self, cluster: &Cluster) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        if cluster.services.is_empty() {
-            faults.push(Fault::new("/services", "it has no service", "add `services: [BREED]`"));
-        }
-        let ports = cluster.known_ports();
-        for (port, gateway) in &cluster.gateways {
-            let below = step("/gateways", port);
-            if let Some(ports) = ports.as_ref().filter(|ports| !ports.contains(&port.as_str())) {
-                let why = format!("it has a gateway for port `{port}`, which none of its services has");
-                faults.push(Fault::new(&below, why, format!("its services have {}", listed(ports))));
-            }
-            for route in &gateway.routes {
-                let below = step(&format!("{below}/routes"), &route.path.to_string());
-                let RoutePath::Gateway(service) = &route.path else {
-                    let why = format!("the route `{}` leads to no service", route.path);
-                    faults.push(Fault::new(&below, why, "name the breed of one of its services"));
-                    continue;
-                };
-                if cluster.service(service).is_none() {
-                    let names: Vec<&str> = cluster.services.iter().map(|service| service.breed.name()).collect();
-                    let why = format!("the route `{service}` names none of its services");
-                    faults.push(Fault::new(&below, why, format!("it has {}", listed(&names))));
-                }
-            }
-            let given = gateway.routes.iter().filter_map(|route| match &route.content {
-                RouteUse::Inline(body) => body.weight,
-                RouteUse::Stored { weight, .. } => *weight,
-            });
-            let sum: u64 = given.map(|share| u64::from(share.0)).sum();
-            if sum > u64::from(vamp_routing::wire::Share::WHOLE.0) {
-                let message = format!(
-                    "the weights of the gateway of port `{port}` add up to {}",
-                    crate::percent::format_sum(sum)
-                );
-                let hint = "make them 100% or less; what is left goes to the others";
-                faults.push(Fault::new(&format!("{below}/routes"), message, hint));
-            }
-        }
-        for (index, service) in cluster.services.iter().enumerate() {
-            let breed = service.breed.inline();
-            for (variable, value) in &service.environment {
-                let below = step(&format!("/services/{index}/environment_variables"), variable);
-                let unknown = breed.filter(|breed| !breed.environment.iter().any(|known| known.name == *variable));
-                if let Some(breed) = unknown {
-                    let names: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
-                    let message = format!("breed `{}` has no variable `{variable}`", breed.name);
-                    faults.push(Fault::new(&below, message, format!("it has {}", listed(&names))));
-                }
-                let of_value = self.faults_of_value(value).into_iter();
-                faults.extend(of_value.map(|(why, hint)| Fault::new(&below, why, hint)));
-            }
-        }
-        faults
-    }
-
-    fn faults_of_outer(&self, gateway: &OuterGateway) -> Vec<Fault> {
-        let mut faults = Vec::new();
-        for route in &gateway.body.routes {
-            let below = step("/routes", &route.path.to_string());
-            let target = match &route.path {
-                RoutePath::Gateway(path) => path.split_once('/').filter(|(_, port)| !port.contains('/')),
-                _ => None,
-            };
-            let Some((cluster, port)) = target else {
-                let message = format!("the route `{}` leads to no cluster", route.path);
-                faults.push(Fault::new(&below, message, "write CLUSTER/PORT, such as web/http"));
-                continue;
-            };
-            let Some(found) = self.cluster(cluster) else {
-                let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-                let why = format!("there is no cluster `{cluster}`");
-                faults.push(Fault::new(&below, why, format!("it has {}", listed(&names))));
-                continue;
-            };
-            if let Some(ports) = found.known_ports().filter(|ports| !ports.contains(&port)) {
-                let message = format!("cluster `{cluster}` has no port `{port}`");
-                faults.push(Fault::new(&below, message, format!("it has {}", listed(&ports))));
-            }
-        }
-        faults
-    }
-
-    fn knows_variable(&self, cluster: &str, name: &str) -> Result<(), (String, String)> {
-        let Some(found) = self.cluster(cluster) else {
-            let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-            return Err((format!("there is no cluster `{cluster}`"), format!("it has {}", listed(&names))));
-        };
-        let mut breeds = found.services.iter().map(|service| service.breed.inline());
-        let may_know = breeds
-            .any(|breed| breed.is_none_or(|breed| breed.environment.iter().any(|variable| variable.name == name)));
-        if may_know {
-            return Ok(());
-        }
-        Err((format!("no breed of cluster `{cluster}` reads it"), "declare it in the breed, or remove it".to_owned()))
-    }
-
-    /// References of a value lead to clusters that are here, and to what their breeds have.
-    fn faults_of_value(&self, text: &str) -> Vec<(String, String)> {
-        let references = crate::value::references(text).into_iter();
-        let faults = references.filter_map(|reference| {
-            let name = reference.cluster()?;
-            let Some(cluster) = self.cluster(name) else {
-                let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-                return Some((format!("`{reference}` names no cluster"), format!("it has {}", listed(&names))));
-            };
-            let inline: Option<Vec<_>> = cluster.services.iter().map(|service| service.breed.inline()).collect();
-            let mut offered = inline?.into_iter().map(|breed| breed.offers(&reference));
-            if offered.clone().any(|offered| offered.is_ok()) {
-                return None;
-            }
-            let (why, hint) = offered.next()?.err()?;
-            Some((format!("`{reference}`: {why}"), hint))
-        });
-        faults.collect()
-    }
-}
-
-/// What is wrong with a part of a blueprint.
-struct Fault {
-    /// Where it stands below the part.
-    below: String,
-    why: String,
-    hint: String,
-}
-
-impl Fault {
-    fn new(below: &str, why: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { below: below.to_owned(), why: why.into(), hint: hint.into() }
-    }
-}
-
-fn listed(names: &[&str]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 impl OuterGateway {
@@ -466,12 +287,11 @@ impl Service {
         &["breed", "environment_variables", "scale", "arguments", "health_checks", "network", "dialects"];
 
     /// Takes a service out of the fields of a map, and refuses what is left.
-    fn decode<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, what: &str) -> Option<Self> {
+    fn decode<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, what: &str) -> Self {
         what.clone_into(&mut fields.owner);
         // A map with a name and without a breed is the breed itself.
         if !fields.has("breed") && fields.has("name") {
-            let breed = crate::Breed::decode_named(decoder, fields, &format!("the breed of {what}"))?;
-            return Some(Self::of(BreedUse::Inline(Box::new(breed))));
+            return Self::of(BreedUse::decode_written(decoder, fields, &format!("the breed of {what}")));
         }
         fields.ignore(&["health", "status", "instances", "dependencies"]);
         let breed = ["breed", "reference", "ref"].into_iter().find_map(|key| fields.take(key));
@@ -480,20 +300,20 @@ impl Service {
             decoder.refuse_at(fields.place, &fields.pointer, message, "add `breed: NAME`, or the breed itself");
         }
         let breed = breed.and_then(|field| BreedUse::decode(decoder, &field, &format!("the breed of {what}")));
-        let what = breed.as_ref().map_or_else(|| what.to_owned(), |breed| format!("service `{}`", breed.name()));
+        let breed = breed.unwrap_or_else(BreedUse::unreadable);
+        let what = if breed.is_unreadable() { what.to_owned() } else { format!("service `{}`", breed.name()) };
         fields.owner.clone_from(&what);
         let environment = decode_variables(decoder, fields, &what, |text| crate::value::parse(text).map(drop));
         let scale = fields.take("scale");
         let scale = scale.and_then(|field| ScaleUse::decode(decoder, &field, &format!("the scale of {what}")));
         let arguments = decode_arguments(decoder, fields, &what);
-        let inline = breed.as_ref().and_then(BreedUse::inline);
         let health_checks = decode_checks(decoder, fields, &what, |port| {
-            inline.is_none_or(|breed| breed.ports.iter().any(|known| known.name == port))
+            breed.inline().is_none_or(|breed| breed.ports.iter().any(|known| known.name == port))
         });
         let network = decode_network(decoder, fields);
         let dialects = decode_dialects(decoder, fields);
         decoder.finish(fields, Self::FIELDS);
-        Some(Self { breed: breed?, environment, scale, arguments, health_checks, network, dialects })
+        Self { breed, environment, scale, arguments, health_checks, network, dialects }
     }
 
     fn of(breed: BreedUse) -> Self {
@@ -563,6 +383,7 @@ fn decode_cluster<'t>(decoder: &mut Decoder<'t>, key: &Key, item: &Field<'t>, ow
     let gateways = fields.take("gateways").map(|field| decode_inner_gateways(decoder, &field, &what));
     let sla = fields.take("sla").and_then(|field| SlaUse::decode(decoder, &field, &format!("the SLA of {what}")));
     let mut cluster = Cluster { name, sla, ..Cluster::default() };
+    let sound_before = decoder.count();
     if let Some(field) = fields.take("services") {
         cluster.services = decode_services(decoder, &field, &what);
         cluster.metadata = crate::metadata(decoder, &mut fields);
@@ -575,9 +396,10 @@ fn decode_cluster<'t>(decoder: &mut Decoder<'t>, key: &Key, item: &Field<'t>, ow
         if fields.has("breed") || !fields.has("name") {
             cluster.metadata = crate::metadata(decoder, &mut fields);
         }
-        cluster.services = Service::decode(decoder, &mut fields, &what).into_iter().collect();
+        cluster.services = vec![Service::decode(decoder, &mut fields, &what)];
     }
-    cluster.gateways = gateways.map(|given| cluster.name_ports(decoder, item, given)).unwrap_or_default();
+    let is_sound = decoder.count() == sound_before;
+    cluster.gateways = gateways.map(|given| cluster.name_ports(decoder, item, given, is_sound)).unwrap_or_default();
     Some(cluster)
 }
 
@@ -593,16 +415,22 @@ impl Cluster {
         decoder: &mut Decoder<'_>,
         item: &Field<'_>,
         given: InnerGateways,
+        is_sound: bool,
     ) -> Vec<(String, InnerGateway)> {
         let gateway = match given {
             InnerGateways::Named(gateways) => return gateways,
             InnerGateways::OfOnlyPort(gateway) => gateway,
         };
         match self.known_ports().as_deref() {
+            // Services that can't be read may have one port, or many.
+            _ if !is_sound => Vec::new(),
             Some([port]) => vec![((*port).to_owned(), gateway)],
             Some(ports) => {
-                let message =
-                    format!("the gateways of cluster `{}` name no port, and it has {}", self.name, listed(ports));
+                let message = format!(
+                    "the gateways of cluster `{}` name no port, and it has {}",
+                    self.name,
+                    check::listed(ports)
+                );
                 decoder.refuse(item, message, "write `gateways: {PORT: {…}}`");
                 Vec::new()
             }
@@ -620,11 +448,11 @@ fn decode_services<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: &str
     for (index, item) in one_or_many(field).into_iter().enumerate() {
         let what = format!("service {} of {owner}", index.saturating_add(1));
         if matches!(item.node.content, Content::Map(_)) {
-            if let Some(mut fields) = decoder.fields(&item, &what) {
-                services.extend(Service::decode(decoder, &mut fields, &what));
-            }
+            services
+                .extend(decoder.fields(&item, &what).map(|mut fields| Service::decode(decoder, &mut fields, &what)));
         } else {
-            services.extend(BreedUse::decode(decoder, &item, &what).map(Service::of));
+            let breed = BreedUse::decode(decoder, &item, &what);
+            services.push(Service::of(breed.unwrap_or_else(BreedUse::unreadable)));
         }
     }
     services
@@ -671,7 +499,8 @@ fn take_inner_gateway<'t>(
     fields.ignore(&["lookup_name", "kind", "metadata", "internal", "deployed", "service"]);
     let sticky = fields.take("sticky").map(|field| decode_sticky(decoder, &field, what));
     let hosts = fields.take("virtual_hosts").map(|field| decode_hosts(decoder, &field, what)).unwrap_or_default();
-    let routes = fields.take("routes").map(|field| decode_routes(decoder, &field, what, protocol)).unwrap_or_default();
+    let routes =
+        fields.take("routes").map(|field| decode_routes(decoder, &field, what, protocol).routes).unwrap_or_default();
     InnerGateway { sticky, virtual_hosts: hosts, routes }
 }
 
@@ -706,7 +535,7 @@ fn decode_outer_gateway<'t>(
         (port, protocol, body)
     } else {
         let (port, protocol) = by_key.unwrap_or((0, Protocol::Http));
-        let routes = decode_routes(decoder, item, &what, protocol);
+        let routes = decode_routes(decoder, item, &what, protocol).routes;
         (port, protocol, InnerGateway { routes, ..InnerGateway::default() })
     };
     let key = by_key.map_or_else(|| key.text.clone(), |(number, _)| number.to_string());

@@ -113,6 +113,16 @@ impl BreedUse {
         }
     }
 
+    /// Stands for one that can't be read, in a document that is refused for it: it may be any.
+    pub(crate) fn unreadable() -> Self {
+        Self::Stored(String::new())
+    }
+
+    /// Whether it may be any.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.name().is_empty()
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::Stored(name) => json!({"reference": name}),
@@ -142,7 +152,17 @@ impl BreedUse {
                 return stored(decoder, &field, what).map(Self::Stored);
             }
         }
-        Breed::decode_named(decoder, fields, what).map(|breed| Self::Inline(Box::new(breed)))
+        Some(Self::decode_written(decoder, fields, what))
+    }
+
+    /// A breed that is written out. Of one that is not sound only the name is known: what others need of it may be there.
+    pub(crate) fn decode_written<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, what: &str) -> Self {
+        let sound_before = decoder.count();
+        let (name, breed) = Breed::decode_named(decoder, fields, what);
+        match breed.filter(|_| decoder.count() == sound_before) {
+            Some(breed) => Self::Inline(Box::new(breed)),
+            None => Self::Stored(name),
+        }
     }
 }
 
@@ -169,27 +189,25 @@ impl Breed {
         "health_checks",
     ];
 
-    /// Takes a whole breed that stands inside another document, and refuses what is left.
-    pub(crate) fn decode_named<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, what: &str) -> Option<Self> {
-        let Some(field) = fields.take("name") else {
-            decoder.refuse_at(
-                fields.place,
-                &fields.pointer,
-                format!("{what} has no name"),
-                "add `name: …`, or name a stored breed with `reference: …`",
-            );
-            return None;
-        };
-        let text = decoder.text(&field, &format!("the name of {what}"))?.to_owned();
-        if let Some((message, hint)) = name::fault(Kind::Breed, &text) {
-            decoder.refuse(&field, message, hint);
+    /// Takes a whole breed that stands inside another document, and refuses what is left. Its name is empty when it can't
+    /// be read.
+    fn decode_named<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, what: &str) -> (String, Option<Self>) {
+        let field = fields.take("name");
+        if field.is_none() {
+            let hint = "add `name: …`, or name a stored breed with `reference: …`";
+            decoder.refuse_at(fields.place, &fields.pointer, format!("{what} has no name"), hint);
         }
-        fields.owner = format!("breed `{text}`");
+        let text = field.as_ref().and_then(|field| decoder.text(field, &format!("the name of {what}")));
+        if let (Some(field), Some((message, hint))) = (&field, text.and_then(|text| name::fault(Kind::Breed, text))) {
+            decoder.refuse(field, message, hint);
+        }
+        fields.owner = text.map_or_else(|| what.to_owned(), |text| format!("breed `{text}`"));
+        let text = text.unwrap_or_default().to_owned();
         fields.ignore(&["kind", "lookup_name"]);
         let metadata = metadata(decoder, fields);
-        let breed = Self::decode(decoder, fields, text, metadata);
+        let breed = Self::decode(decoder, fields, text.clone(), metadata);
         decoder.finish(fields, Self::FIELDS);
-        breed
+        (text, breed)
     }
 
     pub(crate) fn decode<'t>(
@@ -214,7 +232,8 @@ impl Breed {
         let dependencies =
             fields.take("dependencies").map(|field| decode_dependencies(decoder, &field, &owner)).unwrap_or_default();
         let health_checks = decode_checks(decoder, fields, &owner, |port| ports.iter().any(|known| known.name == port));
-        let breed = Self {
+        check_references(&environment, &dependencies, decoder, fields);
+        Some(Self {
             name,
             metadata,
             deployable: deployable?,
@@ -224,33 +243,7 @@ impl Breed {
             arguments,
             dependencies,
             health_checks,
-        };
-        breed.check_references(decoder, fields);
-        Some(breed)
-    }
-
-    /// References lead to what the breed declares; of a dependency that is written out, to what that has.
-    fn check_references(&self, decoder: &mut Decoder<'_>, fields: &Fields<'_>) {
-        let values = self.environment.iter().filter_map(|variable| Some((&variable.name, variable.value.as_ref()?)));
-        for (variable, text) in values {
-            for reference in value::references(text) {
-                let Err((why, hint)) = self.resolves(&reference) else { continue };
-                let message = format!("variable `{variable}` of {} refers to `{reference}`: {why}", fields.owner);
-                decoder.refuse_at(fields.place, &fields.pointer, message, hint);
-            }
-        }
-    }
-
-    fn resolves(&self, reference: &value::ValueReference) -> Result<(), (String, String)> {
-        let Some(alias) = reference.cluster() else { return Ok(()) };
-        let Some((_, breed)) = self.dependencies.iter().find(|(known, _)| known == alias) else {
-            let hint = format!("declare it: `dependencies: {{{alias}: BREED}}`");
-            return Err((format!("there is no dependency `{alias}`"), hint));
-        };
-        match breed.inline() {
-            Some(breed) => breed.offers(reference),
-            None => Ok(()),
-        }
+        })
     }
 
     /// Whether what another one refers to is there.
@@ -326,6 +319,35 @@ impl Breed {
     }
 }
 
+/// References lead to what the breed declares; of a dependency that is written out, to what that has.
+fn check_references(
+    environment: &[Variable],
+    dependencies: &[(String, BreedUse)],
+    decoder: &mut Decoder<'_>,
+    fields: &Fields<'_>,
+) {
+    let values = environment.iter().filter_map(|variable| Some((&variable.name, variable.value.as_ref()?)));
+    for (variable, text) in values {
+        for reference in value::references(text) {
+            let Err((why, hint)) = resolves(&reference, dependencies) else { continue };
+            let message = format!("variable `{variable}` of {} refers to `{reference}`: {why}", fields.owner);
+            decoder.refuse_below(fields, &crate::step("/environment_variables", variable), message, hint);
+        }
+    }
+}
+
+fn resolves(reference: &value::ValueReference, dependencies: &[(String, BreedUse)]) -> Result<(), (String, String)> {
+    let Some(alias) = reference.cluster() else { return Ok(()) };
+    let Some((_, breed)) = dependencies.iter().find(|(known, _)| known == alias) else {
+        let hint = format!("declare it: `dependencies: {{{alias}: BREED}}`");
+        return Err((format!("there is no dependency `{alias}`"), hint));
+    };
+    match breed.inline() {
+        Some(breed) => breed.offers(reference),
+        None => Ok(()),
+    }
+}
+
 impl BreedPort {
     /// `8080/http`.
     fn to_text(&self) -> String {
@@ -376,15 +398,18 @@ fn decode_ports(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Ve
     for (key, item) in entries(decoder, field, &format!("the ports of {owner}")) {
         let what = format!("port `{}` of {owner}", key.text);
         strict_name(decoder, key, &item, &what);
-        let Some(text) = decoder.text(&item, &what) else { continue };
-        match parse_port(text) {
-            Some((number, protocol)) => ports.push(BreedPort { name: key.text.clone(), number, protocol }),
-            None => decoder.refuse(
-                &item,
-                format!("{what} is `{}`", text.escape_debug()),
-                "write a number up to 65535 with `/http` or `/tcp`, such as 8080/http; 0 lets the platform choose",
-            ),
-        }
+        let read = decoder.text(&item, &what).and_then(|text| {
+            let read = parse_port(text);
+            if read.is_none() {
+                let hint =
+                    "write a number up to 65535 with `/http` or `/tcp`, such as 8080/http; 0 lets the platform choose";
+                decoder.refuse(&item, format!("{what} is `{}`", text.escape_debug()), hint);
+            }
+            read
+        });
+        // One that can't be read is there all the same: who asks for it is not told that it is missing.
+        let (number, protocol) = read.unwrap_or((0, Protocol::Http));
+        ports.push(BreedPort { name: key.text.clone(), number, protocol });
     }
     ports
 }
@@ -509,9 +534,8 @@ fn decode_dependencies<'t>(decoder: &mut Decoder<'t>, field: &Field<'t>, owner: 
     for (key, item) in entries(decoder, field, &format!("the dependencies of {owner}")) {
         let what = format!("dependency `{}` of {owner}", key.text);
         strict_name(decoder, key, &item, &what);
-        if let Some(breed) = BreedUse::decode(decoder, &item, &what) {
-            dependencies.push((key.text.clone(), breed));
-        }
+        let breed = BreedUse::decode(decoder, &item, &what);
+        dependencies.push((key.text.clone(), breed.unwrap_or_else(BreedUse::unreadable)));
     }
     dependencies
 }

@@ -163,6 +163,8 @@ fn nearest_to(mut node: &Node, pointer: &str, below: &str) -> (Place, String) {
 fn is_spelling_of(key: &str, wanted: &str) -> bool {
     const LONG: &str = "environment_variables";
     key == wanted
+        // A variable with the name under which the instance gets it.
+        || key.strip_prefix(wanted).is_some_and(|alias| alias.starts_with('[') && alias.ends_with(']'))
         || match wanted.split_once(&format!(".{LONG}.")) {
             Some((cluster, name)) => {
                 [format!("{cluster}.{name}"), format!("{cluster}.env.{name}")].contains(&key.to_owned())

@@ -237,8 +237,11 @@ pub(crate) fn decode<'t>(
     let field = Field { pointer: root.clone(), node };
     let mut fields = decoder.fields(&field, kind.map_or("the artifact", Kind::singular))?;
     let kind = decode_kind(decoder, &mut fields, kind)?;
-    let name = decode_name(decoder, &mut fields, kind, name)?;
-    fields.owner = format!("{kind} `{name}`");
+    let named = decode_name(decoder, &mut fields, kind, name);
+    fields.owner = named.as_ref().map_or_else(|| format!("the {kind}"), |name| format!("{kind} `{name}`"));
+    // Without a name it is refused, and the rest of it is read all the same: its faults are told at once.
+    let is_named = named.is_some();
+    let name = named.unwrap_or_default();
     let metadata = metadata(decoder, &mut fields);
     // What answers add: they may be sent back as they came.
     fields.ignore(&["lookup_name", "rollout", "warnings", "changes", "unchanged"]);
@@ -295,7 +298,7 @@ pub(crate) fn decode<'t>(
     decoder.finish(&fields, known);
     let mut places = HashMap::new();
     collect_places(node, String::new(), &mut places);
-    Some(Document { artifact: artifact?, root, places, origins: Vec::new() })
+    Some(Document { artifact: artifact.filter(|_| is_named)?, root, places, origins: Vec::new() })
 }
 
 const NAMED: &[&str] = &["name", "kind", "metadata", "type"];

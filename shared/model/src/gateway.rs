@@ -87,12 +87,10 @@ impl Gateway {
         let (place, pointer) = routes
             .as_ref()
             .map_or((fields.place, fields.pointer.clone()), |field| (field.node.place, field.pointer.clone()));
-        let clean_before = decoder.count();
-        let mut routes = routes.map(|field| decode_routes(decoder, &field, &owner, protocol)).unwrap_or_default();
+        let routes = routes.map(|field| decode_routes(decoder, &field, &owner, protocol));
+        let Routes { mut routes, are_weights_read } = routes.unwrap_or_default();
         // A weight that could not be read would make the sum wrong too: one fault, one violation.
-        if decoder.count() == clean_before
-            && let Err(wrong) = fill_weights(&mut routes)
-        {
+        if are_weights_read && let Err(wrong) = fill_weights(&mut routes) {
             let message = format!("the weights of {owner} add up to {}", percent::format_sum(wrong.sum));
             decoder.refuse_at(
                 place,
@@ -241,13 +239,27 @@ struct Entry<'t> {
     value: Option<Field<'t>>,
 }
 
+/// Routes as far as they can be read.
+pub(crate) struct Routes {
+    pub(crate) routes: Vec<GatewayRoute>,
+    /// Whether every route is there with the weight that its author gave.
+    are_weights_read: bool,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self { routes: Vec::new(), are_weights_read: true }
+    }
+}
+
 pub(crate) fn decode_routes<'t>(
     decoder: &mut Decoder<'t>,
     field: &Field<'t>,
     owner: &str,
     protocol: Protocol,
-) -> Vec<GatewayRoute> {
+) -> Routes {
     let mut entries = Vec::new();
+    let sound_before = decoder.count();
     match &field.node.content {
         Content::Map(map) => entries.extend(map.iter().map(|(key, node)| entry(&field.pointer, key, node))),
         Content::List(items) => {
@@ -262,17 +274,39 @@ pub(crate) fn decode_routes<'t>(
             }
         }
     }
+    let mut are_weights_read = decoder.count() == sound_before;
     let mut seen = HashSet::new();
     let mut routes = Vec::with_capacity(entries.len());
     for entry in entries {
         if !seen.insert(entry.path) {
             let message = format!("{owner} has the route `{}` twice", entry.path);
             decoder.refuse_at(entry.place, &entry.pointer, message, "keep one of them");
+            are_weights_read = false;
             continue;
         }
-        routes.extend(decode_route(decoder, entry, owner, protocol));
+        let gives_weight = entry.gives_weight();
+        let route = decode_route(decoder, entry, owner, protocol);
+        are_weights_read &= route.as_ref().is_some_and(|route| !gives_weight || route.content.weight().is_some());
+        routes.extend(route);
     }
-    routes
+    Routes { routes, are_weights_read }
+}
+
+impl Entry<'_> {
+    fn gives_weight(&self) -> bool {
+        let Some(Content::Map(map)) = self.value.as_ref().map(|value| &value.node.content) else { return false };
+        map.iter().any(|(key, node)| key.text == "weight" && node.content != Content::Null)
+    }
+}
+
+impl RouteUse {
+    /// The weight that is given here.
+    pub fn weight(&self) -> Option<Share> {
+        match self {
+            Self::Inline(body) => body.weight,
+            Self::Stored { weight, .. } => *weight,
+        }
+    }
 }
 
 fn entry<'t>(pointer: &str, key: &'t Key, node: &'t Node) -> Entry<'t> {

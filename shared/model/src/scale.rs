@@ -58,15 +58,7 @@ impl Size {
         let (cpu, memory) = (required("cpu"), required("memory"));
         let instances = match fields.take("instances") {
             None => Some(1),
-            Some(field) => {
-                let text = decoder.text(&field, &format!("the instances of {owner}"))?;
-                let count = text.parse().ok().filter(|count| *count <= INSTANCES_MAX);
-                if count.is_none() {
-                    let message = format!("the instances of {owner} are `{}`", text.escape_debug());
-                    decoder.refuse(&field, message, format!("write a number from 0 to {INSTANCES_MAX}"));
-                }
-                count
-            }
+            Some(field) => decode_instances(decoder, &field, &owner),
         };
         let cpu = cpu.and_then(|field| Cpu::decode(decoder, &field, &format!("the cpu of {owner}")));
         let memory = memory.and_then(|field| Memory::decode(decoder, &field, &format!("the memory of {owner}")));
@@ -81,6 +73,16 @@ impl Size {
         object.insert("instances".into(), json!(self.instances));
         object
     }
+}
+
+fn decode_instances(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Option<u32> {
+    let text = decoder.text(field, &format!("the instances of {owner}"))?;
+    let count = text.parse().ok().filter(|count| *count <= INSTANCES_MAX);
+    if count.is_none() {
+        let message = format!("the instances of {owner} are `{}`", text.escape_debug());
+        decoder.refuse(field, message, format!("write a number from 0 to {INSTANCES_MAX}"));
+    }
+    count
 }
 
 impl Scale {

@@ -104,7 +104,7 @@ fn decode_event(decoder: &mut Decoder<'_>, field: &Field<'_>, what: &str) -> Opt
         decoder.refuse(field, format!("{what} waits for an event without tags"), HINT);
     }
     for item in items {
-        let tag = decoder.text(&item, &format!("a tag of {what}"))?;
+        let Some(tag) = decoder.text(&item, &format!("a tag of {what}")) else { continue };
         if tag.trim().is_empty() {
             decoder.refuse(
                 &item,

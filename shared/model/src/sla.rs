@@ -176,12 +176,17 @@ impl SlaBody {
     /// Takes all fields, since a type that is not known may have any.
     pub(crate) fn decode<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>) -> Option<Self> {
         let owner = fields.owner.clone();
-        let Some(kind) = fields.take("type") else {
+        let kind = fields.take("type");
+        if kind.is_none() {
             decoder.refuse_at(fields.place, &fields.pointer, format!("{owner} has no type"), SLA_EXAMPLE);
+        }
+        let kind = kind.and_then(|kind| decoder.text(&kind, &format!("the type of {owner}")));
+        let escalations = take_escalations(decoder, fields, &owner);
+        // What else it has depends on its type.
+        let Some(kind) = kind else {
+            fields.take_rest();
             return None;
         };
-        let kind = decoder.text(&kind, &format!("the type of {owner}"))?;
-        let escalations = take_escalations(decoder, fields, &owner);
         let figure = Figure::ALL.into_iter().find(|(_, word)| *word == kind);
         let rule = match figure {
             Some((figure, _)) => decode_window(decoder, fields, figure),
@@ -306,11 +311,14 @@ impl EscalationBody {
                 return Some(make(inner));
             }
         }
-        let Some(kind) = fields.take("type") else {
+        let kind = fields.take("type");
+        if kind.is_none() {
             decoder.refuse_at(fields.place, &fields.pointer, format!("{owner} has no type"), SCALE_EXAMPLE);
+        }
+        let Some(kind) = kind.and_then(|kind| decoder.text(&kind, &format!("the type of {owner}"))) else {
+            fields.take_rest();
             return None;
         };
-        let kind = decoder.text(&kind, &format!("the type of {owner}"))?;
         match kind {
             "to_all" | "to_one" => {
                 let inner = take_escalations(decoder, fields, &owner);
@@ -410,24 +418,36 @@ fn decode_window<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>, figure:
     };
     let (threshold, window) = (part("threshold"), part("window"));
     decoder.finish(fields, &["type", "threshold", "window", "escalations"]);
-    let mut threshold = threshold?;
+    let bounds = threshold.and_then(|threshold| decode_threshold(decoder, threshold, &owner));
+    let times = window.and_then(|window| decode_times(decoder, window, &owner));
+    let ((upper, lower), (interval, cooldown)) = (bounds?, times?);
+    Some(SlaRule::Window { figure, upper, lower, interval, cooldown })
+}
+
+/// The upper and the lower bound.
+fn decode_threshold(decoder: &mut Decoder<'_>, mut threshold: Fields<'_>, owner: &str) -> Option<(f64, f64)> {
     let upper = take_number(decoder, &mut threshold, "upper", SLA_EXAMPLE);
     let lower = take_number(decoder, &mut threshold, "lower", SLA_EXAMPLE);
     decoder.finish(&threshold, &["upper", "lower"]);
-    let mut window = window?;
-    let interval = take_seconds(decoder, &mut window, "interval");
-    let cooldown = take_seconds(decoder, &mut window, "cooldown");
-    decoder.finish(&window, &["interval", "cooldown"]);
-    let (upper, lower, interval) = (upper?, lower?, interval?);
+    let (upper, lower) = (upper?, lower?);
     if lower > upper {
         let message = format!("the threshold of {owner} has a lower bound above the upper one");
         decoder.refuse_at(threshold.place, &threshold.pointer, message, "exchange them");
     }
+    Some((upper, lower))
+}
+
+/// The interval and the cooldown.
+fn decode_times(decoder: &mut Decoder<'_>, mut window: Fields<'_>, owner: &str) -> Option<(Seconds, Seconds)> {
+    let interval = take_seconds(decoder, &mut window, "interval");
+    let cooldown = take_seconds(decoder, &mut window, "cooldown");
+    decoder.finish(&window, &["interval", "cooldown"]);
+    let interval = interval?;
     if interval.0 == 0 {
         let message = format!("the window of {owner} has no length");
         decoder.refuse_at(window.place, &window.pointer, message, "give at least 1 s");
     }
-    Some(SlaRule::Window { figure, upper, lower, interval, cooldown: cooldown? })
+    Some((interval, cooldown?))
 }
 
 fn decode_scale(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, what: Scaled) -> Option<EscalationBody> {

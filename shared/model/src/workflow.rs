@@ -94,7 +94,15 @@ impl Workflow {
         });
         let network = decode_network(decoder, fields);
         let dialects = decode_dialects(decoder, fields);
-        let workflow = Self {
+        for (pointer, message, hint) in breed
+            .as_ref()
+            .and_then(BreedUse::inline)
+            .map(|breed| faults(&owner, &environment, breed))
+            .unwrap_or_default()
+        {
+            decoder.refuse_below(fields, &pointer, message, hint);
+        }
+        Some(Self {
             name,
             metadata,
             breed: breed?,
@@ -105,46 +113,12 @@ impl Workflow {
             network,
             health_checks,
             dialects,
-        };
-        for (pointer, message, hint) in workflow.breed.inline().map(|breed| workflow.faults(breed)).unwrap_or_default()
-        {
-            decoder.refuse_below(fields, &pointer, message, hint);
-        }
-        Some(workflow)
+        })
     }
 
     /// What of the workflow does not fit its breed: where, what, and the mend.
     pub fn faults(&self, breed: &crate::Breed) -> Vec<(String, String, String)> {
-        let mut faults = Vec::new();
-        let variables: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
-        let listed =
-            if variables.is_empty() { "it has none".to_owned() } else { format!("it has {}", variables.join(", ")) };
-        for (name, value) in &self.environment {
-            let pointer = step("/environment_variables", name);
-            if !variables.contains(&name.as_str()) {
-                let message = format!(
-                    "workflow `{}` sets the variable `{name}`, which breed `{}` does not have",
-                    self.name, breed.name
-                );
-                faults.push((pointer.clone(), message, listed.clone()));
-            }
-            for reference in parse_in_workflow(value).unwrap_or_default() {
-                let is_known = |name: &str| {
-                    GIVEN.contains(&name)
-                        || variables.contains(&name)
-                        || breed.constants.iter().any(|(constant, _)| constant == name)
-                };
-                let why = match &reference {
-                    ValueReference::Local(name) if is_known(name) => continue,
-                    ValueReference::Local(_) => format!("breed `{}` has nothing of that name", breed.name),
-                    _ => "a workflow has no clusters".to_owned(),
-                };
-                let message = format!("variable `{name}` of workflow `{}` refers to `{reference}`: {why}", self.name);
-                let hint = "name a variable or a constant of the breed, `$workflow`, `$namespace` or `$data`";
-                faults.push((pointer.clone(), message, hint.to_owned()));
-            }
-        }
-        faults
+        faults(&format!("workflow `{}`", self.name), &self.environment, breed)
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -172,6 +146,37 @@ impl Workflow {
         object.insert("dialects".into(), json!(self.dialects));
         Value::Object(object)
     }
+}
+
+/// What values for variables of a workflow do not fit its breed.
+fn faults(owner: &str, environment: &[(String, String)], breed: &crate::Breed) -> Vec<(String, String, String)> {
+    let mut faults = Vec::new();
+    let variables: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
+    let listed =
+        if variables.is_empty() { "it has none".to_owned() } else { format!("it has {}", variables.join(", ")) };
+    for (name, value) in environment {
+        let pointer = step("/environment_variables", name);
+        if !variables.contains(&name.as_str()) {
+            let message = format!("{owner} sets the variable `{name}`, which breed `{}` does not have", breed.name);
+            faults.push((pointer.clone(), message, listed.clone()));
+        }
+        for reference in parse_in_workflow(value).unwrap_or_default() {
+            let is_known = |name: &str| {
+                GIVEN.contains(&name)
+                    || variables.contains(&name)
+                    || breed.constants.iter().any(|(constant, _)| constant == name)
+            };
+            let why = match &reference {
+                ValueReference::Local(name) if is_known(name) => continue,
+                ValueReference::Local(_) => format!("breed `{}` has nothing of that name", breed.name),
+                _ => "a workflow has no clusters".to_owned(),
+            };
+            let message = format!("variable `{name}` of {owner} refers to `{reference}`: {why}");
+            let hint = "name a variable or a constant of the breed, `$workflow`, `$namespace` or `$data`";
+            faults.push((pointer.clone(), message, hint.to_owned()));
+        }
+    }
+    faults
 }
 
 /// A status that would not be true is refused: a workflow that is shown as running, and does nothing, helps nobody.

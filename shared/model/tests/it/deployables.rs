@@ -165,7 +165,7 @@ fn each_fault_of_a_breed_has_its_place_and_its_mend() {
     check("deployable: i\nports: {web: 80/udp}", 2, "write a number up to 65535");
     check("deployable: i\nports: {we.b: 80}", 2, "a name with a dot");
     check("deployable: i\nenv: {A: [1]}", 2, "variable `A` of breed `x` is a list");
-    check("deployable: i\nenv: {A: '$db.ports.sql'}", 1, "there is no dependency `db`");
+    check("deployable: i\nenv: {A: '$db.ports.sql'}", 2, "there is no dependency `db`");
     check("deployable: i\nenv:\n  A: 'x $db.prt.sql'", 3, "nothing that a cluster has at character 3");
     check("deployable: i\nconstants: {A: ~}", 2, "constant `A`");
     check("deployable: i\narguments: {privileged: maybe}", 2, "write true or false");
@@ -179,7 +179,8 @@ fn each_fault_of_a_breed_has_its_place_and_its_mend() {
     check("deployable: i\ndependencies: {db: {ref: a, port: 1}}", 2, "has no field `port`");
     check("deployable: i\nport: {web: 80}", 2, "did you mean `ports`?");
     let inline = "deployable: i\ndependencies: {db: {name: d, deployable: i}}\nenv: {A: $db.ports.sql}";
-    check(inline, 1, "breed `d` has no port `sql`");
+    check(inline, 3, "breed `d` has no port `sql`");
+    check("deployable: i\nenv: {'A[B]': $db.host}", 2, "there is no dependency `db`");
 }
 
 #[test]

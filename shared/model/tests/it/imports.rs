@@ -178,7 +178,7 @@ fn a_fault_of_what_is_imported_names_the_template_and_stands_at_the_import() {
         &[
             (3, "port `web` of breed `b` is `80/udp` (from template `bad`, at `/definition/ports/web`)"),
             (4, "constant `k` of breed `b`"),
-            (1, "there is no dependency `b`"),
+            (3, "there is no dependency `b` (from template `bad`, at `/definition/env/A`)"),
             (3, "has no field `prot` (from template `bad`, at `/definition/prot`)"),
         ],
     );

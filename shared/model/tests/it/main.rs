@@ -14,5 +14,6 @@ mod imports;
 mod json_schema;
 mod schemas;
 mod templates;
+mod together;
 mod vectors;
 mod workflows;

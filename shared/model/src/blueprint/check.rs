@@ -1,0 +1,193 @@
+//! What of a topology only shows when all its parts are seen together.
+//!
+//! A breed that is not written out may have anything: nothing is said of what depends on its content.
+
+use std::collections::HashSet;
+
+use vamp_routing::wire::Share;
+
+use super::{Cluster, OuterGateway, Topology};
+use crate::path::RoutePath;
+use crate::value;
+use crate::violation::{Violation, step};
+
+/// What is wrong with a part.
+struct Fault {
+    /// Where it stands below the part.
+    below: String,
+    why: String,
+    hint: String,
+}
+
+impl Fault {
+    fn new(below: &str, why: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { below: below.to_owned(), why: why.into(), hint: hint.into() }
+    }
+}
+
+impl Topology {
+    /// Parts that don't fit each other, told of `owner`.
+    pub fn faults(&self, owner: &str) -> Vec<Violation> {
+        let mut faults = Vec::new();
+        let mut breeds = HashSet::new();
+        for cluster in &self.clusters {
+            let pointer = step("/clusters", &cluster.name);
+            for (index, service) in cluster.services.iter().enumerate() {
+                let breed = service.breed.name();
+                if !service.breed.is_unreadable() && !breeds.insert(breed) {
+                    let message = format!("{owner} has the breed `{breed}` in two services");
+                    let hint = "a breed makes one service: give the other one a name of its own";
+                    faults.push(Violation::new(format!("{pointer}/services/{index}/breed"), message, hint));
+                }
+            }
+            for Fault { below, why, hint } in self.faults_of_cluster(cluster) {
+                let message = format!("cluster `{}` of {owner}: {why}", cluster.name);
+                faults.push(Violation::new(format!("{pointer}{below}"), message, hint));
+            }
+        }
+        let mut ports = HashSet::new();
+        for gateway in &self.gateways {
+            let pointer = step("/gateways", &gateway.key);
+            if gateway.port.is_some_and(|port| !ports.insert(port)) {
+                let message = format!("{owner} has two gateways on port {}", gateway.port.unwrap_or_default());
+                faults.push(Violation::new(pointer.clone(), message, "give one of them another port"));
+            }
+            for Fault { below, why, hint } in self.faults_of_outer(gateway) {
+                let message = format!("gateway `{}` of {owner}: {why}", gateway.key);
+                faults.push(Violation::new(format!("{pointer}{below}"), message, hint));
+            }
+        }
+        for variable in &self.environment {
+            let named = format!("{}.environment_variables.{}", variable.cluster, variable.name);
+            let pointer = step("/environment_variables", &named);
+            if let Err((why, hint)) = self.knows_variable(&variable.cluster, &variable.name) {
+                let message = format!("{owner} sets the variable `{named}`: {why}");
+                faults.push(Violation::new(pointer.clone(), message, hint));
+            }
+            for (why, hint) in self.faults_of_value(&variable.value) {
+                let message = format!("variable `{named}` of {owner}: {why}");
+                faults.push(Violation::new(pointer.clone(), message, hint));
+            }
+        }
+        faults
+    }
+
+    fn faults_of_cluster(&self, cluster: &Cluster) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if cluster.services.is_empty() {
+            faults.push(Fault::new("/services", "it has no service", "add `services: [BREED]`"));
+        }
+        let ports = cluster.known_ports().filter(|_| !cluster.services.is_empty());
+        let may_have_any_service = cluster.services.iter().any(|service| service.breed.is_unreadable());
+        for (port, gateway) in &cluster.gateways {
+            let below = step("/gateways", port);
+            if let Some(ports) = ports.as_ref().filter(|ports| !ports.contains(&port.as_str())) {
+                let why = format!("it has a gateway for port `{port}`, which none of its services has");
+                faults.push(Fault::new(&below, why, format!("its services have {}", listed(ports))));
+            }
+            for route in &gateway.routes {
+                let below = step(&format!("{below}/routes"), &route.path.to_string());
+                let RoutePath::Gateway(service) = &route.path else {
+                    let why = format!("the route `{}` leads to no service", route.path);
+                    faults.push(Fault::new(&below, why, "name the breed of one of its services"));
+                    continue;
+                };
+                if cluster.service(service).is_none() && !may_have_any_service {
+                    let names: Vec<&str> = cluster.services.iter().map(|service| service.breed.name()).collect();
+                    let why = format!("the route `{service}` names none of its services");
+                    faults.push(Fault::new(&below, why, format!("it has {}", listed(&names))));
+                }
+            }
+            let given = gateway.routes.iter().filter_map(|route| route.content.weight());
+            let sum: u64 = given.map(|share| u64::from(share.0)).sum();
+            if sum > u64::from(Share::WHOLE.0) {
+                let message = format!(
+                    "the weights of the gateway of port `{port}` add up to {}",
+                    crate::percent::format_sum(sum)
+                );
+                let hint = "make them 100% or less; what is left goes to the others";
+                faults.push(Fault::new(&format!("{below}/routes"), message, hint));
+            }
+        }
+        for (index, service) in cluster.services.iter().enumerate() {
+            let breed = service.breed.inline();
+            for (variable, value) in &service.environment {
+                let below = step(&format!("/services/{index}/environment_variables"), variable);
+                let unknown = breed.filter(|breed| !breed.environment.iter().any(|known| known.name == *variable));
+                if let Some(breed) = unknown {
+                    let names: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
+                    let message = format!("breed `{}` has no variable `{variable}`", breed.name);
+                    faults.push(Fault::new(&below, message, format!("it has {}", listed(&names))));
+                }
+                let of_value = self.faults_of_value(value).into_iter();
+                faults.extend(of_value.map(|(why, hint)| Fault::new(&below, why, hint)));
+            }
+        }
+        faults
+    }
+
+    fn faults_of_outer(&self, gateway: &OuterGateway) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for route in &gateway.body.routes {
+            let below = step("/routes", &route.path.to_string());
+            let target = match &route.path {
+                RoutePath::Gateway(path) => path.split_once('/').filter(|(_, port)| !port.contains('/')),
+                _ => None,
+            };
+            let Some((cluster, port)) = target else {
+                let message = format!("the route `{}` leads to no cluster", route.path);
+                faults.push(Fault::new(&below, message, "write CLUSTER/PORT, such as web/http"));
+                continue;
+            };
+            let Some(found) = self.cluster(cluster) else {
+                let (why, hint) = self.no_cluster(cluster);
+                faults.push(Fault::new(&below, why, hint));
+                continue;
+            };
+            if let Some(ports) = found.known_ports().filter(|ports| !ports.contains(&port)) {
+                let message = format!("cluster `{cluster}` has no port `{port}`");
+                faults.push(Fault::new(&below, message, format!("it has {}", listed(&ports))));
+            }
+        }
+        faults
+    }
+
+    fn no_cluster(&self, name: &str) -> (String, String) {
+        let names: Vec<&str> = self.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        (format!("there is no cluster `{name}`"), format!("it has {}", listed(&names)))
+    }
+
+    fn knows_variable(&self, cluster: &str, name: &str) -> Result<(), (String, String)> {
+        let Some(found) = self.cluster(cluster) else { return Err(self.no_cluster(cluster)) };
+        let mut breeds = found.services.iter().map(|service| service.breed.inline());
+        let may_know = breeds
+            .any(|breed| breed.is_none_or(|breed| breed.environment.iter().any(|variable| variable.name == name)));
+        if may_know {
+            return Ok(());
+        }
+        Err((format!("no breed of cluster `{cluster}` reads it"), "declare it in the breed, or remove it".to_owned()))
+    }
+
+    /// References of a value lead to clusters that are here, and to what their breeds have.
+    fn faults_of_value(&self, text: &str) -> Vec<(String, String)> {
+        let references = value::references(text).into_iter();
+        let faults = references.filter_map(|reference| {
+            let name = reference.cluster()?;
+            let Some(cluster) = self.cluster(name) else {
+                return Some((format!("`{reference}` names no cluster"), self.no_cluster(name).1));
+            };
+            let inline: Option<Vec<_>> = cluster.services.iter().map(|service| service.breed.inline()).collect();
+            let mut offered = inline?.into_iter().map(|breed| breed.offers(&reference));
+            if offered.clone().any(|offered| offered.is_ok()) {
+                return None;
+            }
+            let (why, hint) = offered.next()?.err()?;
+            Some((format!("`{reference}`: {why}"), hint))
+        });
+        faults.collect()
+    }
+}
+
+pub(super) fn listed(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
