@@ -401,9 +401,8 @@ fn decode_ports(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Ve
         let read = decoder.text(&item, &what).and_then(|text| {
             let read = parse_port(text);
             if read.is_none() {
-                let hint =
-                    "write a number up to 65535 with `/http` or `/tcp`, such as 8080/http; 0 lets the platform choose";
-                decoder.refuse(&item, format!("{what} is `{}`", text.escape_debug()), hint);
+                let (message, hint) = port_fault(&what, text);
+                decoder.refuse(&item, message, hint);
             }
             read
         });
@@ -412,6 +411,22 @@ fn decode_ports(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Ve
         ports.push(BreedPort { name: key.text.clone(), number, protocol });
     }
     ports
+}
+
+/// Why a text is no port, and the mend.
+fn port_fault(what: &str, text: &str) -> (String, &'static str) {
+    if value::parse(text).is_ok_and(|parts| parts.iter().any(|part| matches!(part, value::Part::Reference(_)))) {
+        // The original keeps it and never puts a number in its place: the container gets port 0, or the reading fails.
+        let message = format!(
+            "{what} refers to `{}`, and the number of a port is never taken from elsewhere",
+            text.escape_debug()
+        );
+        let hint =
+            "write the number itself, or 0 to let the platform choose one; others refer to it as `$CLUSTER.ports.NAME`";
+        return (message, hint);
+    }
+    let hint = "write a number up to 65535 with `/http` or `/tcp`, such as 8080/http; 0 lets the platform choose";
+    (format!("{what} is `{}`", text.escape_debug()), hint)
 }
 
 fn strict_name(decoder: &mut Decoder<'_>, key: &crate::tree::Key, item: &Field<'_>, what: &str) {

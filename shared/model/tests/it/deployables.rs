@@ -181,6 +181,12 @@ fn each_fault_of_a_breed_has_its_place_and_its_mend() {
     let inline = "deployable: i\ndependencies: {db: {name: d, deployable: i}}\nenv: {A: $db.ports.sql}";
     check(inline, 3, "breed `d` has no port `sql`");
     check("deployable: i\nenv: {'A[B]': $db.host}", 2, "there is no dependency `db`");
+    check(
+        "deployable: i\nenv: {P: 80}\nports: {web: $P}",
+        3,
+        "`$P`, and the number of a port is never taken from elsewhere",
+    );
+    check("deployable: i\nports: {web: '${a.ports.b}/tcp'}", 2, "write the number itself, or 0");
 }
 
 #[test]
