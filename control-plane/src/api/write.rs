@@ -155,8 +155,9 @@ impl Failure {
 }
 
 fn locate(finding: Finding, documents: &[Document]) -> Finding {
-    let is_of =
-        |document: &&Document| document.artifact.kind() == finding.kind && document.artifact.name() == finding.name;
+    // A deployment that is sent is merged as the blueprint that it stands for.
+    let is_kind = |kind: Kind| kind == finding.kind || (kind, finding.kind) == (Kind::Deployment, Kind::Blueprint);
+    let is_of = |document: &&Document| is_kind(document.artifact.kind()) && document.artifact.name() == finding.name;
     let Some(document) = documents.iter().find(is_of) else { return finding };
     match document.locate(vec![finding.violation.clone()]).pop() {
         Some(violation) => Finding { violation, ..finding },

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::deploy::{self, DeployRequest, Expected};
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
-use crate::plan::{Finding, PlanSettings};
+use crate::plan::{Finding, PlanSettings, Warning};
 
 /// LIMIT: artifacts in one call. The planner looks at all of them together, and one transaction writes them; a call of
 /// this size takes seconds.
@@ -43,9 +43,15 @@ impl Draft {
         now_unix_ms: u64,
     ) -> Result<Self, ChangeError> {
         check_premises(current, request)?;
-        let requested = expand(current, request)?;
-        check_shape(&requested)?;
+        let (requested, refused) = expand(current, request)?;
         let mut artifacts = current.artifacts.clone();
+        if !refused.is_empty() {
+            // What else is asked for is checked all the same, but for the table: it would miss what is refused.
+            requested.iter().for_each(|write| apply(&mut artifacts, write));
+            let (others, _) = check(request, &requested, &artifacts);
+            return Err(ChangeError::Findings(refused.into_iter().chain(others).collect()));
+        }
+        check_shape(&requested)?;
         let mut outcomes = Vec::with_capacity(requested.len());
         let mut writes = Vec::new();
         let mut written = Vec::new();
@@ -77,9 +83,7 @@ impl Draft {
         if !unsound.is_empty() {
             return Err(ChangeError::Findings(unsound));
         }
-        let gateways = requested.iter().filter(|write| write.kind == Kind::Gateway);
-        let mut findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), &artifacts);
-        findings.extend(workflows::check(&requested, &artifacts));
+        let (mut findings, warnings) = check(request, &requested, &artifacts);
         let changed = written.iter().filter_map(|index| requested.get(*index));
         let of_promises = changed.filter(|write| matches!(write.kind, Kind::Sla | Kind::Escalation));
         let promises: BTreeSet<_> = of_promises.map(|write| (write.kind, write.name.as_str())).collect();
@@ -87,13 +91,12 @@ impl Draft {
             let deployments = artifacts.all(Kind::Deployment);
             findings.extend(deploy::check_promises(&promises, deployments, &artifacts));
         }
-        if !findings.is_empty() {
-            return Err(ChangeError::Findings(findings));
-        }
         let planned = derive(&artifacts, &current.snapshot.ports, settings, current.former());
-        let planned = planned.map_err(ChangeError::Findings)?;
+        let planned = planned.map_err(|more| findings.extend(more));
+        let (Ok(planned), true) = (planned, findings.is_empty()) else { return Err(ChangeError::Findings(findings)) };
         let (revision, digest) = next_revision(&current.snapshot.position, &planned);
         let mut answer = answer(current, &planned, outcomes, revision);
+        answer.warnings.extend(warnings);
         answer.warnings.extend(inert::warnings(&requested));
         let mut ports = moves(&current.snapshot.ports, &planned.ports);
         // What is deleted has no port any more, wherever it stood.
@@ -187,10 +190,36 @@ impl Draft {
     }
 }
 
-/// The writes of a request, with those that follow from what is to happen to deployments.
-fn expand<'r>(current: &Current, request: &'r ChangeRequest) -> Result<Cow<'r, [WriteRequest]>, ChangeError> {
+/// What does not fit what is stored or what is written with it, and what is to be known of it.
+fn check(request: &ChangeRequest, requested: &[WriteRequest], artifacts: &Artifacts) -> (Vec<Finding>, Vec<Warning>) {
+    let gateways = requested.iter().filter(|write| write.kind == Kind::Gateway);
+    let mut findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), artifacts);
+    findings.extend(workflows::check(requested, artifacts));
+    let mut warnings = Vec::new();
+    for blueprint in requested.iter().filter_map(|write| match &write.artifact {
+        Some(Artifact::Blueprint(blueprint)) => Some(blueprint),
+        _ => None,
+    }) {
+        // With what runs of it, it is checked where it is deployed.
+        let is_deployed = request.deploys.iter().any(|deploy| deploy.applies(&blueprint.name));
+        if !is_deployed {
+            let (found, lacks) = deploy::check_kept(blueprint, artifacts);
+            findings.extend(found);
+            warnings.extend(lacks);
+        }
+    }
+    (findings, warnings)
+}
+
+/// The writes of a request, with those that follow from what is to happen to deployments, and what stands in the way of
+/// that.
+fn expand<'r>(
+    current: &Current,
+    request: &'r ChangeRequest,
+) -> Result<(Cow<'r, [WriteRequest]>, Vec<Finding>), ChangeError> {
+    let mut findings = Vec::new();
     if request.deploys.is_empty() {
-        return Ok(Cow::Borrowed(&request.writes));
+        return Ok((Cow::Borrowed(&request.writes), findings));
     }
     let mut artifacts = current.artifacts.clone();
     let mut writes = request.writes.clone();
@@ -199,10 +228,14 @@ fn expand<'r>(current: &Current, request: &'r ChangeRequest) -> Result<Cow<'r, [
     }
     for deploy in &request.deploys {
         check_deployment(deploy, current)?;
-        let follows = deploy::writes(deploy, &artifacts, &current.artifacts).map_err(|refusal| match refusal {
-            deploy::Refusal::Missing(what) => ChangeError::NoSuchPart(what),
-            deploy::Refusal::Findings(findings) => ChangeError::Findings(findings),
-        })?;
+        let follows = match deploy::writes(deploy, &artifacts, &current.artifacts) {
+            Ok(follows) => follows,
+            Err(deploy::Refusal::Missing(what)) => return Err(ChangeError::NoSuchPart(what)),
+            Err(deploy::Refusal::Findings(more)) => {
+                findings.extend(more);
+                continue;
+            }
+        };
         for write in follows {
             apply(&mut artifacts, &write);
             // Of two that concern the same deployment the later one knows of the earlier.
@@ -210,7 +243,7 @@ fn expand<'r>(current: &Current, request: &'r ChangeRequest) -> Result<Cow<'r, [
             writes.push(write);
         }
     }
-    Ok(Cow::Owned(writes))
+    Ok((Cow::Owned(writes), findings))
 }
 
 /// Whether the deployment is there that a request was made for.

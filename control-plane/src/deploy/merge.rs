@@ -1,13 +1,12 @@
 //! Adds the services of a blueprint to a deployment.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use vamp_model::{
-    Artifact, Blueprint, Breed, BreedUse, Cluster, ClusterVariable, Deployment, Kind, OuterGateway, RoutePath,
-    ScaleUse, Service, Topology, step,
+    Artifact, Blueprint, BreedUse, Cluster, ClusterVariable, Deployment, Kind, OuterGateway, RoutePath, ScaleUse,
+    Topology,
 };
 
-use super::{Known, Refusal, breed, deployment, gateways, given, meets, promise, resolve};
+use super::sound::{self, Fault};
+use super::{Known, Refusal, deployment, gateways, given};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
@@ -26,10 +25,7 @@ impl Findings<'_> {
 pub(super) fn merge(name: &str, blueprint: &Blueprint, known: &dyn Known) -> Result<Vec<WriteRequest>, Refusal> {
     let stable = deployment(name, known).ok();
     let mut findings = Findings { blueprint: &blueprint.name, found: Vec::new() };
-    let attached = expand(&blueprint.body, known, &mut findings);
-    if !findings.found.is_empty() {
-        return Err(Refusal::Findings(findings.found));
-    }
+    let attached = expand(&blueprint.body, known);
     let mut merged = Deployment {
         name: name.to_owned(),
         metadata: {
@@ -40,8 +36,13 @@ pub(super) fn merge(name: &str, blueprint: &Blueprint, known: &dyn Known) -> Res
         body: unite(stable.map(|stable| &stable.body), &attached),
     };
     given::merged(&mut merged, stable, &attached, &blueprint.metadata);
-    check(&merged, known, &mut findings);
+    for Fault { pointer, message, hint, .. } in sound::faults(&merged, &attached, "the deployment", known) {
+        findings.add(pointer, message, hint);
+    }
     let mut writes = Vec::new();
+    if !sound::is_known(&merged) {
+        return Err(Refusal::Findings(findings.found));
+    }
     match gateways::after_merge(&merged, stable, &attached, known) {
         Ok(gateways) => {
             keep_words(&mut merged, stable, &gateways);
@@ -76,33 +77,22 @@ fn keep_words(merged: &mut Deployment, stable: Option<&Deployment>, gateways: &[
     }
 }
 
-/// Puts breeds, scales and promises in the place of their names.
-fn expand(body: &Topology, known: &dyn Known, findings: &mut Findings<'_>) -> Topology {
+/// Puts breeds and scales in the place of their names, as far as they are there.
+pub(super) fn expand(body: &Topology, known: &dyn Known) -> Topology {
     let mut expanded = body.clone();
-    for cluster in &mut expanded.clusters {
-        let pointer = step("/clusters", &cluster.name);
-        for service in &mut cluster.services {
-            expand_service(service, &pointer, known, findings);
+    for service in expanded.clusters.iter_mut().flat_map(|cluster| &mut cluster.services) {
+        if let BreedUse::Stored(name) = &service.breed
+            && let Some(Artifact::Breed(breed)) = known.artifact(Kind::Breed, name)
+        {
+            service.breed = BreedUse::Inline(Box::new(breed.clone()));
+        }
+        if let Some(ScaleUse::Stored(name)) = &service.scale
+            && let Some(Artifact::Scale(scale)) = known.artifact(Kind::Scale, name)
+        {
+            service.scale = Some(ScaleUse::Inline(scale.size));
         }
     }
     expanded
-}
-
-fn expand_service(service: &mut Service, pointer: &str, known: &dyn Known, findings: &mut Findings<'_>) {
-    if let BreedUse::Stored(name) = &service.breed {
-        match known.artifact(Kind::Breed, name) {
-            Some(Artifact::Breed(breed)) => service.breed = BreedUse::Inline(Box::new(breed.clone())),
-            _ => {
-                findings.add(pointer, format!("there is no breed `{name}`"), "create it first, or write it out");
-            }
-        }
-    }
-    if let Some(ScaleUse::Stored(name)) = &service.scale {
-        match known.artifact(Kind::Scale, name) {
-            Some(Artifact::Scale(scale)) => service.scale = Some(ScaleUse::Inline(scale.size)),
-            _ => findings.add(pointer, format!("there is no scale `{name}`"), "create it first, or write it out"),
-        }
-    }
 }
 
 /// What is there with what is added: the order of what is there stays, and what is not named is not touched.
@@ -151,87 +141,4 @@ fn unite_cluster(stable: &mut Cluster, attached: &Cluster) {
     stable.health_checks = attached.health_checks.clone().or(stable.health_checks.take());
     stable.network = attached.network.clone().or(stable.network.take());
     stable.sla = attached.sla.clone().or(stable.sla.take());
-}
-
-/// What must hold of a deployment as a whole.
-fn check(deployment: &Deployment, known: &dyn Known, findings: &mut Findings<'_>) {
-    let services: Vec<(&Cluster, &Service)> = deployment
-        .body
-        .clusters
-        .iter()
-        .flat_map(|cluster| cluster.services.iter().map(move |service| (cluster, service)))
-        .collect();
-    for cluster in &deployment.body.clusters {
-        let faults = cluster.sla.as_ref().map(|sla| promise::faults(sla, &deployment.body, known));
-        for (message, hint) in faults.into_iter().flatten() {
-            let message = format!("the SLA of cluster `{}`: {message}", cluster.name);
-            findings.add(step(&step("/clusters", &cluster.name), "sla"), message, hint);
-        }
-    }
-    let mut seen = BTreeSet::new();
-    for (cluster, service) in &services {
-        let pointer = step("/clusters", &cluster.name);
-        let name = service.breed.name();
-        if !seen.insert(name) {
-            let message = format!("the deployment would have the breed `{name}` in two clusters");
-            findings.add(&pointer, message, "a breed makes one service: give the other one a name of its own");
-        }
-        let Some(breed) = breed(service) else { continue };
-        for (alias, dependency) in &breed.dependencies {
-            if !services.iter().any(|(_, other)| meets(dependency.name(), other.breed.name())) {
-                let message =
-                    format!("breed `{name}` depends on `{}` (as `{alias}`), which is not deployed", dependency.name());
-                findings.add(&pointer, message, "add a cluster with it to the blueprint");
-            }
-        }
-        for (why, hint) in resolve::faults(deployment, cluster, service, breed) {
-            findings.add(&pointer, format!("service `{name}` of cluster `{}`: {why}", cluster.name), hint);
-        }
-        for check in super::resolve::health_checks(cluster, service, breed) {
-            if let Some(port) = check.port().filter(|port| !breed.ports.iter().any(|known| known.name == *port)) {
-                let message = format!("a health check of service `{name}` asks port `{port}`, which it does not have");
-                findings.add(&pointer, message, "name one of the breed's ports");
-            }
-        }
-    }
-    if let Some(circle) = circle(&services) {
-        let message = format!("the services depend on each other in a circle: {}", circle.join(" → "));
-        findings.add("/clusters", message, "remove one of these dependencies");
-    }
-}
-
-/// Breeds that wait for each other, if some do.
-fn circle<'d>(services: &[(&'d Cluster, &'d Service)]) -> Option<Vec<&'d str>> {
-    let needs: BTreeMap<&str, Vec<&str>> = services
-        .iter()
-        .filter_map(|(_, service)| Some((service.breed.name(), breed(service)?)))
-        .map(|(name, breed): (&str, &Breed)| {
-            let met = |(_, dependency): &(String, BreedUse)| {
-                let others = services.iter().map(|(_, other)| other.breed.name());
-                others.filter(|other| meets(dependency.name(), other)).collect::<Vec<_>>()
-            };
-            (name, breed.dependencies.iter().flat_map(met).collect())
-        })
-        .collect();
-    let mut sound = BTreeSet::new();
-    needs.keys().find_map(|name| walk(name, &needs, &mut Vec::new(), &mut sound))
-}
-
-fn walk<'d>(
-    name: &'d str,
-    needs: &BTreeMap<&'d str, Vec<&'d str>>,
-    path: &mut Vec<&'d str>,
-    sound: &mut BTreeSet<&'d str>,
-) -> Option<Vec<&'d str>> {
-    if let Some(at) = path.iter().position(|passed| *passed == name) {
-        return Some(path.iter().skip(at).copied().chain([name]).collect());
-    }
-    if sound.contains(name) {
-        return None;
-    }
-    path.push(name);
-    let found = needs.get(name)?.iter().find_map(|next| walk(next, needs, path, sound));
-    path.pop();
-    sound.insert(name);
-    found
 }

@@ -8,6 +8,7 @@ mod apply;
 mod gateways;
 mod given;
 mod hold;
+mod kept;
 mod merge;
 mod outer;
 mod paper;
@@ -15,6 +16,7 @@ mod promise;
 mod remove;
 mod resolve;
 mod restore;
+mod sound;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +30,9 @@ use crate::plan::Finding;
 pub(crate) use apply::left_over;
 pub(crate) use gateways::{check as check_gateways, export, names as gateway_names};
 pub(crate) use hold::{follow, waiting};
+pub(crate) use kept::check_kept;
 pub(crate) use promise::check_promises;
-pub(crate) use resolve::{Unresolved, Values, environment, health_checks};
+pub(crate) use resolve::{Values, environment, health_checks};
 
 /// What a service gets whose author names no scale.
 pub(crate) const DEFAULT_SIZE: Size = Size { cpu: unit::Cpu(1_000), memory: unit::Memory(1_000_000_000), instances: 1 };
@@ -49,6 +52,11 @@ impl DeployRequest {
     /// Whatever is there.
     pub(crate) fn new(deployment: impl Into<String>, action: Action) -> Self {
         Self { deployment: deployment.into(), expected: Expected::Anything, action }
+    }
+
+    /// Whether it deploys the blueprint of this name, as it is written in the same change.
+    pub(crate) fn applies(&self, blueprint: &str) -> bool {
+        matches!(&self.action, Action::Apply(applied) if applied.name == blueprint)
     }
 }
 
@@ -202,7 +210,8 @@ pub(crate) fn writes(
             let mut deployment = deployment(name, known)?.clone();
             let faults = sla.as_ref().map(|sla| promise::faults(sla, &deployment.body, known)).unwrap_or_default();
             if !faults.is_empty() {
-                let finding = |(message, hint)| Finding::new(Kind::Deployment, name, "/sla", message, hint);
+                let finding =
+                    |fault: promise::Fault| Finding::new(Kind::Deployment, name, "/sla", fault.why, fault.mend);
                 return Err(Refusal::Findings(faults.into_iter().map(finding).collect()));
             }
             cluster_mut(&mut deployment, cluster)?.sla.clone_from(sla);

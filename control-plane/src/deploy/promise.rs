@@ -9,17 +9,35 @@ use super::Known;
 use crate::plan::Finding;
 use crate::samples::KEPT;
 
-/// What is wrong, and the mend.
-pub(super) fn faults<'c>(sla: &'c SlaUse, body: &'c Topology, known: &'c dyn Known) -> Vec<(String, String)> {
+/// One thing that is wrong.
+pub(super) struct Fault {
+    /// Where it stands below the promise.
+    pub(super) below: String,
+    pub(super) why: String,
+    pub(super) mend: String,
+    /// Nothing of the name is stored.
+    pub(super) is_of_name: bool,
+}
+
+impl Fault {
+    fn new(below: &str, why: String, mend: impl Into<String>) -> Self {
+        Self { below: below.to_owned(), why, mend: mend.into(), is_of_name: false }
+    }
+
+    fn of_name(below: &str, kind: Kind, name: &str) -> Self {
+        let fault = Self::new(below, format!("there is no {kind} `{name}`"), "create it first, or write it out");
+        Self { is_of_name: true, ..fault }
+    }
+}
+
+/// What is wrong.
+pub(super) fn faults<'c>(sla: &'c SlaUse, body: &'c Topology, known: &'c dyn Known) -> Vec<Fault> {
     let (rule, escalations) = match sla {
         SlaUse::Inline(body) => (&body.rule, &body.escalations),
         SlaUse::Stored { reference, escalations } => match known.artifact(Kind::Sla, reference) {
             Some(Artifact::Sla(stored)) if escalations.is_empty() => (&stored.body.rule, &stored.body.escalations),
             Some(Artifact::Sla(stored)) => (&stored.body.rule, escalations),
-            _ => {
-                let message = format!("there is no SLA `{reference}`");
-                return vec![(message, "create it first, or write it out".to_owned())];
-            }
+            _ => return vec![Fault::of_name("", Kind::Sla, reference)],
         },
     };
     let mut faults = Vec::new();
@@ -28,10 +46,10 @@ pub(super) fn faults<'c>(sla: &'c SlaUse, body: &'c Topology, known: &'c dyn Kno
     {
         let kept = KEPT.as_secs();
         let message = format!("the window is {} s long, and numbers are kept for {kept} s", interval.0);
-        faults.push((message, format!("give an interval of up to {kept} s")));
+        faults.push(Fault::new("/window", message, format!("give an interval of up to {kept} s")));
     }
     let mut check = Check { body, known, seen: BTreeSet::new(), faults };
-    check.all(escalations);
+    check.all(escalations, "");
     check.faults
 }
 
@@ -49,9 +67,9 @@ pub(crate) fn check_promises<'c>(
             let Some((kind, name)) = reached(sla, known).into_iter().find(|found| written.contains(found)) else {
                 continue;
             };
-            for (message, hint) in faults(sla, &deployment.body, known) {
+            for Fault { why, mend, .. } in faults(sla, &deployment.body, known) {
                 let user = format!("{}/{}", deployment.name, cluster.name);
-                users.entry((kind, name, message, hint)).or_default().push(user);
+                users.entry((kind, name, why, mend)).or_default().push(user);
             }
         }
     }
@@ -96,34 +114,34 @@ struct Check<'c> {
     known: &'c dyn Known,
     /// Stored escalations may refer to each other, in circles too: each is looked at once.
     seen: BTreeSet<&'c str>,
-    faults: Vec<(String, String)>,
+    faults: Vec<Fault>,
 }
 
 impl<'c> Check<'c> {
-    fn all(&mut self, parts: &'c [EscalationUse]) {
-        for part in parts {
+    fn all(&mut self, parts: &'c [EscalationUse], below: &str) {
+        for (index, part) in parts.iter().enumerate() {
+            let below = format!("{below}/escalations/{index}");
             match part {
-                EscalationUse::Inline(escalation) => self.one(escalation),
-                EscalationUse::Stored(name) if self.seen.insert(name) => self.stored(name),
+                EscalationUse::Inline(escalation) => self.one(escalation, &below),
+                EscalationUse::Stored(name) if self.seen.insert(name) => self.stored(name, &below),
                 EscalationUse::Stored(_) => {}
             }
         }
     }
 
-    fn stored(&mut self, name: &str) {
-        if let Some(Artifact::Escalation(stored)) = self.known.artifact(Kind::Escalation, name) {
-            return self.one(&stored.body);
+    fn stored(&mut self, name: &str, below: &str) {
+        match self.known.artifact(Kind::Escalation, name) {
+            Some(Artifact::Escalation(stored)) => self.one(&stored.body, below),
+            _ => self.faults.push(Fault::of_name(below, Kind::Escalation, name)),
         }
-        let message = format!("there is no escalation `{name}`");
-        self.faults.push((message, "create it first, or write it out".to_owned()));
     }
 
-    fn one(&mut self, escalation: &'c EscalationBody) {
+    fn one(&mut self, escalation: &'c EscalationBody, below: &str) {
         match escalation {
-            EscalationBody::ToAll(inner) | EscalationBody::ToOne(inner) => self.all(inner),
+            EscalationBody::ToAll(inner) | EscalationBody::ToOne(inner) => self.all(inner, below),
             EscalationBody::Scale(Scaling { target: Some(target), .. }) if self.body.cluster(target).is_none() => {
                 let message = format!("it scales the cluster `{target}`, which is not there");
-                self.faults.push((message, "name a cluster of the deployment".to_owned()));
+                self.faults.push(Fault::new(&format!("{below}/target"), message, "name a cluster of the deployment"));
             }
             EscalationBody::Scale(_) | EscalationBody::Other { .. } => {}
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vamp_model::value::{Part, ValueReference, parse, references};
-use vamp_model::{Breed, Cluster, Deployment, HealthCheck, Service, Variable};
+use vamp_model::{Breed, Cluster, Deployment, HealthCheck, Service, Variable, listed};
 
 use super::{breed, inner_gateway, meets};
 
@@ -15,12 +15,50 @@ pub(crate) trait Values {
     fn gateway_port(&self, gateway: &str) -> Option<u16>;
 }
 
-/// A value that can't be made yet, or never; in words.
+/// A value that can't be made yet, or never.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unresolved(pub(crate) String);
+pub(crate) struct Unresolved {
+    /// Why, in words.
+    pub(crate) why: String,
+    mend: String,
+    lack: Lack,
+}
+
+/// What a value lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// Something that can't be there.
+    Sense,
+    /// A value that somebody has to give.
+    Value,
+    /// A breed: one that is not known here, or the dependency that it refers to.
+    Breed,
+}
+
+impl Unresolved {
+    fn new(why: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { why: why.into(), mend: mend.into(), lack: Lack::Sense }
+    }
+
+    fn lacking(self, lack: Lack) -> Self {
+        Self { lack, ..self }
+    }
+
+    /// The same, told of the variable that needs the value.
+    fn of(self, variable: &str) -> Self {
+        Self { why: format!("variable `{variable}`: {}", self.why), ..self }
+    }
+}
 
 /// LIMIT: values that refer to values; a longer chain is most likely a circle.
-const DEPTH_MAX: u32 = 16;
+const DEPTH_MAX: usize = 16;
+
+/// LIMIT: references followed for one variable. Each value may name others several times, and these others again: what
+/// is followed can double with each step.
+const REFERENCES_MAX: u32 = 1_000;
+
+/// LIMIT: bytes of one variable with all its values in place: Linux starts no program with a longer one.
+const VALUE_BYTES_MAX: usize = 128 * 1024;
 
 /// The variables of an instance of a service, by the name under which it gets them.
 pub(crate) fn environment(
@@ -33,10 +71,24 @@ pub(crate) fn environment(
     let mut environment = BTreeMap::new();
     for variable in &breed.environment {
         let scope = Scope { deployment, cluster, service, breed };
-        let value = scope.variable(variable, values, 0)?;
+        let value = scope.variable(variable, &mut Way::new(values))?;
         environment.insert(variable.alias.clone().unwrap_or_else(|| variable.name.clone()), value);
     }
     Ok(environment)
+}
+
+/// How far the references of one variable have been followed.
+struct Way<'d> {
+    values: &'d dyn Values,
+    /// The variables whose values are being put together, by breed and name: each needs the next one.
+    open: Vec<(&'d str, &'d str)>,
+    followed: u32,
+}
+
+impl<'d> Way<'d> {
+    fn new(values: &'d dyn Values) -> Self {
+        Self { values, open: Vec::new(), followed: 0 }
+    }
 }
 
 /// Whose value it is.
@@ -63,46 +115,61 @@ impl<'d> Scope<'d> {
         }
     }
 
-    fn variable(self, variable: &'d Variable, values: &dyn Values, depth: u32) -> Result<String, Unresolved> {
+    fn variable(self, variable: &'d Variable, way: &mut Way<'d>) -> Result<String, Unresolved> {
         let name = &variable.name;
         let Some((text, is_of_breed)) = self.given(variable) else {
-            return Err(Unresolved(format!("variable `{name}` of breed `{}` has no value", self.breed.name)));
+            let why = format!("variable `{name}` of breed `{}` has no value", self.breed.name);
+            let mend = format!("give it a value: `environment_variables: {{{name}: …}}`");
+            return Err(Unresolved::new(why, mend).lacking(Lack::Value));
         };
-        if depth > DEPTH_MAX {
-            return Err(Unresolved(format!("variable `{name}` of breed `{}` refers to itself", self.breed.name)));
+        let own = (self.breed.name.as_str(), name.as_str());
+        if way.open.contains(&own) || way.open.len() >= DEPTH_MAX {
+            let why = format!("variable `{name}` of breed `{}` refers to itself", self.breed.name);
+            return Err(Unresolved::new(why, "give one of the variables that it refers to a value of its own"));
         }
-        let parts = parse(text).map_err(|error| Unresolved(format!("variable `{name}`: {}", error.message)))?;
+        way.open.push(own);
+        let value = self.value(text, is_of_breed, way).map_err(|unresolved| unresolved.of(name));
+        way.open.pop();
+        value
+    }
+
+    fn value(self, text: &str, is_of_breed: bool, way: &mut Way<'d>) -> Result<String, Unresolved> {
+        let parts = parse(text).map_err(|error| Unresolved::new(error.message, error.hint))?;
         let mut value = String::new();
         for part in parts {
             match part {
                 Part::Text(text) => value.push_str(&text),
-                Part::Reference(reference) => {
-                    let found = self.follow(&reference, is_of_breed, values, depth.saturating_add(1));
-                    value.push_str(&found.map_err(|why| Unresolved(format!("variable `{name}`: {}", why.0)))?);
-                }
+                Part::Reference(reference) => value.push_str(&self.follow(&reference, is_of_breed, way)?),
+            }
+            if value.len() > VALUE_BYTES_MAX {
+                let why = format!("it would be longer than {VALUE_BYTES_MAX} bytes");
+                return Err(Unresolved::new(why, "shorten it, or hand the content over in a file"));
             }
         }
         Ok(value)
     }
 
-    fn follow(
-        self,
-        reference: &ValueReference,
-        is_of_breed: bool,
-        values: &dyn Values,
-        depth: u32,
-    ) -> Result<String, Unresolved> {
+    fn follow(self, reference: &ValueReference, is_of_breed: bool, way: &mut Way<'d>) -> Result<String, Unresolved> {
+        way.followed = way.followed.saturating_add(1);
+        if way.followed > REFERENCES_MAX {
+            let why = format!("more than {REFERENCES_MAX} references would be followed for it");
+            return Err(Unresolved::new(why, "write some of the values out"));
+        }
         if let ValueReference::Local(name) = reference {
-            return self.own(name, values, depth);
+            return self.own(name, way);
         }
         let cluster = self.cluster_of(reference, is_of_breed)?;
-        let missing = || Unresolved(format!("`{reference}` is nothing that cluster `{}` has", cluster.name));
+        offers(cluster, reference)?;
+        let missing = || {
+            let why = format!("`{reference}` is nothing that cluster `{}` has", cluster.name);
+            Unresolved::new(why, "deploy the cluster first")
+        };
         match reference {
             ValueReference::Local(_) => Err(missing()),
-            ValueReference::Host(_) => Ok(values.gateway_host().to_owned()),
+            ValueReference::Host(_) => Ok(way.values.gateway_host().to_owned()),
             ValueReference::Port { port, .. } => {
                 let gateway = inner_gateway(&self.deployment.name, &cluster.name, port);
-                values.gateway_port(&gateway).map(|port| port.to_string()).ok_or_else(missing)
+                way.values.gateway_port(&gateway).map(|port| port.to_string()).ok_or_else(missing)
             }
             ValueReference::Variable { name, .. } => {
                 let others = cluster.services.iter().filter_map(|service| Some((service, breed(service)?)));
@@ -111,7 +178,7 @@ impl<'d> Scope<'d> {
                     Some((Self { deployment: self.deployment, cluster, service, breed }, variable))
                 });
                 let (scope, variable) = found.next().ok_or_else(missing)?;
-                scope.variable(variable, values, depth)
+                scope.variable(variable, way)
             }
             ValueReference::Constant { name, .. } => {
                 let mut constants = cluster.services.iter().filter_map(breed).flat_map(|breed| &breed.constants);
@@ -121,14 +188,15 @@ impl<'d> Scope<'d> {
         }
     }
 
-    fn own(self, name: &str, values: &dyn Values, depth: u32) -> Result<String, Unresolved> {
+    fn own(self, name: &str, way: &mut Way<'d>) -> Result<String, Unresolved> {
         if let Some(variable) = self.breed.environment.iter().find(|variable| variable.name == name) {
-            return self.variable(variable, values, depth);
+            return self.variable(variable, way);
         }
         let constant = self.breed.constants.iter().find(|(constant, _)| constant == name);
-        let missing =
-            || Unresolved(format!("`${name}` is neither a variable nor a constant of breed `{}`", self.breed.name));
-        constant.map(|(_, value)| value.clone()).ok_or_else(missing)
+        constant.map(|(_, value)| value.clone()).ok_or_else(|| {
+            let why = format!("`${name}` is neither a variable nor a constant of breed `{}`", self.breed.name);
+            Unresolved::new(why, "declare it in the breed, or write `$$` for a dollar sign")
+        })
     }
 
     /// The cluster that a reference names: in a breed's own values by the alias of a dependency.
@@ -136,16 +204,35 @@ impl<'d> Scope<'d> {
         let named = reference.cluster().unwrap_or_default();
         let clusters = &self.deployment.body.clusters;
         let dependency = self.breed.dependencies.iter().find(|(alias, _)| is_of_breed && alias == named);
-        let found = match dependency {
-            Some((_, dependency)) => clusters
-                .iter()
-                .find(|cluster| cluster.services.iter().any(|service| meets(dependency.name(), service.breed.name()))),
-            None => self.deployment.cluster(named),
+        let (found, lack) = match dependency {
+            Some((_, dependency)) => {
+                let has = |service: &Service| meets(dependency.name(), service.breed.name());
+                (clusters.iter().find(|cluster| cluster.services.iter().any(has)), Lack::Breed)
+            }
+            None => (self.deployment.cluster(named), Lack::Sense),
         };
         found.ok_or_else(|| {
-            Unresolved(format!("`{reference}` names no cluster of deployment `{}`", self.deployment.name))
+            let why = format!("`{reference}` names no cluster of deployment `{}`", self.deployment.name);
+            let all: Vec<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+            Unresolved::new(why, format!("it has {}", listed(&all))).lacking(lack)
         })
     }
+}
+
+/// Whether one of the breeds of a cluster has what a reference names.
+fn offers(cluster: &Cluster, reference: &ValueReference) -> Result<(), Unresolved> {
+    let mut unknown = false;
+    let mut refused = None;
+    for service in &cluster.services {
+        match breed(service).map(|breed| breed.offers(reference)) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err((why, mend))) => refused = refused.or(Some((why, mend))),
+            None => unknown = true,
+        }
+    }
+    let (why, mend) = refused.unwrap_or_else(|| (format!("cluster `{}` has no service", cluster.name), String::new()));
+    let unresolved = Unresolved::new(format!("`{reference}`: {why}"), mend);
+    Err(if unknown { unresolved.lacking(Lack::Breed) } else { unresolved })
 }
 
 /// Stands for the gateways while a deployment is only checked.
@@ -161,43 +248,41 @@ impl Values for AnyPort {
     }
 }
 
-/// What is wrong with the values of a service, and the mend.
-pub(super) fn faults(
-    deployment: &Deployment,
-    cluster: &Cluster,
-    service: &Service,
-    breed: &Breed,
-) -> Vec<(String, String)> {
+/// A variable of a service that can't get its value.
+pub(super) struct Fault {
+    pub(super) variable: String,
+    pub(super) why: String,
+    pub(super) mend: String,
+    pub(super) lack: Lack,
+}
+
+/// What is wrong with the values of a service.
+pub(super) fn faults(deployment: &Deployment, cluster: &Cluster, service: &Service, breed: &Breed) -> Vec<Fault> {
     let mut faults = Vec::new();
-    for (name, _) in &service.environment {
-        if !breed.environment.iter().any(|variable| variable.name == *name) {
-            let message = format!("breed `{}` has no variable `{name}`", breed.name);
-            faults.push((message, "declare it in the breed, or remove it".to_owned()));
-        }
-    }
+    let scope = Scope { deployment, cluster, service, breed };
     for variable in &breed.environment {
-        let scope = Scope { deployment, cluster, service, breed };
-        if let Err(Unresolved(why)) = scope.variable(variable, &AnyPort, 0) {
-            let hint = format!("give it a value: `environment_variables: {{{}: …}}`", variable.name);
-            faults.push((why, hint));
-            continue;
-        }
-        // A port that no service has would have a gateway only in the check.
-        let text = scope.given(variable).map(|(text, _)| text).unwrap_or_default();
-        let is_of_breed = scope.given(variable).is_some_and(|(_, is_of_breed)| is_of_breed);
-        for reference in references(text) {
-            let ValueReference::Port { port, .. } = &reference else { continue };
-            let Ok(target) = scope.cluster_of(&reference, is_of_breed) else { continue };
-            let mut breeds = target.services.iter().filter_map(super::breed);
-            if !breeds.any(|breed| breed.ports.iter().any(|found| found.name == *port)) {
-                let message = format!("`{reference}`: cluster `{}` has no port `{port}`", target.name);
-                faults.push((message, "name a port of one of its breeds".to_owned()));
+        // Each reference by itself: one that leads nowhere hides no other.
+        let mut unresolved = Vec::new();
+        if let Some((text, is_of_breed)) = scope.given(variable) {
+            for reference in references(text) {
+                let mut way = Way { open: vec![(&breed.name, &variable.name)], ..Way::new(&AnyPort) };
+                let followed = scope.follow(&reference, is_of_breed, &mut way);
+                unresolved.extend(followed.err().map(|unresolved| unresolved.of(&variable.name)));
             }
         }
+        if unresolved.is_empty() {
+            unresolved.extend(scope.variable(variable, &mut Way::new(&AnyPort)).err());
+        }
+        faults.extend(unresolved.into_iter().map(|Unresolved { why, mend, lack }| Fault {
+            variable: variable.name.clone(),
+            why,
+            mend,
+            lack,
+        }));
     }
     // A value that only refers to one that is missing would say the same again.
-    let reasons: Vec<String> = faults.iter().map(|(why, _)| why.clone()).collect();
-    faults.retain(|(why, _)| !reasons.iter().any(|other| other != why && why.ends_with(other.as_str())));
+    let reasons: Vec<String> = faults.iter().map(|fault| fault.why.clone()).collect();
+    faults.retain(|fault| !reasons.iter().any(|other| *other != fault.why && fault.why.ends_with(other.as_str())));
     faults
 }
 

@@ -2,6 +2,7 @@
 
 mod again;
 mod hold;
+mod kept;
 mod outer;
 
 use std::collections::BTreeMap;
@@ -181,11 +182,11 @@ fn what_does_not_fit_is_named_and_nothing_is_kept() {
     world.refuses("shop", alone, "breed `a` depends on `store*` (as `db`), which is not deployed");
     world.merge("shop", SHOP).unwrap();
     world.merge("shop", alone).unwrap();
-    world.refuses("shop", "clusters: {other: 'store:9'}", "the breed `store:9` in two clusters");
+    world.refuses("shop", "clusters: {other: 'store:9'}", "the breed `store:9` in two services");
     let circle = "clusters: {a: {name: a2, deployable: i, dependencies: {b: b2}}, b: {name: b2, deployable: i, dependencies: {a: a2}}}";
     world.refuses("shop", circle, "in a circle: a2 → b2 → a2");
     let env = "clusters: {web: {breed: 'web:1', env: {LEVEL: '$store.ports.http'}}, store: 'store:9'}";
-    world.refuses("shop", env, "cluster `store` has no port `http`");
+    world.refuses("shop", env, "breed `store:9` has no port `http`");
     let unknown = "clusters: {web: {breed: 'web:1', env: {LEVELS: x}}, store: 'store:9'}";
     world.refuses("shop", unknown, "has no variable `LEVELS`");
     let itself = "clusters: {c: {name: c1, deployable: i, env: {A: $B, B: $A}}}";
@@ -211,7 +212,11 @@ impl Values for Ports {
     }
 }
 
-fn environment_of(world: &World, cluster: &str, service: &str) -> Result<BTreeMap<String, String>, Unresolved> {
+fn environment_of(
+    world: &World,
+    cluster: &str,
+    service: &str,
+) -> Result<BTreeMap<String, String>, resolve::Unresolved> {
     let deployment = world.deployment("shop");
     let cluster = deployment.cluster(cluster).unwrap();
     let service = cluster.service(service).unwrap();

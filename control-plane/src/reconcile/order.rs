@@ -9,7 +9,7 @@ use vamp_model::{Artifact, Breed, Cluster, Deployment, Kind, Service};
 
 use super::machine::{ServiceName, Wanted};
 use crate::core::Current;
-use crate::deploy::{self, Unresolved, Values, environment, health_checks, meets, size_of};
+use crate::deploy::{self, Values, environment, health_checks, meets, size_of};
 use crate::platform::health::{HealthCheck, Probe};
 use crate::platform::{
     Deployable, Environment, HostPort, Instance, InstanceId, InstanceSpec, Labels, PortSpec, Reach, Restart, SpecError,
@@ -130,7 +130,7 @@ fn spec(
     kind: &str,
     values: &dyn Values,
 ) -> Result<InstanceSpec, String> {
-    let environment = environment(deployment, cluster, service, breed, values).map_err(|Unresolved(why)| why)?;
+    let environment = environment(deployment, cluster, service, breed, values).map_err(|unresolved| unresolved.why)?;
     let definition = &breed.deployable.definition;
     let (deployable, driver) = match kind {
         "command" => (Deployable::command_line(definition), "process"),

@@ -8,6 +8,7 @@ mod applying;
 mod artifacts;
 mod audit;
 mod bad_input;
+mod blueprints;
 mod changes;
 mod deployments;
 mod dry_run;

@@ -13,6 +13,7 @@ use crate::breed::{
 use crate::decode::{Decoder, Field, Fields, entries, one_or_many};
 use crate::gateway::{GatewayRoute, decode_hosts, decode_routes, decode_sticky};
 use crate::health::{HealthCheck, all_to_json};
+use crate::near::listed;
 use crate::scale::ScaleUse;
 use crate::sla::SlaUse;
 use crate::tree::{Content, Key};
@@ -192,11 +193,8 @@ impl Topology {
             self.gateways.iter().map(|gateway| (gateway.key.clone(), gateway.to_json())).collect();
         let clusters: Map<String, Value> =
             self.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.to_json())).collect();
-        let environment: Map<String, Value> = self
-            .environment
-            .iter()
-            .map(|found| (format!("{}.environment_variables.{}", found.cluster, found.name), json!(found.value)))
-            .collect();
+        let environment: Map<String, Value> =
+            self.environment.iter().map(|found| (found.full_name(), json!(found.value))).collect();
         let mut object = Map::new();
         object.insert("name".into(), json!(name));
         object.insert("kind".into(), json!(kind));
@@ -426,11 +424,8 @@ impl Cluster {
             _ if !is_sound => Vec::new(),
             Some([port]) => vec![((*port).to_owned(), gateway)],
             Some(ports) => {
-                let message = format!(
-                    "the gateways of cluster `{}` name no port, and it has {}",
-                    self.name,
-                    check::listed(ports)
-                );
+                let message =
+                    format!("the gateways of cluster `{}` name no port, and it has {}", self.name, listed(ports));
                 decoder.refuse(item, message, "write `gateways: {PORT: {…}}`");
                 Vec::new()
             }

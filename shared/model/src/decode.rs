@@ -6,7 +6,7 @@ use crate::tree::{Content, Key, Node, Place};
 use crate::violation::{Violation, step};
 
 /// LIMIT: violations reported at once; who has more mends these first.
-const VIOLATIONS_MAX: usize = 100;
+pub(crate) const VIOLATIONS_MAX: usize = 100;
 
 /// Collects violations over one text.
 pub(crate) struct Decoder<'t> {
@@ -161,16 +161,21 @@ fn nearest_to(mut node: &Node, pointer: &str, below: &str) -> (Place, String) {
 
 /// Whether a key is a word, or one of its short forms.
 fn is_spelling_of(key: &str, wanted: &str) -> bool {
-    const LONG: &str = "environment_variables";
-    key == wanted
+    spellings(wanted).iter().any(|spelled| spelled == key)
         // A variable with the name under which the instance gets it.
         || key.strip_prefix(wanted).is_some_and(|alias| alias.starts_with('[') && alias.ends_with(']'))
-        || match wanted.split_once(&format!(".{LONG}.")) {
-            Some((cluster, name)) => {
-                [format!("{cluster}.{name}"), format!("{cluster}.env.{name}")].contains(&key.to_owned())
-            }
-            None => wanted == LONG && key == "env",
-        }
+}
+
+/// A key and its short forms.
+pub(crate) fn spellings(key: &str) -> Vec<String> {
+    const LONG: &str = "environment_variables";
+    let mut spellings = vec![key.to_owned()];
+    match key.split_once(&format!(".{LONG}.")) {
+        Some((cluster, name)) => spellings.extend([format!("{cluster}.{name}"), format!("{cluster}.env.{name}")]),
+        None if key == LONG => spellings.push("env".to_owned()),
+        None => {}
+    }
+    spellings
 }
 
 /// A violation with its place in the text; of what is imported, that is where the import stands, and the text tells where

@@ -1,6 +1,6 @@
 //! Texts to artifacts.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use crate::artifact::{Artifact, Kind};
 use crate::blueprint::{Blueprint, Deployment, Topology};
 use crate::breed::Breed;
 use crate::condition::Condition;
-use crate::decode::{Decoder, Field, Fields, at};
+use crate::decode::{Decoder, Field, Fields, at, spellings};
 use crate::gateway::Gateway;
 use crate::import::Origin;
 use crate::instances::Instances;
@@ -38,7 +38,7 @@ pub struct Document {
     /// What it says.
     pub artifact: Artifact,
     root: String,
-    places: HashMap<String, Place>,
+    places: BTreeMap<String, Place>,
     /// Where what is imported comes from.
     origins: Vec<Origin>,
 }
@@ -50,21 +50,32 @@ impl Document {
     }
 
     fn locate_one(&self, violation: Violation) -> Violation {
-        let mut pointer = violation.pointer.as_str();
-        let place = loop {
-            match self.places.get(pointer) {
-                Some(place) => break Some(*place),
-                None => match pointer.rsplit_once('/') {
-                    Some((parent, _)) => pointer = parent,
-                    None => break None,
-                },
-            }
-        };
-        let violation = Violation { pointer: format!("{}{}", self.root, violation.pointer), ..violation };
+        let (pointer, place) = self.nearest(&violation.pointer);
+        let violation = Violation { pointer: format!("{}{pointer}", self.root), ..violation };
         match place {
             Some(place) => at(place, &self.origins, violation),
             None => Violation { line: None, column: None, ..violation },
         }
+    }
+
+    /// A part, or what is nearest above it, as its author spelled it. Steps that were left out, because one thing may stand
+    /// in place of a list or of a map, are passed by, and short names are followed.
+    fn nearest(&self, pointer: &str) -> (String, Option<Place>) {
+        let mut at = String::new();
+        for wanted in pointer.split('/').skip(1) {
+            let spelled = spellings(wanted).into_iter().map(|name| format!("{at}/{name}"));
+            let found = spelled.chain(self.with_alias(&at, wanted)).find(|path| self.places.contains_key(path));
+            at = found.unwrap_or(at);
+        }
+        let place = self.places.get(&at).copied();
+        (at, place)
+    }
+
+    /// A variable with the name under which an instance gets it: `NAME[ALIAS]`.
+    fn with_alias(&self, at: &str, name: &str) -> Option<String> {
+        let prefix = format!("{at}/{name}[");
+        let (path, _) = self.places.range(prefix.clone()..).next()?;
+        path.starts_with(&prefix).then(|| path.clone())
     }
 
     pub(crate) fn with_origins(self, origins: Vec<Origin>) -> Self {
@@ -296,7 +307,7 @@ pub(crate) fn decode<'t>(
         }
     };
     decoder.finish(&fields, known);
-    let mut places = HashMap::new();
+    let mut places = BTreeMap::new();
     collect_places(node, String::new(), &mut places);
     Some(Document { artifact: artifact.filter(|_| is_named)?, root, places, origins: Vec::new() })
 }
@@ -371,7 +382,7 @@ pub(crate) fn metadata(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>) -> Ma
 
 /// The place of each value by its pointer; list items count under their index, and routes of a list also under their
 /// path, as they are named in maps.
-fn collect_places(node: &Node, pointer: String, places: &mut HashMap<String, Place>) {
+fn collect_places(node: &Node, pointer: String, places: &mut BTreeMap<String, Place>) {
     match &node.content {
         Content::Map(entries) => {
             for (key, value) in entries {

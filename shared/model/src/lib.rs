@@ -57,7 +57,7 @@ pub use gateway::{Gateway, GatewayRoute, RouteUse};
 pub use health::{HealthCheck, Probe};
 pub use instances::{Instance, Instances};
 pub use labels::{BadSelector, Selector};
-pub use near::nearest;
+pub use near::{listed, nearest};
 pub use path::RoutePath;
 pub use period::Period;
 pub use reading::Stored;

@@ -1,4 +1,4 @@
-//! What a mistyped word was most likely meant to be.
+//! What a mistyped word was most likely meant to be, and what there is to choose from.
 
 /// LIMIT: characters of a word that is compared; the work grows with the square, and no name that is meant is longer.
 const CHARACTERS_MAX: usize = 128;
@@ -40,6 +40,20 @@ fn edits(from: &str, to: &str) -> usize {
     above.last().copied().unwrap_or_default()
 }
 
+/// LIMIT: names told in one mend. More are no help, and each of many faults tells them.
+const LISTED_MAX: usize = 20;
+
+/// What there is, for who named something else.
+pub fn listed(names: &[&str]) -> String {
+    match names.get(..LISTED_MAX) {
+        _ if names.is_empty() => "none".to_owned(),
+        Some(first) if names.len() > LISTED_MAX => {
+            format!("{} and {} more", first.join(", "), names.len().saturating_sub(LISTED_MAX))
+        }
+        _ => names.join(", "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,6 +61,13 @@ mod tests {
     #[track_caller]
     fn check(mistyped: &str, expected: Option<&str>) {
         assert_eq!(nearest(mistyped, ["wait", "validate_only", "page", "per_page"]), expected, "{mistyped}");
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_told() {
+        assert_eq!((listed(&[]), listed(&["a", "b"])), ("none".to_owned(), "a, b".to_owned()));
+        assert_eq!(listed(&["x"; 20]).matches('x').count(), 20);
+        assert!(listed(&["x"; 23]).ends_with("x, x and 3 more"), "{}", listed(&["x"; 23]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use crate::artifact::{Artifact, Kind, to_json};
-use crate::decode::{Decoder, Field};
+use crate::decode::{Decoder, Field, VIOLATIONS_MAX};
 use crate::document::{self, Document};
 use crate::expand::expand;
 use crate::import::{self, Ledger, Named};
@@ -15,9 +15,6 @@ use crate::violation::{Violation, step};
 
 /// What is stored, for those who import it.
 pub type Stored<'s> = dyn Fn(Kind, &str) -> Option<&'s Artifact> + 's;
-
-/// LIMIT: violations reported at once; who has more mends these first.
-const VIOLATIONS_MAX: usize = 100;
 
 /// An artifact by kind and name.
 type Identity = (Kind, String);

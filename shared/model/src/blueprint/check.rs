@@ -6,7 +6,9 @@ use std::collections::HashSet;
 
 use vamp_routing::wire::Share;
 
-use super::{Cluster, OuterGateway, Topology};
+use super::{Cluster, ClusterVariable, OuterGateway, Topology};
+use crate::decode::VIOLATIONS_MAX;
+use crate::near::listed;
 use crate::path::RoutePath;
 use crate::value;
 use crate::violation::{Violation, step};
@@ -26,8 +28,15 @@ impl Fault {
 }
 
 impl Topology {
-    /// Parts that don't fit each other, told of `owner`.
-    pub fn faults(&self, owner: &str) -> Vec<Violation> {
+    /// Everything that only shows now, told of `owner`.
+    pub(crate) fn faults(&self, owner: &str) -> Vec<Violation> {
+        let mut faults = self.structure_faults(owner);
+        faults.extend(self.value_faults(owner));
+        faults
+    }
+
+    /// Parts that don't fit each other, told of `owner`, but for what values refer to.
+    pub fn structure_faults(&self, owner: &str) -> Vec<Violation> {
         let mut faults = Vec::new();
         let mut breeds = HashSet::new();
         for cluster in &self.clusters {
@@ -40,10 +49,11 @@ impl Topology {
                     faults.push(Violation::new(format!("{pointer}/services/{index}/breed"), message, hint));
                 }
             }
-            for Fault { below, why, hint } in self.faults_of_cluster(cluster) {
+            for Fault { below, why, hint } in faults_of_cluster(cluster) {
                 let message = format!("cluster `{}` of {owner}: {why}", cluster.name);
                 faults.push(Violation::new(format!("{pointer}{below}"), message, hint));
             }
+            faults.truncate(VIOLATIONS_MAX);
         }
         let mut ports = HashSet::new();
         for gateway in &self.gateways {
@@ -56,72 +66,41 @@ impl Topology {
                 let message = format!("gateway `{}` of {owner}: {why}", gateway.key);
                 faults.push(Violation::new(format!("{pointer}{below}"), message, hint));
             }
+            faults.truncate(VIOLATIONS_MAX);
         }
         for variable in &self.environment {
-            let named = format!("{}.environment_variables.{}", variable.cluster, variable.name);
-            let pointer = step("/environment_variables", &named);
             if let Err((why, hint)) = self.knows_variable(&variable.cluster, &variable.name) {
-                let message = format!("{owner} sets the variable `{named}`: {why}");
-                faults.push(Violation::new(pointer.clone(), message, hint));
+                let message = format!("{owner} sets the variable `{}`: {why}", variable.full_name());
+                faults.push(Violation::new(variable.pointer(), message, hint));
             }
-            for (why, hint) in self.faults_of_value(&variable.value) {
-                let message = format!("variable `{named}` of {owner}: {why}");
-                faults.push(Violation::new(pointer.clone(), message, hint));
-            }
+            faults.truncate(VIOLATIONS_MAX);
         }
         faults
     }
 
-    fn faults_of_cluster(&self, cluster: &Cluster) -> Vec<Fault> {
+    /// Values that refer to what is not there. What they refer to in breeds is not looked at.
+    fn value_faults(&self, owner: &str) -> Vec<Violation> {
         let mut faults = Vec::new();
-        if cluster.services.is_empty() {
-            faults.push(Fault::new("/services", "it has no service", "add `services: [BREED]`"));
-        }
-        let ports = cluster.known_ports().filter(|_| !cluster.services.is_empty());
-        let may_have_any_service = cluster.services.iter().any(|service| service.breed.is_unreadable());
-        for (port, gateway) in &cluster.gateways {
-            let below = step("/gateways", port);
-            if let Some(ports) = ports.as_ref().filter(|ports| !ports.contains(&port.as_str())) {
-                let why = format!("it has a gateway for port `{port}`, which none of its services has");
-                faults.push(Fault::new(&below, why, format!("its services have {}", listed(ports))));
-            }
-            for route in &gateway.routes {
-                let below = step(&format!("{below}/routes"), &route.path.to_string());
-                let RoutePath::Gateway(service) = &route.path else {
-                    let why = format!("the route `{}` leads to no service", route.path);
-                    faults.push(Fault::new(&below, why, "name the breed of one of its services"));
-                    continue;
-                };
-                if cluster.service(service).is_none() && !may_have_any_service {
-                    let names: Vec<&str> = cluster.services.iter().map(|service| service.breed.name()).collect();
-                    let why = format!("the route `{service}` names none of its services");
-                    faults.push(Fault::new(&below, why, format!("it has {}", listed(&names))));
-                }
-            }
-            let given = gateway.routes.iter().filter_map(|route| route.content.weight());
-            let sum: u64 = given.map(|share| u64::from(share.0)).sum();
-            if sum > u64::from(Share::WHOLE.0) {
-                let message = format!(
-                    "the weights of the gateway of port `{port}` add up to {}",
-                    crate::percent::format_sum(sum)
-                );
-                let hint = "make them 100% or less; what is left goes to the others";
-                faults.push(Fault::new(&format!("{below}/routes"), message, hint));
+        for cluster in &self.clusters {
+            let pointer = step("/clusters", &cluster.name);
+            let services = cluster.services.iter().enumerate();
+            let values = services.flat_map(|(index, service)| {
+                let pointer = format!("{pointer}/services/{index}/environment_variables");
+                service.environment.iter().map(move |(variable, value)| (step(&pointer, variable), value))
+            });
+            for (pointer, value) in values {
+                faults.extend(self.faults_of_value(value).into_iter().map(|(why, hint)| {
+                    Violation::new(pointer.clone(), format!("cluster `{}` of {owner}: {why}", cluster.name), hint)
+                }));
+                faults.truncate(VIOLATIONS_MAX);
             }
         }
-        for (index, service) in cluster.services.iter().enumerate() {
-            let breed = service.breed.inline();
-            for (variable, value) in &service.environment {
-                let below = step(&format!("/services/{index}/environment_variables"), variable);
-                let unknown = breed.filter(|breed| !breed.environment.iter().any(|known| known.name == *variable));
-                if let Some(breed) = unknown {
-                    let names: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
-                    let message = format!("breed `{}` has no variable `{variable}`", breed.name);
-                    faults.push(Fault::new(&below, message, format!("it has {}", listed(&names))));
-                }
-                let of_value = self.faults_of_value(value).into_iter();
-                faults.extend(of_value.map(|(why, hint)| Fault::new(&below, why, hint)));
+        for variable in &self.environment {
+            for (why, hint) in self.faults_of_value(&variable.value) {
+                let message = format!("variable `{}` of {owner}: {why}", variable.full_name());
+                faults.push(Violation::new(variable.pointer(), message, hint));
             }
+            faults.truncate(VIOLATIONS_MAX);
         }
         faults
     }
@@ -188,6 +167,63 @@ impl Topology {
     }
 }
 
-pub(super) fn listed(names: &[&str]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+fn faults_of_cluster(cluster: &Cluster) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if cluster.services.is_empty() {
+        faults.push(Fault::new("/services", "it has no service", "add `services: [BREED]`"));
+    }
+    let ports = cluster.known_ports().filter(|_| !cluster.services.is_empty());
+    let may_have_any_service = cluster.services.iter().any(|service| service.breed.is_unreadable());
+    for (port, gateway) in &cluster.gateways {
+        let below = step("/gateways", port);
+        if let Some(ports) = ports.as_ref().filter(|ports| !ports.contains(&port.as_str())) {
+            let why = format!("it has a gateway for port `{port}`, which none of its services has");
+            faults.push(Fault::new(&below, why, format!("its services have {}", listed(ports))));
+        }
+        for route in &gateway.routes {
+            let below = step(&format!("{below}/routes"), &route.path.to_string());
+            let RoutePath::Gateway(service) = &route.path else {
+                let why = format!("the route `{}` leads to no service", route.path);
+                faults.push(Fault::new(&below, why, "name the breed of one of its services"));
+                continue;
+            };
+            if cluster.service(service).is_none() && !may_have_any_service {
+                let names: Vec<&str> = cluster.services.iter().map(|service| service.breed.name()).collect();
+                let why = format!("the route `{service}` names none of its services");
+                faults.push(Fault::new(&below, why, format!("it has {}", listed(&names))));
+            }
+        }
+        let given = gateway.routes.iter().filter_map(|route| route.content.weight());
+        let sum: u64 = given.map(|share| u64::from(share.0)).sum();
+        if sum > u64::from(Share::WHOLE.0) {
+            let message =
+                format!("the weights of the gateway of port `{port}` add up to {}", crate::percent::format_sum(sum));
+            let hint = "make them 100% or less; what is left goes to the others";
+            faults.push(Fault::new(&format!("{below}/routes"), message, hint));
+        }
+    }
+    for (index, service) in cluster.services.iter().enumerate() {
+        let breed = service.breed.inline();
+        for (variable, _) in &service.environment {
+            let below = step(&format!("/services/{index}/environment_variables"), variable);
+            let unknown = breed.filter(|breed| !breed.environment.iter().any(|known| known.name == *variable));
+            if let Some(breed) = unknown {
+                let names: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
+                let message = format!("breed `{}` has no variable `{variable}`", breed.name);
+                faults.push(Fault::new(&below, message, format!("it has {}", listed(&names))));
+            }
+        }
+    }
+    faults
+}
+
+impl ClusterVariable {
+    /// As documents write it.
+    pub(super) fn full_name(&self) -> String {
+        format!("{}.environment_variables.{}", self.cluster, self.name)
+    }
+
+    fn pointer(&self) -> String {
+        step("/environment_variables", &self.full_name())
+    }
 }

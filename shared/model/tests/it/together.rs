@@ -1,6 +1,6 @@
 //! What is wrong in one part of a document hides nothing of the others, and brings no false alarm with it.
 
-use vamp_model::{Format, Kind, read, read_as};
+use vamp_model::{Format, Kind, Violation, read, read_as};
 
 /// Exactly these violations, by a part of each, in their order.
 #[track_caller]
@@ -67,9 +67,9 @@ env: {web.ANY: 1, gone.X: 1}
             "the breed of service 2 of cluster `api` of blueprint `x` has no name",
             "service 3 of cluster `api` of blueprint `x` is a list",
             "cluster `web` of blueprint `x`: the route `v` names none of its services",
-            "`$gone.host` names no cluster",
             "there is no cluster `nowhere`",
             "there is no cluster `gone`",
+            "`$gone.host` names no cluster",
         ],
     );
     check(Kind::Blueprint, "clusters: [a]\ngateways: {9050: web/http}", &["the clusters of blueprint `x` are a list"]);
@@ -96,4 +96,20 @@ fn scales_promises_and_workflows_are_told_whole() {
     let workflow = "breed: {name: b, deployable: i}\nenv: {A: $c.host}\nschedule: {event: [[], ' ']}";
     let told = ["a tag of the schedule", "has an empty tag", "sets the variable `A`", "a workflow has no clusters"];
     check(Kind::Workflow, workflow, &[&told[..2], &["waits"][..0], &told[2..]].concat());
+}
+
+#[test]
+fn what_is_found_later_stands_where_its_author_wrote_it() {
+    let text = "clusters:\n  web:\n    name: w\n    deployable: i\n    env: {'URL[A]': x}\n  api:\n    services: a\nenv:\n  web.URL: y\n";
+    let document = read_as(text, Format::Yaml, Kind::Blueprint, Some("x")).unwrap().remove(0);
+    for (pointer, line, spelled) in [
+        ("/clusters/web/services/0/breed/environment_variables/URL", 5, "/clusters/web/env/URL[A]"),
+        ("/clusters/api/services/0/breed", 7, "/clusters/api/services"),
+        ("/environment_variables/web.environment_variables.URL", 9, "/env/web.URL"),
+        ("/clusters/db", 2, "/clusters"),
+        ("", 1, ""),
+    ] {
+        let located = document.locate(vec![Violation::new(pointer, "m", "h")]).remove(0);
+        assert_eq!((located.line, located.pointer.as_str()), (Some(line), spelled), "{pointer}");
+    }
 }
