@@ -21,6 +21,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SCOPE: &str = "control-planes";
 const ACTING: &str = "acting";
 
+const TROUBLE: &str = "the turn to act can't be read from the database, or not be renewed there; without it nothing is started, stopped or scaled";
+
 /// Whether this control plane acts.
 #[derive(Debug)]
 pub(crate) struct Acting {
@@ -30,6 +32,8 @@ pub(crate) struct Acting {
     /// Rings when that begins or ends.
     turns: watch::Sender<bool>,
     lease: tokio::sync::Mutex<Lease>,
+    /// What stands in the way of renewing or taking it.
+    trouble: watch::Sender<Option<String>>,
 }
 
 impl Default for Acting {
@@ -39,6 +43,7 @@ impl Default for Acting {
             until: watch::Sender::new(None),
             turns: watch::Sender::new(false),
             lease: tokio::sync::Mutex::new(Lease::new()),
+            trouble: watch::Sender::new(None),
         }
     }
 }
@@ -47,6 +52,11 @@ impl Acting {
     /// Whether it may act now.
     pub(crate) fn is_so(&self) -> bool {
         self.until.borrow().is_some_and(|until| self.started.elapsed() < until)
+    }
+
+    /// Why nobody can be sure of the turn, if the database is the reason.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// Rings when this control plane begins to act, or ends.
@@ -108,19 +118,16 @@ fn state(value: Option<String>) -> StateWrite {
 /// Keeps the turn, or waits for it, until it is stopped.
 pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let work = async {
-        let mut is_told = false;
         loop {
             let pause = if shared.acting.is_so() { RENEW_EVERY } else { LOOK_EVERY };
             tokio::time::sleep(pause).await;
             match shared.acting.step(shared.persistence.as_ref()).await {
-                Ok(()) => is_told = false,
+                Ok(()) => drop(shared.acting.trouble.send_replace(None)),
                 Err(error) => {
                     shared.acting.go_on();
-                    if !std::mem::replace(&mut is_told, true) {
-                        tracing::warn!(
-                            "the turn to act can't be read from the database, or not be renewed there; without it nothing is started, stopped or scaled: {}",
-                            with_causes(&error)
-                        );
+                    let trouble = format!("{TROUBLE}: {}", error.in_short());
+                    if shared.acting.trouble.send_replace(Some(trouble)).is_none() {
+                        tracing::warn!("{TROUBLE}: {}", with_causes(&error));
                     }
                 }
             }

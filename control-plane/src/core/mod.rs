@@ -279,10 +279,11 @@ impl Core {
     /// What the core knows of itself.
     pub(crate) fn status(&self) -> Status {
         let current = self.shared.current();
-        let (problems, warnings) = match &current.planned {
+        let (mut problems, warnings) = match &current.planned {
             Ok(planned) => (Vec::new(), planned.warnings.clone()),
             Err(problems) => (problems.clone(), Vec::new()),
         };
+        problems.extend(self.shared.acting.trouble());
         let refused = self.shared.events_refused.load(Ordering::Relaxed);
         Status {
             position: current.snapshot.position.clone(),

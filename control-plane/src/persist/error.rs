@@ -60,6 +60,17 @@ pub enum PersistError {
         #[source]
         cause: sqlx::Error,
     },
+    /// Its disk is full; this heals by itself when there is room.
+    #[error(
+        "the database at {address} has no room left, and nothing of the change was kept: make room where it stands; it is tried again by itself"
+    )]
+    Full {
+        /// Where it is.
+        address: String,
+        /// What it said.
+        #[source]
+        cause: sqlx::Error,
+    },
     /// It went away between the wish to keep a change and the answer.
     #[error(
         "the database at {address} went away while it was to keep a change: read again to see whether it did, before it is sent anew"
@@ -85,13 +96,20 @@ impl PersistError {
     /// What a product said, as what it means: it is away, or it refuses.
     pub(super) fn of(address: &str, cause: sqlx::Error) -> Self {
         let address = address.to_owned();
-        if is_away(&cause) { Self::Unreachable { address, cause } } else { Self::Failed { address, cause } }
+        if is_full(&cause) {
+            Self::Full { address, cause }
+        } else if is_away(&cause) {
+            Self::Unreachable { address, cause }
+        } else {
+            Self::Failed { address, cause }
+        }
     }
 
     /// For clients, who need not know where the database is.
     pub(crate) fn in_short(&self) -> &'static str {
         match self {
             Self::Unreachable { .. } => "the database does not answer",
+            Self::Full { .. } => "the database has no room left, and nothing of the change was kept",
             Self::Uncertain { .. } => "the database went away while it was to keep the change: it may be kept or not",
             _ => "the database failed",
         }
@@ -99,8 +117,22 @@ impl PersistError {
 
     /// Whether time alone may mend it.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Uncertain { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Full { .. } | Self::Uncertain { .. })
     }
+}
+
+/// Whether a product has no room on its disk.
+fn is_full(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(said) = error else { return false };
+    if let Some(said) = said.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        // The disk, or a table.
+        return matches!(said.number(), 1021 | 1114);
+    }
+    if let Some(said) = said.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        return said.code() == "53100";
+    }
+    // SQLite: the disk, the number of pages, or the log beside the file.
+    matches!(said.code().as_deref(), Some("13"))
 }
 
 /// Whether a product is not there, or not yet, or has no room: then the same question may be answered later.

@@ -37,6 +37,20 @@ impl BindAddress {
         }
     }
 
+    /// As [`BindAddress::listen`], but refused where another program listens. Sockets that share a port share its
+    /// connections too, so that a second gateway with the same port would take a part of them, and nobody would know.
+    pub(crate) fn listen_alone(self, port: u16, threads: usize) -> io::Result<Vec<TcpListener>> {
+        let address = match self {
+            Self::One(address) => address,
+            Self::All if has_ipv6() => Ipv6Addr::UNSPECIFIED.into(),
+            Self::All => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let asking = socket(SocketAddr::new(address, port), self != Self::All)?;
+        asking.bind(&SocketAddr::new(address, port).into())?;
+        drop(asking);
+        self.listen(port, threads)
+    }
+
     /// One socket for each thread, all or none, that take connections from now on.
     pub(crate) fn listen(self, port: u16, threads: usize) -> io::Result<Vec<TcpListener>> {
         match self {
@@ -68,14 +82,19 @@ fn has_ipv6() -> bool {
     *HAS_IPV6.get_or_init(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok())
 }
 
+fn socket(address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // A port whose last connections wait in TIME_WAIT is free.
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
 fn listen(address: SocketAddr, only_v6: bool, threads: usize) -> io::Result<Vec<TcpListener>> {
     let socket = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(only_v6)?;
-        }
-        // A port whose last connections wait in TIME_WAIT is free.
-        socket.set_reuse_address(true)?;
+        let socket = socket(address, only_v6)?;
         socket.set_reuse_port(true)?;
         // Accepted connections inherit it: one system call less for each.
         socket.set_tcp_nodelay(true)?;
@@ -121,6 +140,20 @@ mod tests {
             let sockets = address.listen(port, 1).unwrap();
             let known: Vec<_> = addresses.into_iter().map(|address| address.is_of(&sockets[0])).collect();
             assert_eq!(known, [place == 0, place == 1], "{address}");
+        }
+    }
+
+    #[test]
+    fn who_listens_alone_shares_the_port_with_nobody_who_would() {
+        for other in [BindAddress::All, BindAddress::One(Ipv4Addr::LOCALHOST.into())] {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let sockets = other.listen(port, 2).unwrap();
+            for alone in [BindAddress::All, BindAddress::One(Ipv4Addr::LOCALHOST.into())] {
+                let error = alone.listen_alone(port, 2).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{alone} beside {other}");
+            }
+            drop(sockets);
+            assert_eq!(other.listen_alone(port, 2).unwrap().len(), 2);
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Ports {
     /// By port and place in `addresses`.
     bound: BTreeSet<(u16, usize)>,
     failing: BTreeMap<(u16, usize), Failing>,
+    /// Ports of inherited sockets that are about to be closed.
+    closing: BTreeSet<u16>,
     inherited: Option<Inherited>,
 }
 
@@ -70,8 +72,8 @@ struct Failing {
 
 impl Ports {
     pub(super) fn new(addresses: Vec<BindAddress>, threads: usize) -> Self {
-        let (wanted, bound, failing) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Self { addresses, threads, wanted, bound, failing, inherited: None }
+        let (wanted, failing) = (BTreeMap::new(), BTreeMap::new());
+        Self { addresses, threads, wanted, bound: BTreeSet::new(), failing, closing: BTreeSet::new(), inherited: None }
     }
 
     /// Takes the sockets of another process, and from now on only those until [`Ports::go_on`].
@@ -90,8 +92,10 @@ impl Ports {
     pub(super) fn go_on(&mut self, now: Instant) -> (Vec<Opened>, Vec<Opened>) {
         let Inherited { sockets, strange: mut unwanted, short } = self.inherited.take().unwrap_or_default();
         unwanted.extend(sockets.into_iter().map(|((port, _), sockets)| Opened { port, sockets, first_thread: 0 }));
+        self.closing = unwanted.iter().map(|opened| opened.port).collect();
         let wanted = std::mem::take(&mut self.wanted);
         let mut opened = self.want(wanted, now);
+        self.closing.clear();
         for ((port, place), had) in short {
             let Some(address) = self.addresses.get(place).filter(|_| self.bound.contains(&(port, place))) else {
                 continue;
@@ -178,7 +182,12 @@ impl Ports {
             self.bound.insert(at);
             return Some(Opened { port, sockets, first_thread: 0 });
         }
-        match address.listen(port, self.threads) {
+        let listening = if self.closing.contains(&port) {
+            address.listen(port, self.threads)
+        } else {
+            address.listen_alone(port, self.threads)
+        };
+        match listening {
             Ok(sockets) => {
                 if self.failing.remove(&at).is_some() {
                     info!(port, "port {port} is bound now on {address}");

@@ -83,10 +83,13 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
     let gone = gone.iter().map(|(cluster, breed)| format!("deployments/{name} {cluster}/{breed} undeployed"));
     tell(&answer, &arguments.deploying.writing, &gone.collect::<Vec<_>>().join("\n"))?;
     after_write(&answer, AT_ONCE)?;
-    if arguments.deploying.waiting.wait {
-        until_done(&client, name, arguments.deploying.waiting.timeout).await
-    } else {
-        Ok(())
+    if !arguments.deploying.waiting.wait {
+        return Ok(());
+    }
+    match until_done(&client, name, arguments.deploying.waiting.timeout).await {
+        // The last services went, and the deployment with them.
+        Err(Failure::Refused { status: 404, .. }) if !arguments.deploying.writing.dry_run => Ok(()),
+        waited => waited,
     }
 }
 

@@ -493,7 +493,7 @@ fn about() -> Value {
         "store": reference("Store"),
         "acts": {"type": "boolean", "description": "It starts, stops and scales what is deployed; of several control planes on one database one does."},
         "events_refused": {"type": ["integer", "null"], "description": "Events that Elasticsearch refused for good, since the first was sent; null: none are sent there."},
-        "problems": {"type": "array", "items": {"type": "string"}, "description": "Why no table follows from what is stored."},
+        "problems": {"type": "array", "items": {"type": "string"}, "description": "Why no table follows from what is stored, or why the turn to act can't be kept in the database."},
         "warnings": list_of(&reference("Warning")),
         "per_page_max": number("Items of the largest page."),
         "wait_seconds_max": number("The longest `wait`."),

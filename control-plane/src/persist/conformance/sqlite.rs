@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use super::{Bench, finds_damage, history, make, passes};
+use super::{Bench, change, finds_damage, history, make, passes};
 use crate::persist::session::Session;
 use crate::persist::{Database, PersistError, Persistence};
 
@@ -49,6 +49,25 @@ async fn changes_can_not_be_rewritten() {
     for forgery in ["UPDATE changes SET cause = 'x'", "DELETE FROM changes"] {
         assert!(transaction.session().execute(forgery, &[]).await.is_err(), "{forgery}");
     }
+}
+
+#[tokio::test]
+async fn a_disk_that_was_full_keeps_no_change_and_takes_the_next_one_when_there_is_room() {
+    let bench = Bench::file();
+    let database = bench.open().await;
+    make(&database, &[("a", Some("{}"))]).await;
+    let before = database.snapshot().await.unwrap();
+    let large = format!("{{\"text\":\"{}\"}}", "x".repeat(1_000_000));
+    let mut transaction = database.pools.write().await.unwrap();
+    // The disk of this connection, which is the only one that writes, has no room for another page.
+    transaction.session().execute("PRAGMA max_page_count = 1", &[]).await.unwrap();
+    drop(transaction);
+    let refused = database.commit(&change(&before.position, &[("large", Some(&large))], &[])).await;
+    assert!(matches!(refused, Err(PersistError::Full { .. })), "{refused:?}");
+    assert_eq!(database.snapshot().await.unwrap(), before);
+    // There is room again: the connection that is opened for the next change knows of no such bound.
+    make(&database, &[("large", Some(&large))]).await;
+    assert_eq!(database.snapshot().await.unwrap().artifacts["gateways"].len(), 2);
 }
 
 /// Bytes of one page are turned around, so that not even the product can follow it.
