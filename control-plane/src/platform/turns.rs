@@ -27,4 +27,10 @@ impl<K: Ord + Clone> Turns<K> {
         };
         turn.lock_owned().await
     }
+
+    /// Whether somebody gives orders to this one, or waits for that.
+    pub(super) fn is_taken(&self, key: &K) -> bool {
+        let turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.get(key).is_some_and(|turn| turn.strong_count() > 0)
+    }
 }

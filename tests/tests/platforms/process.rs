@@ -117,6 +117,21 @@ async fn instances_outlive_a_control_plane_that_is_killed() {
     platform.remove(&order.id, GRACE).await.unwrap();
 }
 
+#[tokio::test]
+async fn an_instance_whose_start_was_cut_off_is_started_by_the_next_ensure() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = open(settings(folder.path()));
+    let order = order("cut-off", service());
+    running(&platform, &order).await;
+    platform.stop(&order.id, GRACE).await.unwrap();
+    // As a control plane leaves it that is killed between the folder and the supervisor.
+    std::fs::remove_file(folder.path().join("instances/cut-off/status.json")).unwrap();
+    let found = find(&platform, &order.id).await.unwrap();
+    assert!(matches!(found.state, State::Exited(_)), "it would be waited for: {:?}", found.state);
+    running(&platform, &order).await;
+    platform.remove(&order.id, GRACE).await.unwrap();
+}
+
 /// The supervisor's number, as its folder tells.
 fn supervisor(folder: &Path, id: &str) -> i32 {
     let text = std::fs::read(folder.join("instances").join(id).join("status.json")).unwrap();

@@ -241,6 +241,12 @@ fn address(told: &ContainerInspectResponse) -> Option<String> {
     addresses.find(|address| !address.is_empty())
 }
 
+/// Whether a container was never started.
+pub(super) fn is_only_made(told: &ContainerInspectResponse) -> bool {
+    let status = told.state.as_ref().and_then(|state| state.status);
+    status == Some(ContainerStateStatusEnum::CREATED)
+}
+
 /// What a container does, in the words of all platforms.
 pub(super) fn state(state: &ContainerState) -> State {
     use ContainerStateStatusEnum as Status;
@@ -376,5 +382,10 @@ pub(super) mod tests {
         assert_eq!(exit(Status::CREATED, 127, false, "no such file"), (Some(127), false, 1_500));
         let starts = told(&made(&spec(), None), in_state(Status::CREATED, 0, false, ""));
         assert_eq!((starts.state, starts.ports.len()), (State::Starting, 0));
+        let is_only_made = |status| {
+            let state = Some(in_state(status, 0, false, ""));
+            super::is_only_made(&ContainerInspectResponse { state, ..ContainerInspectResponse::default() })
+        };
+        assert!(is_only_made(Status::CREATED) && !is_only_made(Status::PAUSED) && !is_only_made(Status::EXITED));
     }
 }

@@ -296,8 +296,17 @@ impl DockerPlatform {
     }
 
     async fn look(&self, container: String, own: Own) -> Result<Option<Instance>, PlatformError> {
+        // Asked first: who is done by then has started it.
+        let is_prepared = self.preparing.lock().contains_key(&own.id);
         match self.engine.look(|docker| docker.inspect_container(&container, None)).await {
-            Ok(told) => Ok(Some(container::instance(&told, own, self.settings.publish))),
+            Ok(told) => {
+                let mut instance = container::instance(&told, own, self.settings.publish);
+                if !is_prepared && container::is_only_made(&told) {
+                    // Who made it was ended before it was started.
+                    instance.state = State::Exited(Exit::default());
+                }
+                Ok(Some(instance))
+            }
             // Removed meanwhile.
             Err(failure) if failure.is_absent() => Ok(None),
             Err(failure) => Err(self.engine.error(format!("look at instance `{}`", own.id), failure)),

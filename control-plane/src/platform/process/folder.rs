@@ -212,9 +212,12 @@ impl Folder {
         write_whole(&path, status).map_err(at(&path))
     }
 
-    /// What the instance does, whether its supervisor lives or not.
+    /// What the instance does, whether its supervisor lives or not. Who was ended before there was a supervisor left nothing
+    /// but the order: that instance is to be started like one that ended.
     pub(super) fn state(&self, status: Option<&Status>) -> State {
-        let Some(status) = status else { return State::Starting };
+        let Some(status) = status else {
+            return if self.is_supervised() { State::Starting } else { State::Exited(Exit::default()) };
+        };
         let is_there = || status.process.as_ref().is_some_and(Identity::is_alive);
         match &status.state {
             State::Exited(_) => status.state.clone(),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{CWD, FlockOperation, Mode, mkfifoat};
@@ -41,7 +42,7 @@ pub struct ProcessPlatform {
     settings: ProcessSettings,
     groups: Groups,
     /// One order after the other for each instance.
-    turns: Turns<InstanceId>,
+    turns: Arc<Turns<InstanceId>>,
     /// Who may ask file systems that users name.
     look_ups: LookUps,
     /// Ports are chosen by one at a time.
@@ -67,7 +68,7 @@ impl ProcessPlatform {
         let pipe = pipe::OpenOptions::new().read_write(true).open_receiver(hints(&root)).map_err(failed)?;
         let sender = watch::Sender::new(0);
         let listening = tokio::spawn(listen(pipe, sender.clone())).abort_handle();
-        let turns = Turns::default();
+        let turns = Arc::default();
         let placing = tokio::sync::Mutex::default();
         let look_ups = LookUps::default();
         Ok(Self { settings, groups, turns, look_ups, placing, hints: sender, listening, _lock: lock })
@@ -244,10 +245,13 @@ impl Platform for ProcessPlatform {
 
     async fn list(&self, labels: &Labels) -> Result<Vec<Instance>, PlatformError> {
         let (root, host, labels) = (self.root().to_owned(), self.settings.host.to_string(), labels.clone());
+        let turns = Arc::clone(&self.turns);
         blocking(move || {
             let mut instances = Vec::new();
             for (id, folder) in Folder::all(&root)? {
-                match read(id, &folder, &host) {
+                // Asked first: an order that is over by then has left its mark.
+                let is_ordered = turns.is_taken(&id);
+                match read(id, &folder, &host, is_ordered) {
                     Ok(instance) => instances.push(instance),
                     // Removed meanwhile.
                     Err(_) if !folder.path().exists() => {}
@@ -371,13 +375,14 @@ async fn listen(mut pipe: pipe::Receiver, hints: watch::Sender<u64>) {
     }
 }
 
-fn read(id: InstanceId, folder: &Folder, host: &str) -> Result<Instance, PlatformError> {
+fn read(id: InstanceId, folder: &Folder, host: &str, is_ordered: bool) -> Result<Instance, PlatformError> {
     let (plan, status) = (folder.plan()?, folder.status()?);
+    let is_begun = status.is_none() && is_ordered;
     Ok(Instance {
         id,
         labels: plan.spec.labels,
         digest: plan.digest,
-        state: folder.state(status.as_ref()),
+        state: if is_begun { State::Starting } else { folder.state(status.as_ref()) },
         host: host.to_owned(),
         ports: plan.ports,
         started_at_unix_ms: status.as_ref().and_then(|status| status.started_at_unix_ms),
