@@ -74,6 +74,7 @@ impl Reader<'_, '_> {
                 self.depend(&above, &need, services, needs.entry(index).or_default());
             }
         }
+        let written: Vec<Variable> = services.iter().flat_map(|service| service.environment.iter().cloned()).collect();
         for index in 0..services.len() {
             let variables = services.get_mut(index).map(|service| std::mem::take(&mut service.environment));
             let variables: Vec<Variable> = variables.into_iter().flatten().collect();
@@ -84,6 +85,10 @@ impl Reader<'_, '_> {
             if let Some(service) = services.get_mut(index) {
                 service.environment = variables;
             }
+        }
+        // Now every port is known.
+        for variable in &written {
+            self.tell_hosts(variable, services);
         }
         for (index, needed) in needs {
             let names = needed.into_iter().filter_map(|needed| Some(services.get(needed)?.name.clone()));
@@ -138,13 +143,6 @@ impl Reader<'_, '_> {
             from = end;
         }
         value.push_str(&text.get(from..).unwrap_or_default().replace('$', "$$"));
-        if let Some(named) = services.iter().find(|service| service.written == text) {
-            let why = format!(
-                "`{text}` is left as it is: if the host of that service is meant, write `${}.host`",
-                named.name
-            );
-            self.notes.add(variable.place, &variable.path, &why);
-        }
         Variable { value, ..variable }
     }
 }
@@ -159,16 +157,16 @@ fn reference(name: &str, port: u16, next: Option<char>) -> String {
 
 /// `name:port` in a text.
 #[derive(Debug, PartialEq, Eq)]
-struct Address<'t> {
+pub(super) struct Address<'t> {
     start: usize,
     end: usize,
-    name: &'t str,
-    port: u16,
+    pub(super) name: &'t str,
+    pub(super) port: u16,
 }
 
 /// Everything that looks like the address of a service: also several, and inside of URLs. What stands before an `@` is
 /// a user and a password.
-fn addresses(text: &str) -> Vec<Address<'_>> {
+pub(super) fn addresses(text: &str) -> Vec<Address<'_>> {
     let is_part = |found: char| found.is_ascii_alphanumeric() || matches!(found, '.' | '_' | '-');
     let mut found = Vec::new();
     for (colon, _) in text.match_indices(':') {

@@ -6,9 +6,11 @@
 
 mod environment;
 mod health;
+mod hosts;
 mod interpolate;
 mod ports;
 mod service;
+mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +20,7 @@ use crate::artifact::{Artifact, Kind};
 use crate::decode::{Decoder, Field, Fields, entries};
 use crate::document::{Format, read_as};
 use crate::emit::to_yaml;
+use crate::near::listed;
 use crate::tree::{Node, Place, SyntaxFault};
 use crate::violation::{Violation, step};
 use crate::{Blueprint, name, yaml};
@@ -63,7 +66,7 @@ pub fn read_compose(text: &str, name: &str, variables: Variables<'_>) -> Result<
     let document = document(name, &services);
     let unlimited = services.iter().any(|service| service.scale.is_none());
     let limits = if unlimited { UNLIMITED } else { "" };
-    let text = format!("{}{limits}{}", reader.notes.comments(), to_yaml(&document));
+    let text = format!("{}{limits}{}{}", reader.notes.comments(), taken_for_http(&services), to_yaml(&document));
     // What is printed is read as it will be: nothing of a file may make a document that is refused later.
     let read = read_as(&text, Format::Yaml, Kind::Blueprint, Some(name))?;
     match read.into_iter().next().map(|document| document.artifact) {
@@ -92,6 +95,22 @@ fn parse(text: &str) -> Result<Node, SyntaxFault> {
 /// What Compose does not limit is limited here.
 const UNLIMITED: &str =
     "# Services that say no limits get 1 processor and 1GB each: say `scale` where that is not enough.\n";
+
+/// Ports of which nothing says what they carry.
+fn taken_for_http(services: &[Service]) -> String {
+    let ports = services.iter().flat_map(|service| {
+        let guessed = service.ports.iter().filter(|port| port.is_guessed && !port.is_tcp);
+        guessed.map(|port| format!("{}/{}", service.name, port.name()))
+    });
+    let ports: Vec<String> = ports.collect();
+    if ports.is_empty() {
+        return String::new();
+    }
+    let ports = listed(&ports.iter().map(String::as_str).collect::<Vec<_>>());
+    format!(
+        "# Taken for HTTP, since nothing says what they carry: {ports}. Write `/tcp` behind the number where that is wrong.\n"
+    )
+}
 
 /// What was not carried over.
 #[derive(Debug, Default)]
@@ -237,6 +256,7 @@ impl<'t> Reader<'t, '_> {
         }
         self.part_published(&mut read);
         self.connect(&mut read);
+        self.tell_commands(&read);
         read
     }
 

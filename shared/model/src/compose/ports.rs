@@ -19,6 +19,8 @@ pub(super) struct Port {
     /// In the container.
     pub(super) number: u16,
     pub(super) is_tcp: bool,
+    /// Nothing says what it carries.
+    pub(super) is_guessed: bool,
     /// Where clients of the whole find it.
     pub(super) published: Option<u16>,
 }
@@ -26,7 +28,7 @@ pub(super) struct Port {
 impl Port {
     /// A port of which the file says nothing but its number.
     pub(super) fn bare(number: u16) -> Self {
-        Self { number, is_tcp: KNOWN_TCP.contains(&number), published: None }
+        Self { number, is_tcp: KNOWN_TCP.contains(&number), is_guessed: true, published: None }
     }
 
     /// As the breed calls it.
@@ -146,7 +148,12 @@ impl Reader<'_, '_> {
         let pairs = targets.iter().enumerate().map(|(index, number)| {
             let published = if published.len() == targets.len() { published.get(index).copied() } else { None };
             let guessed = Port::bare(*number);
-            Port { is_tcp: is_tcp.unwrap_or(guessed.is_tcp), published: published.filter(|port| *port > 0), ..guessed }
+            Port {
+                is_tcp: is_tcp.unwrap_or(guessed.is_tcp),
+                is_guessed: is_tcp.is_none(),
+                published: published.filter(|port| *port > 0),
+                ..guessed
+            }
         });
         let ports: Vec<Port> = pairs.collect();
         if is_tcp.is_none() && ports.iter().any(|port| port.is_tcp) {

@@ -24,13 +24,15 @@ pub(super) struct Service {
     pub(super) depends_on: Vec<Need>,
     /// Clusters that it needs.
     pub(super) needs: Vec<String>,
+    /// Those of its command and its entrypoint.
+    pub(super) words: Vec<Variable>,
     dialect: Map<String, Value>,
     pub(super) scale: Option<Value>,
     health_checks: Option<Value>,
 }
 
 /// A variable, and where it stands.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) value: String,
@@ -56,7 +58,7 @@ const PLAIN: [(&str, &str); 6] = [
     ("read_only", "read-only"),
 ];
 
-const NEEDS_HOST: &str = "it needs the engine's host: the control plane would need `--docker-allow-host-access`, and the dialect `docker` the word for it";
+pub(super) const NEEDS_HOST: &str = "it needs the engine's host: the control plane would need `--docker-allow-host-access`, and the dialect `docker` the word for it";
 
 /// Why a field is not carried over.
 fn reason(key: &str) -> Option<&'static str> {
@@ -155,6 +157,7 @@ impl Reader<'_, '_> {
             environment: Vec::new(),
             depends_on: Vec::new(),
             needs: Vec::new(),
+            words: Vec::new(),
             dialect: Map::new(),
             scale: None,
             health_checks: None,
@@ -171,7 +174,7 @@ impl Reader<'_, '_> {
             fields.take("depends_on").map(|field| self.depends_on(&field, written)).unwrap_or_default();
         service.health_checks = fields.take("healthcheck").and_then(|field| self.health_checks(&field, written));
         service.scale = self.scale(&mut fields, written);
-        service.dialect = self.dialect(&mut fields, written);
+        service.dialect = self.dialect(&mut fields, written, &mut service.words);
         self.leave(&mut fields, reason);
         Some(service)
     }
@@ -314,16 +317,20 @@ impl Reader<'_, '_> {
     }
 
     /// What only containers of Docker have.
-    fn dialect(&mut self, fields: &mut Fields<'_>, service: &str) -> Map<String, Value> {
+    fn dialect(&mut self, fields: &mut Fields<'_>, service: &str, words: &mut Vec<Variable>) -> Map<String, Value> {
         let mut dialect = Map::new();
         for key in ["entrypoint", "command"] {
             let Some(field) = fields.take(key) else { continue };
             let what = format!("the {key} of service `{service}`");
-            match self.words(&field, &what) {
-                Some(words) if words.is_empty() => self.note(&field, "that of the image can't be taken away"),
-                Some(words) => drop(dialect.insert(key.to_owned(), json!(words))),
-                None => {}
+            let Some(found) = self.words(&field, &what) else { continue };
+            if found.is_empty() {
+                self.note(&field, "that of the image can't be taken away");
+                continue;
             }
+            dialect.insert(key.to_owned(), json!(found));
+            let (place, path) = (field.node.place, dotted(&field.pointer));
+            let word = |value| Variable { name: key.to_owned(), value, place, path: path.clone() };
+            words.extend(found.into_iter().map(word));
         }
         for (key, word) in PLAIN {
             let Some(field) = fields.take(key) else { continue };
@@ -342,9 +349,12 @@ impl Reader<'_, '_> {
                 dialect.insert(word.to_owned(), json!(values));
             }
         }
-        let volumes = fields.take("volumes").map(|field| self.volumes(&field, service)).unwrap_or_default();
-        if !volumes.is_empty() {
-            dialect.insert("volume".to_owned(), json!(volumes));
+        let (volumes, temporary) =
+            fields.take("volumes").map(|field| self.volumes(&field, service)).unwrap_or_default();
+        for (word, values) in [("volume", volumes), ("tmpfs", temporary)] {
+            if !values.is_empty() {
+                dialect.insert(word.to_owned(), json!(values));
+            }
         }
         dialect
     }
@@ -360,29 +370,6 @@ impl Reader<'_, '_> {
             self.decoder.refuse(field, format!("{what} has a quote that does not end"), "end it");
         }
         words
-    }
-
-    /// Volumes with a name; what stands on the host is told.
-    fn volumes(&mut self, field: &Field<'_>, service: &str) -> Vec<String> {
-        let mut volumes = Vec::new();
-        for item in one_or_many(field) {
-            if let Content::Map(_) = item.node.content {
-                self.note(&item, "say it as `NAME:PATH` in the dialect `docker`, if it is a volume with a name");
-                continue;
-            }
-            let Some(text) = self.text(&item, &format!("a volume of service `{service}`")) else { continue };
-            let source = text.split_once(':').map(|(source, _)| source);
-            let is_name = |source: &str| {
-                let is_part = |found: char| found.is_ascii_alphanumeric() || matches!(found, '.' | '_' | '-');
-                source.starts_with(|first: char| first.is_ascii_alphanumeric()) && source.chars().all(is_part)
-            };
-            match source {
-                Some(source) if is_name(source) => volumes.push(format!("{}_{text}", self.project)),
-                Some(_) => self.note(&item, NEEDS_HOST),
-                None => self.note(&item, "a volume without a name ends with its container anyway"),
-            }
-        }
-        volumes
     }
 }
 

@@ -143,6 +143,9 @@ volumes: {data: {}}
     for note in notes {
         assert!(composed.text.contains(&format!("# - {note}\n")), "`{note}` is not in {}", composed.text);
     }
+    let guessed =
+        "# Taken for HTTP, since nothing says what they carry: web/port_81, web/port_90, web/port_91, web/port_92. ";
+    assert!(!composed.text.contains("5432,") && composed.text.contains(guessed), "{}", composed.text);
     let count = composed.text.lines().filter(|line| line.starts_with("# - ")).count();
     assert_eq!(count, notes.len() + 3, "volumes: one of the host, one without name, and those of the file");
     for part in ["volume:\n", "- shop_data:/data", "WEB: \"$web.host:$web.ports.port_81\"", "\"81\": web/port_81"] {
@@ -171,6 +174,79 @@ fn the_short_and_the_long_forms_say_the_same() {
     ] {
         assert_eq!(of(short), of(long), "{short}");
     }
+}
+
+#[test]
+fn services_that_are_named_as_hosts_are_told_where_no_reference_can_be_put() {
+    let text = "services:
+  web:
+    image: i
+    command: [serve, '--db=db:5432', '--cache', cache, 'http://web/x']
+    entrypoint: \"sh -c 'wait-for db && exec $$0'\"
+    environment:
+      URL: http://cache/x
+      DSN: postgres://user:db@db/shop
+      LIST: db,cache
+      OWN: the db is near
+      FOUND: http://cache:80
+  db: {image: i, expose: [5432/tcp]}
+  cache: {image: i, command: [cache]}
+";
+    let composed = composed(text);
+    let found: Vec<_> = composed.text.lines().filter_map(|line| line.strip_prefix("# - ")).collect();
+    let meant = "if the host of that service is meant, write";
+    let given =
+        "if that service is meant, give its address in a variable under `environment`, and let the program read that";
+    assert_eq!(
+        found,
+        [
+            format!("line 4, services.web.command: `db:5432` is left as it is: {given}"),
+            format!("line 4, services.web.command: `cache` is left as it is: {given}"),
+            format!("line 5, services.web.entrypoint: `db` is left as it is: {given}"),
+            format!(
+                "line 7, services.web.environment.URL: `http://cache` is left as it is: {meant} `$cache.host:$cache.ports.port_80`"
+            ),
+            format!(
+                "line 8, services.web.environment.DSN: `postgres://db` is left as it is: {meant} `$db.host:$db.ports.port_5432`"
+            ),
+            format!("line 9, services.web.environment.LIST: `db` is left as it is: {meant} `$db.host`"),
+            format!("line 9, services.web.environment.LIST: `cache` is left as it is: {meant} `$cache.host`"),
+            format!("line 10, services.web.environment.OWN: `db` is left as it is: {meant} `$db.host`"),
+        ]
+    );
+    assert!(composed.text.contains("FOUND: \"http://$cache.host:$cache.ports.port_80\""), "{}", composed.text);
+}
+
+#[test]
+fn volumes_of_the_long_form_are_carried_over() {
+    let text = "services:
+  web:
+    image: i
+    volumes:
+    - {type: volume, source: data, target: /data}
+    - {source: 'data', target: /again, read_only: true, volume: {nocopy: true}}
+    - {type: volume, target: /nameless}
+    - {type: bind, source: ./src, target: /src}
+    - {type: tmpfs, target: /run}
+    - {type: npipe, source: a, target: /b}
+";
+    let composed = composed(text);
+    assert!(
+        composed.text.contains("- shop_data:/data\n") && composed.text.contains("- shop_data:/again:ro\n"),
+        "{}",
+        composed.text
+    );
+    assert!(composed.text.contains("tmpfs:\n") && composed.text.contains("- \"/run\"\n"), "{}", composed.text);
+    let found: Vec<_> = composed.text.lines().filter_map(|line| line.strip_prefix("# - line ")).collect();
+    let parts = [
+        "6, services.web.volumes.1.volume: a volume is made without options",
+        "7, services.web.volumes.2: a volume without a name",
+        "8, services.web.volumes.3: it needs the engine's host",
+        "10, services.web.volumes.5: volumes have a name",
+    ];
+    assert!(found.len() == 4 && found.iter().zip(parts).all(|(found, part)| found.starts_with(part)), "{found:#?}");
+    refuses("services: {a: {image: i, volumes: [{type: volume, source: x}]}}", (1, 36), "no absolute path");
+    refuses("services: {a: {image: i, volumes: [{source: x, target: '/a:rw'}]}}", (1, 36), "no absolute path");
 }
 
 #[test]
