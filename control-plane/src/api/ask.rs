@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
-use vamp_model::{Document, Format, Kind, Stored, Violation, read_value, read_with};
+use vamp_model::{Document, Format, Kind, Stored, Violation, read_as, read_value, read_with};
 use vamp_record::access::Access;
 
 use super::address::Parameters;
@@ -132,8 +132,23 @@ impl Ask {
 
     /// The artifacts of the body, of one kind or of any; with a name, exactly one.
     pub(super) async fn documents(&mut self, kind: Option<Kind>, name: Option<&str>) -> Result<Vec<Document>, Problem> {
+        if let (Some(Kind::Breed), Some(name)) = (kind, name)
+            && written::is_script(&self.headers)?
+        {
+            return self.script(name);
+        }
         let name = name.map(str::to_owned);
         self.read(move |text, format, stored| read_with(text, format, kind, name.as_deref(), stored)).await
+    }
+
+    /// A breed of which the body is the script.
+    fn script(&self, name: &str) -> Result<Vec<Document>, Problem> {
+        let script = self.text()?;
+        if script.trim().is_empty() {
+            return Err(Problem::bad_request("the script is empty", "send the script as the body"));
+        }
+        let breed = json!({"deployable": {"type": written::SCRIPT, "definition": script}});
+        read_as(&breed.to_string(), Format::Json, Kind::Breed, Some(name)).map_err(Problem::bad_document)
     }
 
     /// What a reader makes of the body, with what is stored to import from.

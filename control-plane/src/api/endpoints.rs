@@ -96,6 +96,11 @@ impl Schema {
     pub(super) fn may_be_missing(self) -> bool {
         matches!(self, Self::Undeploy | Self::EventQuery)
     }
+
+    /// Whether the body may be the script of a breed.
+    pub(super) fn may_be_script(self) -> bool {
+        self == Self::Artifact(Kind::Breed)
+    }
 }
 
 /// Which preconditions an endpoint looks at.
@@ -162,6 +167,7 @@ impl Endpoints {
             let may_write = kind.is_written_by_users();
             all.extend(of_kind.filter(|endpoint| may_write || endpoint.method == Method::GET));
         }
+        all.push(create_breed());
         all.extend(deployments());
         all.extend(parts_of_deployments());
         all.extend(logs_of_deployments());
@@ -523,6 +529,25 @@ fn item(kind: Kind) -> Vec<Endpoint> {
             )
         },
     ]
+}
+
+/// As the original's clients send scripts, by either method.
+fn create_breed() -> Endpoint {
+    let kind = Kind::Breed;
+    Endpoint {
+        method: Method::POST,
+        parameters: WRITING,
+        body: Schema::Artifact(kind),
+        answers: vec![(201, "Created.", Schema::Artifact(kind)), (202, LAGGARDS, Schema::Artifact(kind))],
+        errors: &[Code::Exists, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
+        ..get(
+            "/api/v1/breeds/{name}",
+            "createNamedBreed",
+            "Creates one breed.",
+            Schema::Nothing,
+            Handler::OfKind(|ask, kind| Box::pin(write::create(ask, kind)), kind),
+        )
+    }
 }
 
 fn past(kind: Kind) -> Vec<Endpoint> {

@@ -144,7 +144,8 @@ async fn handle(api: Arc<Api>, request: Request) -> endpoints::Answer {
     let (body, _reserved) = if endpoint.body == Schema::Nothing {
         (Vec::new(), None)
     } else {
-        if !endpoint.body.may_be_missing() {
+        let is_script = endpoint.body.may_be_script() && written::is_script(&parts.headers)?;
+        if !endpoint.body.may_be_missing() && !is_script {
             written::sent(&parts.headers)?;
         }
         read_body(&api, &parts.headers, body).await?

@@ -10,6 +10,7 @@ use super::address::METRICS;
 use super::endpoints::{Endpoint, Endpoints, Preconditions, Schema};
 use super::problem::{self, Code};
 use super::query::Parameter;
+use super::written::SCRIPT;
 
 mod deployables;
 mod schemas;
@@ -82,6 +83,13 @@ fn operation(endpoint: &Endpoint) -> Value {
     if let (Some(schema), Some(object)) = (schema(endpoint.body), operation.as_object_mut()) {
         let content = match endpoint.body {
             Schema::Explain => json!({"application/json": {"schema": schema}}),
+            body if body.may_be_script() => {
+                let mut content = documents(&schema);
+                let description = "The script of a workflow: it becomes the definition of a breed of this type.";
+                let script = json!({"schema": {"type": "string", "description": description}});
+                content.as_object_mut().and_then(|content| content.insert(SCRIPT.to_owned(), script));
+                content
+            }
             _ => documents(&schema),
         };
         let required = !endpoint.body.may_be_missing();

@@ -20,14 +20,27 @@ use crate::plan::{Finding, Warning};
 use crate::rollout::Rollout;
 
 /// `PUT /api/v1/{kind}/{name}`
-pub(super) async fn put(mut ask: Ask, kind: Kind) -> Answer {
+pub(super) async fn put(ask: Ask, kind: Kind) -> Answer {
+    put_if(ask, kind, false).await
+}
+
+/// `POST /api/v1/{kind}/{name}`
+pub(super) async fn create(ask: Ask, kind: Kind) -> Answer {
+    put_if(ask, kind, true).await
+}
+
+async fn put_if(mut ask: Ask, kind: Kind, is_new: bool) -> Answer {
     let precondition = Precondition::of_write(&ask.headers)?;
+    if is_new && !matches!(precondition, Precondition::None | Precondition::Absent) {
+        let mend = "send it with `PUT`";
+        return Err(Problem::bad_request("`If-Match` says nothing about what is created", mend));
+    }
     let name = ask.name().to_owned();
     let expected = expected(&ask, kind, &precondition).await?;
     let creates_only = precondition == Precondition::Absent;
     let write = |document: &Document| {
         let artifact = document.artifact.clone();
-        if creates_only { WriteRequest::create(artifact) } else { WriteRequest::replace(artifact, expected) }
+        if creates_only || is_new { WriteRequest::create(artifact) } else { WriteRequest::replace(artifact, expected) }
     };
     let mut readings = Readings::default();
     let (documents, changed) = loop {

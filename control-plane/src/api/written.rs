@@ -21,6 +21,8 @@ pub(super) enum Written {
 
 const YAML: &str = "application/yaml";
 const OLD_YAML: &str = "application/x-yaml";
+/// Scripts of workflows, as the original's clients send them.
+pub(super) const SCRIPT: &str = "application/javascript";
 
 impl Written {
     /// What the client wants: JSON when it does not say.
@@ -110,14 +112,36 @@ fn quality(parameters: &str) -> u16 {
 
 /// How the request's documents are written.
 pub(super) fn sent(headers: &HeaderMap) -> Result<Format, Problem> {
+    let media_type = media_type(headers)?;
+    match media_type.to_ascii_lowercase().as_str() {
+        "application/json" => Ok(Format::Json),
+        YAML | OLD_YAML => Ok(Format::Yaml),
+        _ => {
+            let message = format!("the body is `{}`", super::query::shown(media_type));
+            Err(Problem::unsupported_media_type(message, mend()))
+        }
+    }
+}
+
+/// Whether the body is no document, but the script of a workflow.
+pub(super) fn is_script(headers: &HeaderMap) -> Result<bool, Problem> {
+    let media_type = media_type(headers)?;
+    Ok([SCRIPT, "text/javascript"].iter().any(|known| media_type.eq_ignore_ascii_case(known)))
+}
+
+fn mend() -> String {
+    format!("send {MEDIA_TYPES} and say so in `Content-Type`")
+}
+
+/// The media type of the body, which is written plainly and in UTF-8.
+fn media_type(headers: &HeaderMap) -> Result<&str, Problem> {
     let encoding = headers.get(CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         let message = format!("the body is encoded with `{encoding}`");
         return Err(Problem::unsupported_media_type(message, "send it as it is"));
     }
-    let mend = format!("send {MEDIA_TYPES} and say so in `Content-Type`");
     let Some(value) = headers.get(CONTENT_TYPE) else {
-        return Err(Problem::unsupported_media_type("the request does not say how its body is written", mend));
+        return Err(Problem::unsupported_media_type("the request does not say how its body is written", mend()));
     };
     let text = value.to_str().unwrap_or("(not ASCII)");
     let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
@@ -126,11 +150,7 @@ pub(super) fn sent(headers: &HeaderMap) -> Result<Format, Problem> {
         let message = format!("the body is in the character set `{charset}`");
         return Err(Problem::unsupported_media_type(message, "send it in UTF-8"));
     }
-    match media_type.trim().to_ascii_lowercase().as_str() {
-        "application/json" => Ok(Format::Json),
-        YAML | OLD_YAML => Ok(Format::Yaml),
-        _ => Err(Problem::unsupported_media_type(format!("the body is `{}`", super::query::shown(text)), mend)),
-    }
+    Ok(media_type.trim())
 }
 
 #[cfg(test)]
@@ -174,5 +194,19 @@ mod tests {
         check_sent("text/plain", None);
         check_sent("application/x-www-form-urlencoded", None);
         assert!(sent(&HeaderMap::new()).is_err());
+        check_sent("application/javascript", None);
+    }
+
+    #[test]
+    fn a_script_is_sent_as_one() {
+        for (content_type, expected) in [
+            ("application/javascript", Some(true)),
+            ("Text/JavaScript; charset=utf-8", Some(true)),
+            ("application/javascript; charset=latin1", None),
+            ("application/json", Some(false)),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type.parse().unwrap())]);
+            assert_eq!(is_script(&headers).ok(), expected, "{content_type}");
+        }
     }
 }

@@ -12,6 +12,12 @@ pub(super) fn warnings(writes: &[WriteRequest]) -> Vec<Warning> {
         Artifact::Workflow(workflow) => {
             vec![format!("workflow `{}` is kept and does not run: nothing in this build runs workflows", workflow.name)]
         }
+        Artifact::Breed(breed) if breed.deployable.kind.as_deref() == Some("application/javascript") => {
+            vec![format!(
+                "breed `{}` is kept and does not run: it is the script of a workflow, and nothing in this build runs workflows",
+                breed.name
+            )]
+        }
         Artifact::Sla(sla) => unknown_type(&format!("SLA `{}`", sla.name), &sla.body).into_iter().collect(),
         Artifact::Deployment(deployment) => of_clusters(&deployment.body),
         Artifact::Blueprint(blueprint) => of_clusters(&blueprint.body),
@@ -65,6 +71,8 @@ mod tests {
             &format!("{{kind: blueprints, name: b, clusters: {{web: {{services: [x], sla: {other}}}}}}}"),
             &["the SLA of cluster `web` has the type `moon_phase`"],
         );
+        check("{kind: breeds, name: b, deployable: {type: javascript, definition: x}}", &["breed `b` is kept"]);
+        check("{kind: breeds, name: b, deployable: {type: cmd, definition: x}}", &[]);
         check("{kind: workflows, name: w, breed: b, schedule: daemon}", &["workflow `w` is kept and does not run"]);
     }
 }

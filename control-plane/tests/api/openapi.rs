@@ -18,13 +18,15 @@ struct Example {
     parameters: Vec<(&'static str, String)>,
     query: &'static str,
     body: Option<Value>,
+    /// A body that is no document, and its media type.
+    raw: Option<(&'static str, &'static str)>,
     /// Why it can't be done here; it is refused then, and a scenario does it.
     refused: Option<&'static str>,
 }
 
 fn example(method: Method, template: &str) -> Example {
     let template = format!("/api/v1{template}");
-    Example { method, template, parameters: Vec::new(), query: "", body: None, refused: None }
+    Example { method, template, parameters: Vec::new(), query: "", body: None, raw: None, refused: None }
 }
 
 impl Example {
@@ -35,6 +37,10 @@ impl Example {
 
     fn body(self, body: Value) -> Self {
         Self { body: Some(body), ..self }
+    }
+
+    fn raw(self, media_type: &'static str, text: &'static str) -> Self {
+        Self { raw: Some((media_type, text)), ..self }
     }
 
     fn query(self, query: &'static str) -> Self {
@@ -181,6 +187,8 @@ fn of_the_rest() -> Vec<Example> {
         example(Method::PUT, "").query("?validate_only=true").body(conditions.clone()),
         example(Method::PUT, "").body(conditions.clone()),
         example(Method::DELETE, "").body(conditions),
+        example(Method::PUT, "/breeds/{name}").of("name", "script").raw("application/javascript", "run()"),
+        example(Method::POST, "/breeds/{name}").of("name", "other-script").raw("application/javascript", "run()"),
         example(Method::POST, "/docker-compose")
             .query("?name=composed")
             .body(json!({"services": {"web": {"image": "a"}}})),
@@ -236,8 +244,15 @@ async fn check(world: &World, document: &Value, example: &Example) {
     if let Some(body) = &example.body {
         request = request.json(body);
     }
+    if let Some((media_type, text)) = example.raw {
+        request = request.header("content-type", media_type).body(text);
+    }
     let what = format!("{} {path}", example.method);
-    let responses = &document["paths"][&example.template][example.method.as_str().to_lowercase()]["responses"];
+    let operation = &document["paths"][&example.template][example.method.as_str().to_lowercase()];
+    let sent = example.raw.map(|(media_type, _)| media_type).or(example.body.as_ref().map(|_| "application/json"));
+    let described = |sent: &str| operation["requestBody"]["content"][sent]["schema"].is_object();
+    assert!(sent.is_none_or(described), "{what}: a body that is {sent:?} is not described");
+    let responses = &operation["responses"];
     let described = |status: &str, media_type: &str| {
         let content = &responses[status]["content"][media_type]["schema"];
         assert!(!content.is_null(), "{what}: {status} with {media_type} is not described");

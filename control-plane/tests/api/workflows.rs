@@ -104,3 +104,43 @@ async fn a_stored_rewrite_is_live_in_the_gateways_that_use_it() {
     let message = refused.problem(400, "bad-document")["message"].as_str().unwrap().to_owned();
     assert!(message.contains("the rewrite `nowhere`, which does not exist"), "{message}");
 }
+
+#[tokio::test]
+async fn a_script_is_sent_as_it_is_and_becomes_a_breed() {
+    let world = World::start().await;
+    let send_script = |method: Method, path: &str, script: &str| {
+        let request = world.ask(method, path).header("content-type", "application/javascript; charset=utf-8");
+        send(request.body(script.to_owned()))
+    };
+    const SCRIPT: &str = "import x from 'y'; // \"a\": ${b}\nrun({})\n";
+    let made = send_script(Method::PUT, "breeds/check", SCRIPT).await.expect(201);
+    assert_eq!(made["deployable"], json!({"type": "application/javascript", "definition": SCRIPT}));
+    let warning = made["warnings"][0]["message"].as_str().unwrap();
+    assert!(warning.contains("breed `check` is kept and does not run"), "{made:#}");
+    let read = world.get("breeds/check").await.expect(200);
+    assert_eq!((&read["deployable"]["definition"], read.get("warnings")), (&json!(SCRIPT), None));
+    world.put("workflows/w", "{breed: check, schedule: daemon}").await.expect(201);
+
+    send_script(Method::PUT, "breeds/check", "run(2)").await.expect(200);
+    send_script(Method::POST, "breeds/check", "run(3)").await.problem(409, "exists");
+    assert_eq!(world.get("breeds/check").await.expect(200)["deployable"]["definition"], "run(2)");
+    send_script(Method::POST, "breeds/other", "run(3)").await.expect(201);
+    send_script(Method::PUT, "breeds/dry?validate_only=true", "run()").await.expect(200);
+    world.get("breeds/dry").await.problem(404, "not-found");
+    let outdated = world.ask(Method::PUT, "breeds/check").header("if-match", "\"1\"");
+    send(outdated.header("content-type", "application/javascript").body("run(4)"))
+        .await
+        .problem(412, "version-mismatch");
+
+    send_script(Method::PUT, "breeds/empty", " \n").await.problem(400, "bad-request");
+    send_script(Method::PUT, "breeds/a%2Fb", "run()").await.problem(400, "bad-document");
+    for path in ["conditions/c", "breeds", ""] {
+        send_script(Method::PUT, path, "run()").await.problem(415, "unsupported-media-type");
+    }
+    let document = world.ask(Method::POST, "breeds/plain").header("content-type", "application/yaml");
+    send(document.body("deployable: i")).await.expect(201);
+    let conditional = world.ask(Method::POST, "breeds/new").header("if-match", "\"1\"");
+    send(conditional.header("content-type", "application/yaml").body("deployable: i"))
+        .await
+        .problem(400, "bad-request");
+}
