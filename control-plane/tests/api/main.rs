@@ -21,6 +21,7 @@ mod lists;
 mod measured;
 mod metrics;
 mod openapi;
+mod pages;
 mod preconditions;
 mod rollout;
 mod schemas;
