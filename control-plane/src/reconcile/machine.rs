@@ -84,6 +84,9 @@ pub(super) struct Picture {
     pub unknown: BTreeSet<ServiceName>,
     /// The instances to which the wanted table sends requests, by service.
     pub routed: BTreeMap<ServiceName, Vec<String>>,
+    /// Services of which no platform has shown any of those instances yet. Another host may run them, for the control plane
+    /// whose turn it was before.
+    pub unmet: BTreeSet<ServiceName>,
     /// Whether every gateway that is alive serves that table.
     pub acknowledged: bool,
 }
@@ -217,6 +220,9 @@ impl Machine {
         let mut targets: Vec<&str> = serving().filter(|seen| seen.ready).map(|seen| seen.id.as_str()).collect();
         let routed = picture.routed.get(&wanted.name).map(Vec::as_slice).unwrap_or_default();
         if targets.is_empty() && count > 0 {
+            if picture.unmet.contains(&wanted.name) {
+                return;
+            }
             // Nothing is known to be well: what took requests before still does if it runs, rather than nothing.
             let running = seen.iter().filter(|seen| seen.running && routed.contains(&seen.id));
             targets = running.map(|seen| seen.id.as_str()).collect();
@@ -296,6 +302,24 @@ mod tests {
         assert_eq!(machine.step(SECOND * 604, &[], &picture), []);
         picture.acknowledged = true;
         assert_eq!(machine.step(SECOND * 604, &[], &picture), remove("a"));
+    }
+
+    #[test]
+    fn requests_go_where_they_went_until_there_is_an_instance_of_our_own() {
+        let mut machine = Machine::default();
+        let wanted = Wanted { needs: Vec::new(), ..wanted(1) };
+        let routed = BTreeMap::from([(service(), vec!["a".to_owned()])]);
+        let mut picture = Picture { routed, unmet: BTreeSet::from([service()]), ..Picture::default() };
+        let wanted = [wanted];
+        assert_eq!(machine.step(SECOND, &wanted, &picture), [Action::Start(service(), 0)]);
+        picture.seen = vec![Seen { ready: false, ..seen("b", 0) }];
+        assert_eq!(machine.step(SECOND, &wanted, &picture), []);
+        picture.seen = vec![seen("b", 0)];
+        assert_eq!(machine.step(SECOND, &wanted, &picture), [Action::Route(service(), vec!["b".to_owned()])]);
+        // What was shown, and is not there any more, is gone.
+        picture.seen.clear();
+        picture.unmet.clear();
+        assert!(machine.step(SECOND, &wanted, &picture).contains(&Action::Route(service(), Vec::new())));
     }
 
     #[test]

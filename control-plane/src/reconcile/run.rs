@@ -76,6 +76,8 @@ struct Reconciler {
     failures: BTreeMap<ServiceName, String>,
     /// Why the last removal of an instance of it failed.
     removal_failures: BTreeMap<ServiceName, String>,
+    /// Services of which a platform has shown instances that take requests, since the turn to act began.
+    met: BTreeSet<ServiceName>,
     /// Where services were when their platform answered last.
     places: BTreeMap<ServiceName, String>,
     /// By what instances are known to take requests.
@@ -106,6 +108,7 @@ pub(crate) async fn run(
         going: BTreeSet::new(),
         failures: BTreeMap::new(),
         removal_failures: BTreeMap::new(),
+        met: BTreeSet::new(),
         places: BTreeMap::new(),
         terms: AllTerms::default(),
         waiting: None,
@@ -187,6 +190,7 @@ impl Reconciler {
         if acts && !self.acts {
             // Who acted until now told more.
             self.told = None;
+            self.met.clear();
         }
         self.acts = acts;
         if let Err(error) = self.recall().await {
@@ -304,9 +308,28 @@ impl Reconciler {
                 picture.unknown.insert(name.clone());
             }
         }
+        self.meet(&current, &known);
+        picture.unmet = picture.routed.keys().filter(|service| !self.met.contains(service)).cloned().collect();
         self.terms.keep(known.iter().map(|known| &known.seen), &picture.unknown);
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();
         View { current, orders, known, picture, silent }
+    }
+
+    /// Takes note of services whose instances take requests where a platform shows them, or may from now on.
+    fn meet(&mut self, current: &Current, known: &[Known<'_>]) {
+        for known in known {
+            let service = &known.seen.service;
+            if self.met.contains(service) {
+                continue;
+            }
+            let takes_requests = match current.artifact(Kind::Instances, &service.to_string()) {
+                Some(Artifact::Instances(stored)) => stored.instances.contains(&known.target()),
+                _ => false,
+            };
+            if known.seen.ready || takes_requests {
+                self.met.insert(service.clone());
+            }
+        }
     }
 
     /// Whether no gateway that is alive still serves an older table.
@@ -317,8 +340,9 @@ impl Reconciler {
 
     /// Writes down where requests go: what the actions say, and new addresses of instances that stay.
     async fn route(&mut self, view: &View<'_>, actions: &[Action]) {
+        let met = view.picture.routed.iter().filter(|(service, _)| !view.picture.unmet.contains(service));
         let mut targets: BTreeMap<&ServiceName, &[String]> =
-            view.picture.routed.iter().map(|(service, ids)| (service, ids.as_slice())).collect();
+            met.map(|(service, ids)| (service, ids.as_slice())).collect();
         for action in actions {
             if let Action::Route(service, ids) = action {
                 targets.insert(service, ids);
@@ -544,6 +568,14 @@ impl<'p> Known<'p> {
         if is_going { Self { seen: self.seen.going(), ..self } } else { self }
     }
 
+    /// Where it takes requests.
+    fn target(&self) -> Target {
+        let host = &self.instance.host;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let ports = self.instance.ports.iter().map(|(name, port)| (name.clone(), format!("{host}:{port}")));
+        Target { name: self.seen.id.clone(), ports: ports.collect() }
+    }
+
     fn state_in_words(&self) -> String {
         match (&self.instance.state, &self.health) {
             (State::Preparing(what), _) => what.clone(),
@@ -579,11 +611,7 @@ impl View<'_> {
     }
 
     fn target(&self, id: &str) -> Option<Target> {
-        let known = self.known.iter().find(|known| known.seen.id == id)?;
-        let host = &known.instance.host;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        let ports = known.instance.ports.iter().map(|(name, port)| (name.clone(), format!("{host}:{port}")));
-        Some(Target { name: id.to_owned(), ports: ports.collect() })
+        self.known.iter().find(|known| known.seen.id == id).map(Known::target)
     }
 
     fn state(&self, name: &ServiceName, failure: Option<&String>, place: Option<&str>) -> ServiceState {

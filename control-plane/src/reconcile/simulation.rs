@@ -194,6 +194,7 @@ impl World {
             unknown: if self.silent > 0 { all.collect() } else { BTreeSet::new() },
             routed: self.routed.clone(),
             acknowledged: self.served == self.routed,
+            ..Picture::default()
         }
     }
 

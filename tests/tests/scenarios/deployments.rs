@@ -268,6 +268,29 @@ async fn roll_out_over_kills(mut scene: Scene) {
     scene.end().await;
 }
 
+/// Its programs can't be those of the control plane that is gone, which run on.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_while_a_control_plane_with_programs_of_its_own_takes_over() {
+    let mut scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 2, CHECK, "")).await;
+    scene.until_done().await;
+    let second = scene.installation.second_control_plane().await;
+    let first_ones = second.get("instances").await.unwrap();
+    assert_eq!(first_ones[0]["instances"].as_array().map(Vec::len), Some(2), "{first_ones:#}");
+    let load = Load::start(load_on(scene.port));
+    load.flow(200).await;
+    scene.installation.kill_control_plane().await;
+    eventually(2 * PATIENCE, "the second one has its own take the requests", async || {
+        let (instances, status) = (second.get("instances").await?, second.get("deployments/shop/status").await?);
+        (instances != first_ones && status["done"] == true).then_some(())
+    })
+    .await;
+    load.flow(200).await;
+    load.finish().await.assert_flawless();
+    scene.installation.restart_control_plane().await;
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_health_checks_an_instance_takes_requests_when_its_port_is_open() {
     let scene = Scene::set().await;
