@@ -112,13 +112,13 @@ async fn a_script_is_sent_as_it_is_and_becomes_a_breed() {
         let request = world.ask(method, path).header("content-type", "application/javascript; charset=utf-8");
         send(request.body(script.to_owned()))
     };
-    const SCRIPT: &str = "import x from 'y'; // \"a\": ${b}\nrun({})\n";
-    let made = send_script(Method::PUT, "breeds/check", SCRIPT).await.expect(201);
-    assert_eq!(made["deployable"], json!({"type": "application/javascript", "definition": SCRIPT}));
+    let script = "import x from 'y'; // \"a\": ${b}\nrun({})\n";
+    let made = send_script(Method::PUT, "breeds/check", script).await.expect(201);
+    assert_eq!(made["deployable"], json!({"type": "application/javascript", "definition": script}));
     let warning = made["warnings"][0]["message"].as_str().unwrap();
     assert!(warning.contains("breed `check` is kept and does not run"), "{made:#}");
     let read = world.get("breeds/check").await.expect(200);
-    assert_eq!((&read["deployable"]["definition"], read.get("warnings")), (&json!(SCRIPT), None));
+    assert_eq!((&read["deployable"]["definition"], read.get("warnings")), (&json!(script), None));
     world.put("workflows/w", "{breed: check, schedule: daemon}").await.expect(201);
 
     send_script(Method::PUT, "breeds/check", "run(2)").await.expect(200);
