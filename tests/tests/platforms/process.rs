@@ -397,6 +397,39 @@ async fn an_instance_stays_in_its_control_groups_until_it_is_removed() {
 }
 
 #[tokio::test]
+async fn control_groups_that_go_between_two_starts_of_an_instance_are_made_again() {
+    let (folder, groups) = (tempfile::tempdir().unwrap(), Groups::new());
+    let platform = groups.open(folder.path());
+    let mut order = order("returns", shell("[ -e ready ] && exec sleep 600; exit 1"));
+    order.ports.clear();
+    order.cpu_milli = Some(500);
+    order.memory_bytes = Some(64 << 20);
+    platform.ensure(&order).await.unwrap();
+    // By then it waits long for its next start. Systemd takes away what is empty when a unit stops.
+    until(&platform, &order.id, "waiting for its next start", |found| {
+        found.restarts >= 5 && matches!(found.state, State::Restarting(_))
+    })
+    .await;
+    let found = groups.found();
+    assert!(!found.is_empty());
+    found.iter().for_each(|group| std::fs::remove_dir(group).unwrap());
+    std::fs::write(folder.path().join("instances/returns/work/ready"), "").unwrap();
+    until(&platform, &order.id, "running", |found| found.state == State::Running).await;
+    let holds = |files: [&str; 2], value: &str| {
+        let all = groups.found();
+        let paths = all.iter().flat_map(|group| files.iter().map(move |file| group.join(file)));
+        let texts: Vec<_> = paths.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        assert!(texts.iter().any(|text| text.starts_with(value)), "{texts:?}");
+    };
+    holds(["cpu.cfs_quota_us", "cpu.max"], "50000");
+    holds(["memory.limit_in_bytes", "memory.max"], "67108864");
+    let members = std::fs::read_to_string(groups.with("cpu.stat").join("cgroup.procs")).unwrap();
+    assert!(!members.is_empty(), "{}", log(&platform, &order.id).await);
+    platform.remove(&order.id, GRACE).await.unwrap();
+    assert_eq!(groups.found(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
 async fn control_groups_of_what_is_gone_go_at_the_next_start() {
     let (folder, groups) = (tempfile::tempdir().unwrap(), Groups::new());
     let platform = groups.open(folder.path());

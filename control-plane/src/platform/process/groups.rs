@@ -104,9 +104,8 @@ impl Groups {
     /// Makes the groups of an instance. What can't be limited is told, and stops nobody.
     pub(super) fn make(&self, spec: &InstanceSpec) -> Limits {
         let mut limits = Limits::default();
-        let wanted = [(Controller::Cpu, spec.cpu_milli.map(u64::from)), (Controller::Memory, spec.memory_bytes)];
-        for (controller, amount) in wanted {
-            let Some(amount) = amount else { continue };
+        for controller in [Controller::Cpu, Controller::Memory] {
+            let Some(amount) = wanted(spec, controller) else { continue };
             let made = self.parent(controller).map_err(Clone::clone).and_then(|parent| {
                 let folder = parent.folder.join(format!("{}{}", self.prefix, spec.id));
                 let group = Group { controller, version: parent.version, folder };
@@ -188,6 +187,14 @@ fn lend(parent: &Parent, controller: Controller) -> io::Result<()> {
     Ok(())
 }
 
+/// How much of it an order asks for.
+fn wanted(spec: &InstanceSpec, controller: Controller) -> Option<u64> {
+    match controller {
+        Controller::Cpu => spec.cpu_milli.map(u64::from),
+        Controller::Memory => spec.memory_bytes,
+    }
+}
+
 fn refused(group: &Path, error: &io::Error) -> String {
     format!(
         "the control group {} can't be used ({error}): run with the rights for it, or give `--process-cgroup` a path that \
@@ -248,6 +255,18 @@ impl Limits {
         self.groups.iter().map(Group::members).collect()
     }
 
+    /// Makes those of its groups again that are gone: systemd removes what has no members when the unit of the control
+    /// plane stops, and an instance that waits for its next start has none.
+    pub(super) fn renew(&self, spec: &InstanceSpec) -> Result<(), String> {
+        // Two controllers of version 2 have one folder: it is gone for both, until the first of them is made.
+        let gone: Vec<&Group> = self.groups.iter().filter(|group| !group.folder.exists()).collect();
+        for group in gone {
+            let Some(amount) = wanted(spec, group.controller) else { continue };
+            group.make(amount).map_err(|error| refused(&group.folder, &error))?;
+        }
+        Ok(())
+    }
+
     /// How many of its processes were ended for the memory that they took together.
     pub(super) fn kills(&self) -> u64 {
         self.groups.iter().map(Group::kills).sum()
@@ -287,6 +306,7 @@ fn kill_all(group: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::{Deployable, Environment, Labels, Reach, Restart};
 
     fn group(controller: Controller, version: Version, folder: &Path) -> Group {
         Group { controller, version, folder: folder.to_owned() }
@@ -308,6 +328,37 @@ mod tests {
         assert_eq!((read("memory.limit_in_bytes").as_str(), read("memory.memsw.limit_in_bytes").as_str()), ("9", "9"));
         group(Controller::Memory, Version::Two, folder).make(9).unwrap();
         assert_eq!((read("memory.max").as_str(), read("memory.swap.max").as_str()), ("9", "0"));
+    }
+
+    #[test]
+    fn groups_that_are_gone_are_made_again_with_all_their_limits() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("instance");
+        let groups = [Controller::Cpu, Controller::Memory].map(|controller| group(controller, Version::Two, &folder));
+        let limits = Limits { groups: groups.to_vec(), ..Limits::default() };
+        let spec = InstanceSpec {
+            id: "instance".parse().unwrap(),
+            labels: Labels::new(),
+            deployable: Deployable::command_line("true"),
+            environment: Environment::default(),
+            ports: Vec::new(),
+            reach: Reach::Host,
+            cpu_milli: Some(500),
+            memory_bytes: Some(9),
+            networks: Vec::new(),
+            restart: Restart::Always,
+            arguments: Vec::new(),
+            dialect: serde_json::Map::new(),
+        };
+        limits.renew(&spec).unwrap();
+        let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        assert_eq!((read("cpu.max").as_str(), read("memory.max").as_str()), ("50000 100000", "9"));
+        // What is there is left as it is: it has members, and counts.
+        fs::write(folder.join("cpu.max"), "kept").unwrap();
+        limits.renew(&spec).unwrap();
+        assert_eq!(read("cpu.max"), "kept");
+        drop(parent);
+        assert!(limits.renew(&spec).unwrap_err().contains("can't be used"));
     }
 
     #[test]

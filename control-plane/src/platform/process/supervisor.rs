@@ -188,6 +188,11 @@ impl Supervisor {
 
     fn start(&mut self) -> Result<Process, String> {
         let spec = &self.plan.spec;
+        if let Err(why) = self.limits.renew(spec) {
+            self.note(&format!("limits not enforced: {why}"));
+        }
+        // Groups that were made again count from 0.
+        self.kills = self.limits.kills();
         let pipe = |path: &Path| File::options().read(true).write(true).open(path);
         let memory = self.limits.data_bytes.map_or_else(|| "-".to_owned(), |bytes| bytes.to_string());
         let groups = self.limits.members();
