@@ -76,7 +76,10 @@ async fn run(settings: Settings, program: &upgrade::Program) -> ExitCode {
         }
         End::HandedOver(heir) => {
             drop(requests);
-            running.hand_over(&heir, told).await;
+            if !running.hand_over(&heir, told).await {
+                // The process before this one, if there still is one, is to learn it.
+                return ExitCode::FAILURE;
+            }
         }
     }
     ExitCode::SUCCESS

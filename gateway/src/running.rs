@@ -22,7 +22,10 @@ use crate::plane::{DataPlane, PlaneError, PlaneSettings};
 use crate::settings::{AdminSettings, Settings, TrafficSettings};
 use crate::ship::{self, Recorder, ShipSettings};
 use crate::sync::{self, Course, Held, SyncSettings, SyncStatus};
-use crate::upgrade::{Before, Heir, Predecessor, TakeOverError};
+use crate::upgrade::{Before, Heir, Predecessor, TakeOverError, is_supervised};
+
+/// LIMIT: what requests under way get when the process that took over has failed: nobody accepts others meanwhile.
+const BEREFT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -275,8 +278,8 @@ impl Running {
     }
 
     /// Ends it after another process took over: what is open is finished, records are shipped. Once it is `told` to
-    /// stop, it waits for no further request.
-    pub async fn hand_over(mut self, heir: &Heir, told: impl Future<Output = ()>) {
+    /// stop, it waits for no further request. False: the other process failed meanwhile, so nobody serves.
+    pub async fn hand_over(mut self, heir: &Heir, told: impl Future<Output = ()>) -> bool {
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
         self.close.send_replace(true);
         self.course.send_replace(Course::HandOver);
@@ -286,20 +289,34 @@ impl Running {
             told.await;
             self.plane.drain().await;
         };
-        tokio::select! {
-            () = self.plane.hand_over() => {}
-            () = hurried => {}
-            () = heir.keep_telling(|| self.split_counts()) => {}
+        let bereft = async {
+            heir.keep_telling(|| self.split_counts()).await;
+            if !is_supervised() {
+                // Nobody would start another one: what is open here is all that is left.
+                std::future::pending::<()>().await;
+            }
+            tracing::error!(
+                "the process that took over has failed: this one ends within {BEREFT_PATIENCE:?}, so that another one is started"
+            );
+            drop(tokio::time::timeout(BEREFT_PATIENCE, self.plane.drain()).await);
+        };
+        let is_bereft = tokio::select! {
+            () = self.plane.hand_over() => false,
+            () = hurried => false,
+            () = bereft => true,
+        };
+        if !is_bereft {
+            // What the process before this one still counts, the new one hears from here. It began to drain earlier, by
+            // the same limit.
+            let mut before = self.before.subscribe();
+            drop(tokio::time::timeout_at(deadline, before.wait_for(|before| !before.is_open)).await);
+            heir.tell(&self.split_counts()).await;
         }
-        // What the process before this one still counts, the new one hears from here. It began to drain earlier, by the
-        // same limit.
-        let mut before = self.before.subscribe();
-        drop(tokio::time::timeout_at(deadline, before.wait_for(|before| !before.is_open)).await);
-        heir.tell(&self.split_counts()).await;
         self.flush.send_replace(true);
         if let Some(ship) = self.ship {
             ended("the shipper", ship.await);
         }
+        !is_bereft
     }
 
     /// Leaves table, files, sockets and registration as they are; the table that is served. [`Running::resume`] ends it.

@@ -402,6 +402,12 @@ impl Gateway {
         self.process.kill().await;
     }
 
+    /// Kills the process that took over, and tells how the first one ends.
+    pub async fn kill_successor(&mut self, deadline: Duration) -> std::process::ExitStatus {
+        self.successor.take().expect("there was an upgrade").signal("KILL");
+        self.process.wait(deadline).await
+    }
+
     /// Tells it to stop, and waits for nothing.
     pub fn begin_stop(&self) {
         match &self.successor {

@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::Child;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -39,22 +41,33 @@ pub(crate) struct Before {
 
 /// The successor that serves, for as long as there is something to tell it.
 #[derive(Debug)]
-pub struct Heir(pub(super) Channel);
+pub struct Heir {
+    pub(super) channel: Channel,
+    /// This process is its parent, so nobody else learns how it ends.
+    pub(super) process: Mutex<Child>,
+}
 
 impl Heir {
-    /// Tells it now and then; the last time is [`Heir::tell`]'s.
+    /// Tells it now and then, and returns when it has failed; the last time is [`Heir::tell`]'s.
     pub(crate) async fn keep_telling(&self, counts: impl Fn() -> Vec<SplitCounts>) {
-        while self.tell(&counts()).await {
+        let mut hears = true;
+        while !self.has_failed() {
+            hears = hears && self.tell(&counts()).await;
             tokio::time::sleep(TELL_EVERY).await;
         }
-        std::future::pending::<()>().await;
+    }
+
+    /// Whether it ended otherwise than in good order, as one does that was told to stop or has handed over, too.
+    fn has_failed(&self) -> bool {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(process.try_wait(), Ok(Some(status)) if !status.success())
     }
 
     /// Tells it all, this process's own counts first; whether it heard it.
     pub(crate) async fn tell(&self, counts: &[SplitCounts]) -> bool {
         let told = async {
             let content = in_memory(&serde_json::to_vec(counts)?)?;
-            self.0.send(&ToSuccessor::Counts, &[content.as_fd()]).await
+            self.channel.send(&ToSuccessor::Counts, &[content.as_fd()]).await
         };
         let told: io::Result<()> =
             tokio::time::timeout(TELL_PATIENCE, told).await.unwrap_or_else(|late| Err(late.into()));
@@ -114,13 +127,31 @@ mod tests {
         SplitCounts { id: "g1".to_owned(), boot: boot.to_owned(), gateways: (0..gateways).map(gateway).collect() }
     }
 
+    /// A process that has ended.
+    fn ended(program: &str) -> Child {
+        let mut process = std::process::Command::new(program).spawn().unwrap();
+        process.wait().unwrap();
+        process
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_successor_that_failed_is_noticed_and_one_that_ended_well_is_not_missed() {
+        for (program, is_noticed) in [("false", true), ("true", false)] {
+            let (ours, theirs) = pair().unwrap();
+            drop(theirs);
+            let heir = Heir { channel: Channel::new(ours).unwrap(), process: Mutex::new(ended(program)) };
+            let noticed = tokio::time::timeout(TELL_EVERY * 100, heir.keep_telling(Vec::new)).await;
+            assert_eq!(noticed.is_ok(), is_noticed, "{program}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_last_counts_of_a_process_are_shown_for_a_while_after_its_end() {
         let (ours, theirs) = pair().unwrap();
         let before = watch::Sender::new(Before::default());
         let mut shown = before.subscribe();
         let listening = listen(Channel::new(theirs).unwrap(), before);
-        let heir = Heir(Channel::new(ours).unwrap());
+        let heir = Heir { channel: Channel::new(ours).unwrap(), process: Mutex::new(ended("true")) };
         for gateways in [0, 3] {
             let told = [counts("b2", gateways), counts("b1", 1)];
             heir.tell(&told).await;

@@ -34,6 +34,7 @@ use vamp_routing::wire::Generation;
 pub use command::UpgradeCommand;
 pub(crate) use counts::Before;
 pub use counts::Heir;
+pub(crate) use notify::is_supervised;
 pub use notify::{ready, stopping};
 pub use predecessor::{Predecessor, TakeOverError};
 pub use requests::{End, Requests};

@@ -4,6 +4,11 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+/// Whether a supervisor listens, who starts another process when all of this service have ended.
+pub(crate) fn is_supervised() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 /// The process runs.
 pub fn ready() {
     tell("READY=1");

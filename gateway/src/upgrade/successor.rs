@@ -229,7 +229,7 @@ impl Successor {
 
     /// The one that serves, to be told what was counted here.
     pub(super) fn into_heir(self) -> Heir {
-        Heir(self.channel)
+        Heir { channel: self.channel, process: Mutex::new(self.child) }
     }
 
     /// Ends it. It is told, too: a program between the two may be what is killed.

@@ -354,6 +354,26 @@ async fn a_crash_of_either_process_around_an_upgrade_is_that_process_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_process_that_crashes_takes_the_one_before_along_where_a_supervisor_starts_another_one() {
+    let installation = Installation::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("notify");
+    let supervisor = UnixDatagram::bind(&place).unwrap();
+    supervisor.set_read_timeout(Some(PATIENCE)).unwrap();
+    let shell = format!("export VAMP_DRAIN_TIMEOUT=1h NOTIFY_SOCKET={}", place.display());
+    let mut gateway = installation.gateway_after("g1", &shell);
+    tokio::task::block_in_place(|| supervisor.recv(&mut [0; 256])).unwrap();
+    let origin = Origin::start("1").await;
+    let port = free_port();
+    installation.serve("shop", &gateway_document("shop", port, &[(&origin, 100)])).await;
+    let mut idle = Idle::open(port).await;
+    drop(gateway.upgrade().await);
+    // It would have kept the connection for three quarters of an hour, and nobody would have served meanwhile.
+    assert!(!gateway.kill_successor(GONE).await.success());
+    idle.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_drains_after_an_upgrade_ends_at_once_when_it_is_told_to_stop() {
     let installation = Installation::start().await;
     let mut gateway = installation.gateway_with("g1", &["--drain-timeout", "1h"]).await;
