@@ -412,7 +412,9 @@ async fn control_groups_that_go_between_two_starts_of_an_instance_are_made_again
     .await;
     let found = groups.found();
     assert!(!found.is_empty());
-    found.iter().for_each(|group| std::fs::remove_dir(group).unwrap());
+    for group in &found {
+        std::fs::remove_dir(group).unwrap();
+    }
     std::fs::write(folder.path().join("instances/returns/work/ready"), "").unwrap();
     until(&platform, &order.id, "running", |found| found.state == State::Running).await;
     let holds = |files: [&str; 2], value: &str| {
