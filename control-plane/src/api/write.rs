@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::header::{ETAG, LOCATION};
 use axum::http::{HeaderValue, Response, StatusCode};
 use serde_json::{Value, json};
-use vamp_model::{Document, Kind};
+use vamp_model::{Document, Kind, Violation, step};
 
 use super::ask::Ask;
 use super::conditional::{self, Precondition};
@@ -171,11 +171,41 @@ fn locate(finding: Finding, documents: &[Document]) -> Finding {
     // A deployment that is sent is merged as the blueprint that it stands for.
     let is_kind = |kind: Kind| kind == finding.kind || (kind, finding.kind) == (Kind::Deployment, Kind::Blueprint);
     let is_of = |document: &&Document| is_kind(document.artifact.kind()) && document.artifact.name() == finding.name;
-    let Some(document) = documents.iter().find(is_of) else { return finding };
-    match document.locate(vec![finding.violation.clone()]).pop() {
+    let (document, violation) = match documents.iter().find(is_of) {
+        Some(document) => (document, finding.violation.clone()),
+        None => match source(&finding, documents) {
+            Some((document, pointer)) => (document, Violation { pointer, ..finding.violation.clone() }),
+            None => return finding,
+        },
+    };
+    match document.locate(vec![violation]).pop() {
         Some(violation) => Finding { violation, ..finding },
         None => finding,
     }
+}
+
+/// The document of which a deployment or one of its gateways is made, and the part of it that a finding concerns.
+fn source<'d>(finding: &Finding, documents: &'d [Document]) -> Option<(&'d Document, String)> {
+    let (deployment, part) = match finding.kind {
+        Kind::Deployment => (finding.name.as_str(), String::new()),
+        Kind::Gateway => {
+            let (deployment, gateway) = finding.name.split_once('/')?;
+            let part = match gateway.split_once('/') {
+                None => step("/gateways", gateway),
+                Some((cluster, port)) => step(&format!("{}/gateways", step("/clusters", cluster)), port),
+            };
+            (deployment, part)
+        }
+        _ => return None,
+    };
+    let is_topology = |document: &&Document| matches!(document.artifact.kind(), Kind::Blueprint | Kind::Deployment);
+    let mut topologies = documents.iter().filter(is_topology);
+    // A blueprint alone may be deployed under any name.
+    let document = match documents {
+        [_] => topologies.next(),
+        _ => topologies.find(|document| document.artifact.name() == deployment),
+    }?;
+    Some((document, format!("{part}{}", finding.violation.pointer)))
 }
 
 /// Makes a change of the writes.

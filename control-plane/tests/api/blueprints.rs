@@ -122,3 +122,24 @@ async fn one_call_tells_what_is_wrong_with_all_its_documents() {
     let lines: Vec<_> = violations(&refused).into_iter().map(|(line, ..)| line).collect();
     assert_eq!(lines, [2, 3], "{refused:#}");
 }
+
+#[tokio::test]
+async fn what_is_wrong_with_a_gateway_of_a_deployment_is_told_where_the_blueprint_has_it() {
+    let world = World::start().await;
+    world.put("gateways/taken", "port: 9050\nroutes: {'[192.0.2.1:80]': {}}").await.expect(201);
+    let blueprint = format!(
+        "name: shop
+clusters:
+  web: {{breed: {{name: web:1, {DEPLOYABLE}, ports: {{http: 8080/http}}}}}}
+gateways:
+  9050: web/http
+"
+    );
+    let expected: &[(u64, &str, &str)] = &[(5, "/gateways/9050", "9050")];
+    check(world.put("deployments/other", &blueprint).await.problem(400, "bad-document"), expected);
+    let applied = world.put("?deploy=true", &format!("kind: blueprints\n{blueprint}")).await;
+    check(applied.problem(400, "bad-document"), &[(6, "/gateways/9050", "9050")]);
+    let two = format!("kind: conditions\nname: c\ncondition: path is /\n---\nkind: blueprints\n{blueprint}");
+    let applied = world.put("?deploy=true", &two).await;
+    check(applied.problem(400, "bad-document"), &[(10, "/1/gateways/9050", "9050")]);
+}
