@@ -86,11 +86,8 @@ impl Acting {
     }
 
     fn tell(&self, until: Option<Duration>) {
-        self.until.send_replace(until);
-        let is_so = self.is_so();
-        let has_turned = self.turns.send_if_modified(|was| std::mem::replace(was, is_so) != is_so);
-        if has_turned {
-            if is_so {
+        if self.take_note(until) {
+            if self.is_so() {
                 tracing::info!("this control plane acts on what is deployed");
             } else {
                 tracing::info!(
@@ -100,10 +97,19 @@ impl Acting {
         }
     }
 
+    /// Whether that turns anything.
+    fn take_note(&self, until: Option<Duration>) -> bool {
+        self.until.send_replace(until);
+        let is_so = self.is_so();
+        self.turns.send_if_modified(|was| std::mem::replace(was, is_so) != is_so)
+    }
+
     /// Leaves the turn to others at once.
     async fn leave(&self, persistence: &dyn Persistence) -> Result<(), PersistError> {
         let lease = self.lease.lock().await;
-        self.tell(None);
+        if self.take_note(None) {
+            tracing::info!("this control plane leaves it to others to act on what is deployed");
+        }
         match lease.ours() {
             Some(ours) => persistence.swap_states(Some(&ours), &[state(None)]).await.map(drop),
             None => Ok(()),
