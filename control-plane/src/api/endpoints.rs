@@ -394,8 +394,8 @@ fn any_kind() -> Vec<Endpoint> {
         endpoint(
             Method::DELETE,
             "deleteArtifacts",
-            "Deletes the artifacts that the documents name, in one change; of a deployment the services that its document \
-             names, or all of it when it names none.",
+            "Deletes the artifacts that the documents name by `kind` and `name`, in one change; what else they say is not \
+             looked at. Of a deployment the services that its document names, or all of it when it names none.",
             deleted,
             &[Code::NotFound, Code::InUse, Code::TooLarge, Code::UnsupportedMediaType, Code::SlowRequest],
             Handler::Plain(|ask| Box::pin(several::delete(ask))),

@@ -1,6 +1,6 @@
 //! Several artifacts in one change: all of them, or none.
 
-use vamp_model::{Artifact, Blueprint, Deployment, Document, Format, Kind, read_as};
+use vamp_model::{Artifact, Blueprint, Deployment, Document, Format, Kind, Named, read_as, read_named};
 
 use super::ask::Ask;
 use super::conditional::Precondition;
@@ -34,8 +34,21 @@ pub(super) async fn replace(ask: Ask) -> Answer {
 }
 
 /// `DELETE /api/v1`
-pub(super) async fn delete(ask: Ask) -> Answer {
-    write(ask, None, |artifact| WriteRequest::delete(artifact.kind(), artifact.name(), None)).await
+pub(super) async fn delete(mut ask: Ask) -> Answer {
+    refuse_preconditions(&ask)?;
+    let mut readings = Readings::default();
+    loop {
+        let named = ask.read(read_named).await?;
+        let shape = if named.len() == 1 { Shape::Removed } else { Shape::List };
+        let Asked { writes, deploys, named, documents } = Asked::deletions(named)?;
+        let has_deployments = !deploys.is_empty();
+        let made = change(&ask, writes, deploys).await;
+        if readings.is_outdated(&made) {
+            continue;
+        }
+        let made = made.map_err(|failure| failure.into_problem(&documents))?;
+        return if has_deployments { answer_named(&ask, made, &named, shape) } else { answer(&ask, made, shape) };
+    }
 }
 
 /// What becomes of blueprints.
@@ -57,25 +70,18 @@ async fn write_and(
     request: fn(Artifact) -> WriteRequest,
     blueprints: Blueprints,
 ) -> Answer {
-    if Precondition::of_write(&ask.headers)? != Precondition::None {
-        let detail = "`If-Match` and `If-None-Match` can't be said of a list";
-        return Err(Problem::bad_request(detail, "send them with one artifact at its own address"));
-    }
+    refuse_preconditions(&ask)?;
     let mut readings = Readings::default();
     loop {
         let documents = ask.documents(kind, None).await?;
-        let Asked { writes, deploys, named, is_deletion } = Asked::of(&documents, request, blueprints)?;
+        let Asked { writes, deploys, named, documents } = Asked::of(documents, request, blueprints)?;
         let has_deployments = !deploys.is_empty();
         let made = change(&ask, writes, deploys).await;
         if readings.is_outdated(&made) {
             continue;
         }
         let mut made = made.map_err(|failure| failure.into_problem(&documents))?;
-        let shape = match documents.len() {
-            1 if is_deletion => Shape::Removed,
-            1 => Shape::One,
-            _ => Shape::List,
-        };
+        let shape = if documents.len() == 1 { Shape::One } else { Shape::List };
         if !has_deployments {
             return answer(&ask, made, shape);
         }
@@ -86,52 +92,79 @@ async fn write_and(
     }
 }
 
+fn refuse_preconditions(ask: &Ask) -> Result<(), Problem> {
+    if Precondition::of_write(&ask.headers)? == Precondition::None {
+        return Ok(());
+    }
+    let detail = "`If-Match` and `If-None-Match` can't be said of a list";
+    Err(Problem::bad_request(detail, "send them with one artifact at its own address"))
+}
+
 /// What documents ask for.
 struct Asked {
     writes: Vec<WriteRequest>,
     deploys: Vec<DeployRequest>,
     /// What is answered.
     named: Vec<(Kind, String)>,
-    is_deletion: bool,
+    /// Where faults have their places.
+    documents: Vec<Document>,
 }
 
 impl Asked {
     fn of(
-        documents: &[Document],
+        documents: Vec<Document>,
         request: fn(Artifact) -> WriteRequest,
         blueprints: Blueprints,
     ) -> Result<Self, Problem> {
-        let mut asked = Self { writes: Vec::new(), deploys: Vec::new(), named: Vec::new(), is_deletion: true };
-        for document in documents {
-            let artifact = document.artifact.clone();
-            if artifact.kind() == Kind::Instances {
-                let mend = "leave it out: the control plane finds out itself where instances are";
-                return Err(Problem::bad_request("instances are not written by users", mend));
+        let mut asked = Self { writes: Vec::new(), deploys: Vec::new(), named: Vec::new(), documents: Vec::new() };
+        for document in &documents {
+            asked.name(document.artifact.kind(), document.artifact.name())?;
+            asked.add(request(document.artifact.clone()), blueprints);
+        }
+        Ok(Self { documents, ..asked })
+    }
+
+    fn deletions(named: Vec<Named>) -> Result<Self, Problem> {
+        let mut asked = Self { writes: Vec::new(), deploys: Vec::new(), named: Vec::new(), documents: Vec::new() };
+        for named in named {
+            match named {
+                Named::Other(kind, name) => {
+                    asked.name(kind, &name)?;
+                    asked.writes.push(WriteRequest::delete(kind, &name, None));
+                }
+                Named::Deployment(document) => {
+                    let name = document.artifact.name();
+                    asked.name(Kind::Deployment, name)?;
+                    let services = match &document.artifact {
+                        Artifact::Deployment(deployment) => deployments::services(&deployment.body),
+                        _ => Vec::new(),
+                    };
+                    // Who names services means these, also when they are not there.
+                    let action = if services.is_empty() { Action::Remove } else { Action::RemoveServices(services) };
+                    asked.deploys.push(DeployRequest::new(name, action));
+                    asked.documents.push(*document);
+                }
             }
-            let services = match &artifact {
-                Artifact::Deployment(deployment) => deployments::services(&deployment.body),
-                _ => Vec::new(),
-            };
-            asked.named.push((artifact.kind(), artifact.name().to_owned()));
-            asked.add(request(artifact), services, blueprints);
         }
         Ok(asked)
     }
 
-    fn add(&mut self, write: WriteRequest, services: Vec<(String, String)>, blueprints: Blueprints) {
-        self.is_deletion &= write.artifact.is_none();
+    fn name(&mut self, kind: Kind, name: &str) -> Result<(), Problem> {
+        if kind == Kind::Instances {
+            let mend = "leave it out: the control plane finds out itself where instances are";
+            return Err(Problem::bad_request("instances are not written by users", mend));
+        }
+        self.named.push((kind, name.to_owned()));
+        Ok(())
+    }
+
+    fn add(&mut self, write: WriteRequest, blueprints: Blueprints) {
         match &write.artifact {
             // What follows from a deployment is more than its document.
             Some(Artifact::Deployment(Deployment { name, metadata, body })) => {
                 let (metadata, body) = (metadata.clone(), body.clone());
                 let blueprint = Box::new(Blueprint { name: name.clone(), metadata, body });
                 self.deploys.push(DeployRequest::new(name, Action::Merge(blueprint)));
-                return;
-            }
-            None if write.kind == Kind::Deployment => {
-                // Who names services means these, also when they are not there.
-                let action = if services.is_empty() { Action::Remove } else { Action::RemoveServices(services) };
-                self.deploys.push(DeployRequest::new(write.name, action));
                 return;
             }
             Some(Artifact::Blueprint(blueprint)) if blueprints == Blueprints::Deploy => {

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, send, yaml_of};
 
 const BOTH: &str = "
 kind: blueprints
@@ -65,6 +65,27 @@ async fn old_clients_store_blueprints_and_deploy_nothing() {
     // Stored so it is what the file is compared with.
     world.put("?deploy=true", BOTH).await.expect(200);
     assert_eq!(weights(&world).await, json!(["90%", "10%"]));
+}
+
+#[tokio::test]
+async fn kind_and_name_are_enough_to_delete_several() {
+    let world = World::start().await;
+    let breed = "{kind: breeds, name: 'web:1', deployable: i}";
+    let condition = "{kind: conditions, name: beta, condition: has cookie beta}";
+    let gateway = "{kind: gateways, name: shop, port: 9050, routes: {'[192.0.2.1:80]': {condition: {ref: beta}}}}";
+    world.put("", &format!("[{breed}, {condition}, {gateway}]")).await.expect(201);
+    let delete = |yaml: &'static str| yaml_of(world.ask(Method::DELETE, ""), yaml);
+    // What is used is not deleted alone, and together with its user it is.
+    send(delete("kind: conditions\nname: beta")).await.problem(409, "in-use");
+    send(delete("[{kind: conditions, name: beta}, {kind: instances, name: a/b/c}]")).await.problem(400, "bad-request");
+    send(delete("kind: conditions")).await.problem(400, "bad-document");
+    let deleted = send(delete("[{kind: conditions, name: beta}, {kind: gateways, name: shop, port: none}]")).await;
+    assert_eq!(deleted.expect(200).as_array().unwrap().len(), 2);
+    let one = send(delete("kind: breeds\nname: web:1")).await.expect(200).clone();
+    assert_eq!(one["name"], "web:1", "{one:#}");
+    for kind in ["breeds", "conditions", "gateways"] {
+        assert_eq!(world.get(kind).await.expect(200), json!([]), "{kind}");
+    }
 }
 
 #[tokio::test]

@@ -199,23 +199,8 @@ pub fn read_with(
     name: Option<&str>,
     stored: &Stored<'_>,
 ) -> Result<Vec<Document>, Vec<Violation>> {
-    let nodes = parse(text, format).map_err(|fault| vec![fault.into_violation()])?;
-    let mut items = Vec::new();
-    for node in nodes {
-        match node.content {
-            Content::List(nodes) => items.extend(nodes),
-            _ => items.push(node),
-        }
-    }
     let mut decoder = Decoder::new(text);
-    match items.as_slice() {
-        [] => decoder.refuse_at(Place::START, "", "the text has no document", "send at least one artifact"),
-        [_, second, ..] if name.is_some() => {
-            let message = format!("the text has {} documents, and the address names one artifact", items.len());
-            decoder.refuse_at(second.place, "", message, "send one document");
-        }
-        _ => {}
-    }
+    let items = items(text, format, name, &mut decoder)?;
     let read = Reading::new(text, kind, name, stored).documents(items);
     match decoder.into_violations() {
         more if more.is_empty() => read,
@@ -224,6 +209,32 @@ pub fn read_with(
             Err(violations)
         }
     }
+}
+
+/// The artifacts of a text, before they are read; with a name there is to be one.
+pub(crate) fn items(
+    text: &str,
+    format: Format,
+    name: Option<&str>,
+    decoder: &mut Decoder<'_>,
+) -> Result<Vec<Node>, Vec<Violation>> {
+    let nodes = parse(text, format).map_err(|fault| vec![fault.into_violation()])?;
+    let mut items = Vec::new();
+    for node in nodes {
+        match node.content {
+            Content::List(nodes) => items.extend(nodes),
+            _ => items.push(node),
+        }
+    }
+    match items.as_slice() {
+        [] => decoder.refuse_at(Place::START, "", "the text has no document", "send at least one artifact"),
+        [_, second, ..] if name.is_some() => {
+            let message = format!("the text has {} documents, and the address names one artifact", items.len());
+            decoder.refuse_at(second.place, "", message, "send one document");
+        }
+        _ => {}
+    }
+    Ok(items)
 }
 
 fn parse(text: &str, format: Format) -> Result<Vec<Node>, SyntaxFault> {
@@ -317,7 +328,7 @@ const NAMED: &[&str] = &["name", "kind", "metadata", "type"];
 const ROUTE_FIELDS: &[&str] =
     &["name", "kind", "weight", "condition", "condition_strength", "balance", "rewrites", "metadata"];
 
-fn decode_kind(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, expected: Option<Kind>) -> Option<Kind> {
+pub(crate) fn decode_kind(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, expected: Option<Kind>) -> Option<Kind> {
     let Some(field) = fields.take("kind") else {
         if expected.is_none() {
             decoder.refuse_at(
@@ -344,7 +355,7 @@ fn decode_kind(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, expected: Opt
     }
 }
 
-fn decode_name(
+pub(crate) fn decode_name(
     decoder: &mut Decoder<'_>,
     fields: &mut Fields<'_>,
     kind: Kind,

@@ -64,7 +64,16 @@ impl<'a, 's> Reading<'a, 's> {
     }
 
     /// Reads all documents, or tells everything that is wrong with them.
-    pub(crate) fn documents(mut self, nodes: Vec<Node>) -> Result<Vec<Document>, Vec<Violation>> {
+    pub(crate) fn documents(self, nodes: Vec<Node>) -> Result<Vec<Document>, Vec<Violation>> {
+        self.documents_where(nodes, |_| true)
+    }
+
+    /// Reads the documents that are wanted, by their number, and of the others only what these import.
+    pub(crate) fn documents_where(
+        mut self,
+        nodes: Vec<Node>,
+        is_wanted: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Document>, Vec<Violation>> {
         let several = nodes.len() > 1;
         let any_imports = nodes.iter().any(|node| imports(node) || is_template(node, self.kind));
         for (index, node) in nodes.into_iter().enumerate() {
@@ -79,7 +88,7 @@ impl<'a, 's> Reading<'a, 's> {
             for at in 0..self.items.len() {
                 let is_turn =
                     |item: &Item| matches!(&item.state, State::Waiting(node) if imports(node) == with_imports);
-                if self.items.get(at).is_some_and(is_turn) {
+                if is_wanted(at) && self.items.get(at).is_some_and(is_turn) {
                     self.read(at, &mut Vec::new());
                 }
             }
@@ -87,11 +96,11 @@ impl<'a, 's> Reading<'a, 's> {
         self.check_templates();
         let mut documents = Vec::with_capacity(self.items.len());
         let mut violations = Vec::new();
-        for item in self.items {
+        for (at, item) in self.items.into_iter().enumerate() {
             match item.state {
-                State::Read(document) => documents.push(*document),
+                State::Read(document) if is_wanted(at) => documents.push(*document),
                 State::Refused(more) => violations.extend(more),
-                State::Waiting(_) | State::Open => {}
+                State::Read(_) | State::Waiting(_) | State::Open => {}
             }
         }
         violations.truncate(VIOLATIONS_MAX);
