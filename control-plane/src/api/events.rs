@@ -182,9 +182,14 @@ pub(super) async fn stream(ask: Ask) -> Answer {
         ask.api.core.follow_events().await.map_err(|error| Problem::database("reading the events", &error))?;
     let last = match ask.headers.get(&LAST_EVENT_ID) {
         None => newest,
-        Some(id) => id.to_str().ok().and_then(|id| id.trim().parse().ok()).ok_or_else(|| {
-            Problem::bad_request("`Last-Event-ID` is no number of an event", "send the `id` of the last one that came")
-        })?,
+        Some(id) => {
+            let id = id.to_str().ok().and_then(|id| id.trim().parse::<u64>().ok()).ok_or_else(|| {
+                let mend = "send the `id` of the last one that came";
+                Problem::bad_request("`Last-Event-ID` is no number of an event", mend)
+            })?;
+            // A number from before the database was restored or made anew: to wait for it is to hear nothing.
+            id.min(newest)
+        }
     };
     let stopping = ask.api.stopping.clone();
     let follower = Follower { api: ask.api, filter, last, is_greeted: false, bell, stopping, _place: place };

@@ -116,11 +116,16 @@ fn parameters(endpoint: &Endpoint) -> Vec<Value> {
     }
     let tags = || json!({"type": "string", "examples": ["\"3\""]});
     if endpoint.answers.iter().any(|(_, _, schema)| *schema == Schema::Stream) {
+        let is_of_logs = endpoint.operation == "followLogs";
         add(
             "Last-Event-ID",
             "header",
-            json!({"type": if endpoint.operation == "followLogs" { "string" } else { "integer" }}),
-            "The last event that came: those after it come first.",
+            json!({"type": if is_of_logs { "string" } else { "integer" }}),
+            if is_of_logs {
+                "The last event that came: those after it come first."
+            } else {
+                "The last event that came: those after it come first. Ahead of the newest there is, it stands for that one."
+            },
         );
     }
     if endpoint.preconditions == Preconditions::Write {

@@ -121,6 +121,23 @@ async fn who_follows_gets_each_event_once_and_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn who_comes_back_with_a_number_that_is_still_to_come_hears_what_comes_from_now_on() {
+    let world = World::start().await;
+    world.post_json("events", &json!({"tags": ["followed"], "value": 0})).await.expect(201);
+    let publish = async {
+        // The stream begins meanwhile: until it does, nothing is to be heard of these.
+        for value in 1.. {
+            world.post_json("events", &json!({"tags": ["followed"], "value": value})).await.expect(201);
+        }
+    };
+    let followed = tokio::select! {
+        followed = read(&world, "events/stream?tag=followed", Some(5_000_000), 1) => followed,
+        () = publish => unreachable!("it publishes until the other is served"),
+    };
+    assert!(followed[0]["value"].as_u64().is_some_and(|value| value > 0), "{followed:?}");
+}
+
+#[tokio::test]
 async fn what_fails_and_what_goes_is_told_once_over_a_restart() {
     let world = World::start().await;
     let blueprint = |name: &str| {
