@@ -38,6 +38,8 @@ pub(super) fn after_merge(
             let said = given.and_then(|given| given.gateways.iter().find(|(name, _)| *name == port));
             let said = said.map(|(_, gateway)| gateway);
             let pointer = step("/clusters", &cluster.name);
+            // What is said of the gateway is at fault, where anything is.
+            let pointer = said.map_or(pointer.clone(), |_| step(&format!("{pointer}/gateways"), &port));
             match inner(&merged.name, cluster, &port, said, known) {
                 Ok(gateway) => paper.apply(changed(gateway, known).into_iter().collect()),
                 Err((message, hint)) => faults.push((pointer, message, hint)),
@@ -201,7 +203,7 @@ fn inner(
         let content = over(given.map_or(&nothing, |given| &given.content), former, newcomer);
         routes.push(GatewayRoute { path, content });
     }
-    settle(&name, &mut routes)?;
+    settle(&name, &mut routes).map_err(|fault| with_kept(fault, &name, said, there, &routes))?;
     refuse_loss(&name, there, &routes)?;
     let sticky = said.and_then(|said| said.sticky).or(stored.map(|stored| stored.sticky)).unwrap_or(Sticky::None);
     let hosts = said.map(|said| said.virtual_hosts.clone()).filter(|hosts| !hosts.is_empty());
@@ -214,6 +216,32 @@ fn inner(
         routes,
         name,
     })
+}
+
+/// A wrong sum with what those keep that the blueprint gives no weight, and how it is made right: a blueprint can't give
+/// one to a service that it does not have.
+fn with_kept(
+    (message, hint): (String, String),
+    name: &str,
+    said: Option<&InnerGateway>,
+    there: &[GatewayRoute],
+    routes: &[GatewayRoute],
+) -> (String, String) {
+    let service = |route: &GatewayRoute| route.path.to_string().split('/').nth(2).unwrap_or_default().to_owned();
+    let is_given = |route: &GatewayRoute| {
+        let mut given = said.iter().flat_map(|said| &said.routes);
+        given.any(|given| given.path.to_string() == service(route) && said_weight(&given.content).is_some())
+    };
+    let is_there = |route: &GatewayRoute| there.iter().any(|former| former.path == route.path);
+    let kept = routes.iter().filter(|route| is_there(route) && !is_given(route) && weight(route) != Share::NONE);
+    let kept: Vec<_> =
+        kept.map(|route| format!("`{}` keeps {}", service(route), percent::format(weight(route)))).collect();
+    if kept.is_empty() {
+        return (message, hint);
+    }
+    let hint =
+        format!("leave the weights out, and when it is merged: `vamp gateway set-weights {name} SERVICE=WEIGHT …`");
+    (format!("{message}: {}", kept.join(", ")), hint)
 }
 
 /// Services that have a port no longer take no traffic with them.

@@ -154,6 +154,21 @@ fn a_new_version_comes_in_at_nothing_and_moves_no_traffic() {
 }
 
 #[test]
+fn a_weight_for_the_new_version_alone_is_refused_with_a_mend_that_works() {
+    let mut world = World::new();
+    world.merge("shop", SHOP).unwrap();
+    let new = |weights: &str| {
+        format!("clusters: {{web: {{services: {{breed: 'web:2', env: {{TOKEN: x}}}}, gateways: {{http: {weights}}}}}}}")
+    };
+    let asked = new("{routes: {'web:2': {weight: 10%}}}");
+    world.refuses("shop", &asked, "gateway `shop/web/http` add up to 110%: `web:1` keeps 100%");
+    world.refuses("shop", &asked, "`vamp gateway set-weights shop/web/http SERVICE=WEIGHT …`");
+    // What the mend says.
+    world.merge("shop", &new("{}")).unwrap();
+    assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 100), ("shop/web/web:2/http", 0)]));
+}
+
+#[test]
 fn all_weights_may_be_given_and_must_add_up() {
     let both = |first: &str, second: &str| {
         format!(
@@ -165,7 +180,7 @@ fn all_weights_may_be_given_and_must_add_up() {
     assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 90), ("shop/web/web:2/http", 10)]));
     world.merge("shop", &both("{weight: 20%}", "{weight: 80%}")).unwrap();
     assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 20), ("shop/web/web:2/http", 80)]));
-    world.refuses("shop", &both("{}", "{weight: 50%}"), "add up to 70%");
+    world.refuses("shop", &both("{}", "{weight: 50%}"), "add up to 70%: `web:1` keeps 20%");
     let mut other = World::new();
     other.merge("shop", &both("{}", "{}")).unwrap();
     assert_eq!(other.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 50), ("shop/web/web:2/http", 50)]));
