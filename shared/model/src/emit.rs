@@ -102,6 +102,12 @@ fn is_safe_plain(text: &str) -> bool {
         && core_number(text).is_none()
 }
 
+/// Whether a character is seen as itself. `escape_debug` leaves out what is not: controls, marks of direction, kinds of
+/// white space, and what is not assigned.
+fn is_visible(character: char) -> bool {
+    character.is_alphanumeric() || character.escape_debug().eq([character])
+}
+
 /// In double quotes. Whatever is not plainly printable is escaped: YAML allows fewer characters than JSON.
 fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len().saturating_add(2));
@@ -112,10 +118,28 @@ fn quoted(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             ' '..='~' => out.push(character),
-            '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' if character.is_alphanumeric() => out.push(character),
+            '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fefe}' if is_visible(character) => out.push(character),
             _ => out.extend(format!("\\U{:08X}", u32::from(character)).chars()),
         }
     }
     out.push('"');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seen_as_itself_is_written_as_it_is() {
+        for text in ["5 €", "a → b", "日本", "wéb: ü", "“x” – ½"] {
+            assert_eq!(quoted(text), format!("\"{text}\""));
+        }
+        // Line ends of YAML 1.1, spaces that look like others, marks of order and direction, unassigned ones.
+        for hidden in
+            ['\u{85}', '\u{a0}', '\u{200b}', '\u{202e}', '\u{2028}', '\u{2029}', '\u{feff}', '\u{e000}', '\u{378}']
+        {
+            assert_eq!(quoted(&hidden.to_string()), format!("\"\\U{:08X}\"", u32::from(hidden)));
+        }
+    }
 }
