@@ -18,7 +18,11 @@ async fn a_control_plane_is_kept_under_a_name() {
     let (_, errors, code) = vamp(&["context", "set", "here"]).await;
     assert!(code == 2 && errors.contains("--host"), "{errors}");
     assert_eq!(vamp(&["context", "set", "here", "--host", dev.api()]).await.2, 0);
-    assert_eq!(vamp(&["context", "set", "away", "--host", "http://127.0.0.1:1", "--token-file", "token"]).await.2, 0);
+    let (_, errors, code) = vamp(&["context", "set", "away", "--host", "ftp://a"]).await;
+    assert!(code == 2 && errors.contains("http://"), "{errors}");
+    let (_, errors, code) =
+        vamp(&["context", "set", "away", "--host", "http://127.0.0.1:1", "--token-file", "token"]).await;
+    assert!(code == 0 && errors.contains("warning: file `") && errors.contains("can't be read"), "{errors}");
     let file = dev.path("config").join("vamp").join("config.yaml");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
 

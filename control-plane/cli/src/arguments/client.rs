@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{kind, long_wait_time, output, wait_time};
+use super::values::{host, kind, long_wait_time, output, wait_time};
 use crate::format::Output;
 
 /// Where the control plane is, and who we are for it.
@@ -15,7 +15,7 @@ pub(crate) struct Server {
     #[arg(long, env = "VAMP_CONTEXT", value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// Address of the control plane; without it and without a context: `http://127.0.0.1:8080`
-    #[arg(long, env = "VAMP_HOST", value_name = "URL")]
+    #[arg(long, env = "VAMP_HOST", value_name = "URL", value_parser = host)]
     pub(crate) host: Option<url::Url>,
     /// File whose first line is the token to send; the token may also stand in `VAMP_TOKEN`
     #[arg(long, env = "VAMP_CLIENT_TOKEN_FILE", value_name = "FILE")]

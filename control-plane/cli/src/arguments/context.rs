@@ -37,7 +37,7 @@ pub(crate) struct ContextSetArguments {
     /// Name of the context
     pub(crate) name: String,
     /// Address of its control plane; needed for a new one
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = super::values::host)]
     pub(crate) host: Option<url::Url>,
     /// File whose first line is the token to send: only its path is kept
     #[arg(long, value_name = "FILE")]

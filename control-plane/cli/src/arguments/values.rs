@@ -18,6 +18,16 @@ pub(super) fn two_ports(text: &str) -> Result<[u16; 2], String> {
     Ok([port(first)?, port(second)?])
 }
 
+/// The address of a control plane.
+pub(super) fn host(text: &str) -> Result<url::Url, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        _ if text.contains("://") => Err("it begins with neither http:// nor https://, or names no host".to_owned()),
+        // `localhost:8080` is an address with the scheme `localhost`, too.
+        _ => Err(format!("it says neither http:// nor https://: write `http://{text}`")),
+    }
+}
+
 pub(super) fn kind(text: &str) -> Result<&'static str, String> {
     let short = [("gw", "gateways"), ("dep", "deployments"), ("bp", "blueprints")];
     if let Some((_, kind)) = short.iter().find(|(short, _)| text.eq_ignore_ascii_case(short)) {
@@ -145,6 +155,17 @@ mod tests {
         assert_eq!(since("15m").as_deref(), Ok("now-900s"));
         assert_eq!(since("2026-01-31T12:00:00Z").as_deref(), Ok("2026-01-31T12:00:00Z"));
         assert!(since("-5m").is_err() && since("yesterday").is_err());
+    }
+
+    #[test]
+    fn addresses_that_are_none_are_refused_with_what_to_write() {
+        assert_eq!(host("https://vamp.example:8443").unwrap().as_str(), "https://vamp.example:8443/");
+        for text in ["127.0.0.1:18480", "localhost:8080", "vamp.example"] {
+            assert!(host(text).unwrap_err().contains(&format!("write `http://{text}`")), "{text}");
+        }
+        for text in ["ftp://a", "http://", "http://a:b"] {
+            assert!(host(text).unwrap_err().contains("names no host"), "{text}");
+        }
     }
 
     #[test]

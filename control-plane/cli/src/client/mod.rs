@@ -200,7 +200,7 @@ fn build(http: reqwest::ClientBuilder, target: &Target) -> Result<reqwest::Clien
 }
 
 /// The token in a file.
-fn token(path: &Path) -> Result<String, Failure> {
+pub(crate) fn token(path: &Path) -> Result<String, Failure> {
     let text = std::fs::read_to_string(path).map_err(|cause| Failure::File { path: path.to_owned(), cause })?;
     match text.lines().map(str::trim).find(|line| !line.is_empty()) {
         Some(token) => Ok(token.to_owned()),

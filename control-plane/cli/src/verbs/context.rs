@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::arguments::{ContextSetArguments, Server};
+use crate::client::token;
 use crate::context::{self, Context};
 use crate::failure::Failure;
-use crate::output::{print, table};
+use crate::output::{print, table, warn};
 
 /// Shows all contexts.
 pub(crate) fn context_list() -> Result<(), Failure> {
@@ -57,6 +58,11 @@ pub(crate) fn context_set(arguments: ContextSetArguments) -> Result<(), Failure>
         return Err(Failure::Usage { what: format!("context `{name}` is new: give it its --host") });
     };
     let (former_token, former_ca) = former.map_or((None, None), |former| (former.token_file, former.ca));
+    if let Some(path) = &token_file
+        && let Err(failure) = token(path)
+    {
+        warn(&format!("{failure}; nothing can be asked with this context before"));
+    }
     let context =
         Context { host, token_file: token_file.map(absolute).or(former_token), ca: ca.map(absolute).or(former_ca) };
     contexts.all.insert(name.clone(), context);
