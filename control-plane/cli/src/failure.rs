@@ -70,6 +70,22 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Without lines and columns, of a body that no user has written.
+    pub(crate) fn without_lines(mut self) -> Self {
+        if let Self::Refused { problem, .. } = &mut self {
+            let violations = problem.get_mut("violations").and_then(Value::as_array_mut);
+            for violation in violations.into_iter().flatten().filter_map(Value::as_object_mut) {
+                violation.retain(|member, _| member != "line" && member != "column");
+            }
+        }
+        self
+    }
+
+    /// Whether the control plane was not there, or could not do its work: it may be back soon.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Refused { status: 500.., .. })
+    }
+
     /// The exit code, as `vamp --help` lists them.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

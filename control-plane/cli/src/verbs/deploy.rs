@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::apply::read_file;
 use super::changes::tell_dry_run;
-use super::{after_write, items, tell, text, written};
+use super::{after_write, items, patiently, tell, text, written};
 use crate::arguments::{
     BlueprintArguments, DeployArguments, MergeArguments, ScaleArguments, UndeployArguments, Waiting,
     WaitingForServices, Writing,
@@ -163,7 +163,8 @@ pub(super) async fn until_done(client: &Client, name: &str, timeout: Duration) -
     let begun = Instant::now();
     let mut told = String::new();
     loop {
-        let status = client.send(Request::get(&["deployments", name, "status"])).await?.json();
+        let left = timeout.saturating_sub(begun.elapsed());
+        let status = patiently(client, &["deployments", name, "status"], left).await?.json();
         let is_done = status.get("done").and_then(Value::as_bool) == Some(true);
         let line = in_a_line(&status);
         if line != told {
@@ -185,7 +186,8 @@ pub(super) async fn until_done(client: &Client, name: &str, timeout: Duration) -
 async fn until_gone(client: &Client, name: &str, timeout: Duration) -> Result<(), Failure> {
     let begun = Instant::now();
     loop {
-        match client.send(Request::get(&["deployments", name, "status"])).await {
+        let left = timeout.saturating_sub(begun.elapsed());
+        match patiently(client, &["deployments", name, "status"], left).await {
             Err(Failure::Refused { status: 404, .. }) => return Ok(()),
             Err(failure) => return Err(failure),
             Ok(_) if begun.elapsed() < timeout => tokio::time::sleep(PAUSE).await,

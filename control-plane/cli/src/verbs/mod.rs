@@ -19,6 +19,8 @@ mod rows;
 mod split;
 mod version;
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::Value;
 
@@ -40,9 +42,12 @@ pub(crate) use split::{set_weights, split};
 pub(crate) use version::{completion, version};
 
 use crate::arguments::{DeleteArguments, Waiting, Writing};
-use crate::client::{Client, Request};
+use crate::client::{Answer, Client, Request};
 use crate::failure::Failure;
-use crate::output::{print, warn};
+use crate::output::{print, remark, warn};
+
+/// LIMIT: how often a control plane that went away is asked while something is waited for.
+const RETRY_EVERY: Duration = Duration::from_millis(250);
 
 /// Deletes one artifact.
 pub(crate) async fn delete(arguments: DeleteArguments) -> Result<(), Failure> {
@@ -100,6 +105,24 @@ fn several(body: &Value) -> &[Value] {
     }
 }
 
+/// What is at a path; a control plane that can't answer is asked again until the time is over. What is waited for goes on
+/// without it, or when it is back.
+async fn patiently(client: &Client, path: &[&str], timeout: Duration) -> Result<Answer, Failure> {
+    let begun = Instant::now();
+    let mut is_told = false;
+    loop {
+        match client.send(Request::get(path)).await {
+            Err(failure) if failure.may_pass() && begun.elapsed() < timeout => {
+                if !std::mem::replace(&mut is_told, true) {
+                    remark("the control plane does not answer: it is asked again until the time is over");
+                }
+                tokio::time::sleep(RETRY_EVERY).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 /// A member as text.
 fn text<'value>(value: &'value Value, member: &str) -> &'value str {
     value.get(member).and_then(Value::as_str).unwrap_or_default()
@@ -108,4 +131,47 @@ fn text<'value>(value: &'value Value, member: &str) -> &'value str {
 /// A member as a list.
 fn items<'value>(value: &'value Value, member: &str) -> impl Iterator<Item = &'value Value> {
     value.get(member).and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Arc, Mutex};
+
+    use axum::Router;
+    use axum::http::StatusCode;
+    use serde_json::json;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::context::Target;
+
+    /// A client of something that gives these answers, one after the other.
+    pub(super) async fn answered_by(answers: Vec<(u16, Value)>) -> Client {
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
+        let next = move || {
+            let (status, answer) = answers.lock().unwrap().pop_front().unwrap();
+            async move { (StatusCode::from_u16(status).unwrap(), answer.to_string()) }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async { axum::serve(listener, Router::new().fallback(next)).await });
+        Client::of(Target::own(host)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_control_plane_that_starts_anew_is_asked_again_while_there_is_time() {
+        let starting = || (503, json!({"title": "it starts"}));
+        let done = || (200, json!({"done": true}));
+        let client = answered_by(vec![starting(), starting(), done()]).await;
+        let answer = patiently(&client, &["rollout"], Duration::from_mins(1)).await.unwrap();
+        assert_eq!(answer.json(), done().1);
+        let client = answered_by(vec![starting(), done()]).await;
+        let failure = patiently(&client, &["rollout"], Duration::ZERO).await.unwrap_err();
+        assert_eq!(failure.exit_code(), 8);
+        // A refusal is an answer.
+        let client = answered_by(vec![(404, json!({})), done()]).await;
+        let failure = patiently(&client, &["rollout"], Duration::from_mins(1)).await.unwrap_err();
+        assert_eq!(failure.exit_code(), 3);
+    }
 }

@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{items, text};
+use super::{items, patiently, text};
 use crate::arguments::RolloutStatusArguments;
-use crate::client::{Client, Request};
+use crate::client::Client;
 use crate::failure::Failure;
 use crate::format::show;
 use crate::output::{cell, remark, table, warn};
@@ -34,17 +34,23 @@ async fn until_complete(client: &Client, timeout: Duration) -> Result<Value, Fai
     let begun = Instant::now();
     let mut told = String::new();
     loop {
-        let json = client.send(Request::get(&["rollout"])).await?.json();
-        if is_complete(&json) || begun.elapsed() >= timeout {
-            return Ok(json);
-        }
-        let line = in_a_line(&json);
-        if line != told {
+        let left = timeout.saturating_sub(begun.elapsed());
+        let json = patiently(client, &["rollout"], left).await?.json();
+        if let Some(line) = news(&json, &told) {
             remark(&line);
             told = line;
         }
+        if is_complete(&json) || begun.elapsed() >= timeout {
+            return Ok(json);
+        }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// What is to be told after what was told last. That a rollout is complete is told to who heard that it was not.
+fn news(rollout: &Value, told: &str) -> Option<String> {
+    let line = in_a_line(rollout);
+    (line != told && !(told.is_empty() && is_complete(rollout))).then_some(line)
 }
 
 fn in_a_line(rollout: &Value) -> String {
@@ -126,6 +132,15 @@ mod tests {
         let failure = judge(&rollout).unwrap_err();
         assert!(failure.to_string().contains("not yet: b."), "{failure}");
         assert_eq!(failure.exit_code(), 6);
+    }
+
+    #[test]
+    fn who_hears_that_a_rollout_is_not_complete_hears_its_end() {
+        let at = |applied: u64| json!({"revision": 7, "applied": applied, "of": 1});
+        assert_eq!(news(&at(1), ""), None);
+        let begun = news(&at(0), "").unwrap();
+        assert_eq!(news(&at(0), &begun), None);
+        assert_eq!(news(&at(1), &begun).as_deref(), Some("revision 7: 1 of 1 gateway processes serve it"));
     }
 
     #[test]
