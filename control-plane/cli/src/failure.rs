@@ -8,7 +8,7 @@ use serde_json::Value;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A file can't be read.
-    #[error("file `{}` can't be read: check the path and its permissions", path.display())]
+    #[error("file `{}` {}", path.display(), unread(cause))]
     File {
         /// Which.
         path: PathBuf,
@@ -111,6 +111,14 @@ impl Failure {
     }
 }
 
+/// Why a file was not read, and the mend.
+fn unread(cause: &std::io::Error) -> &'static str {
+    match cause.kind() {
+        std::io::ErrorKind::InvalidData => "is no text in UTF-8: save it in that encoding",
+        _ => "can't be read: check the path and its permissions",
+    }
+}
+
 /// A problem document (RFC 9457) in words: what is wrong, and each place of it.
 fn problem_text(status: u16, problem: &Value) -> String {
     let member = |name: &str| problem.get(name).and_then(Value::as_str);
@@ -169,6 +177,27 @@ mod tests {
             "The document is refused (422): 2 violations\n  3:5: weights add up to 99 %; make them 100 %\n  /port: taken by `shop`; choose another"
         );
         assert_eq!(told.exit_code(), 9);
+    }
+
+    #[test]
+    fn of_a_body_that_a_verb_wrote_no_line_is_told() {
+        let violation = json!({"pointer": "/routes", "line": 1, "column": 304, "message": "weights add up to 99 %"});
+        let refused = Failure::Refused { status: 400, problem: json!({"title": "no", "violations": [violation]}) };
+        assert!(refused.to_string().contains("\n  1:304: weights"), "{refused}");
+        assert_eq!(refused.without_lines().to_string(), "no (400)\n  /routes: weights add up to 99 %");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_told_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.yaml");
+        std::fs::write(&path, b"name: caf\xe9\n").unwrap();
+        let told = |path: &std::path::Path| {
+            let cause = std::fs::read_to_string(path).unwrap_err();
+            Failure::File { path: path.to_owned(), cause }.to_string()
+        };
+        assert!(told(&path).contains("no text in UTF-8"), "{}", told(&path));
+        assert!(told(folder.path()).contains("check the path"), "{}", told(folder.path()));
     }
 
     #[track_caller]

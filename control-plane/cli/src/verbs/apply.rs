@@ -129,11 +129,6 @@ pub(super) struct Source {
     pub(super) text: String,
 }
 
-/// The text of one file.
-pub(super) fn read_file(path: &Path) -> Result<String, Failure> {
-    read(path).map(|source| source.text)
-}
-
 pub(super) fn read(path: &Path) -> Result<Source, Failure> {
     let failed = |cause| Failure::File { path: path.to_owned(), cause };
     if path == Path::new("-") {
@@ -147,7 +142,7 @@ pub(super) fn read(path: &Path) -> Result<Source, Failure> {
 }
 
 /// Gives violations the file and the line in it: the server saw one text.
-fn name_files(failure: Failure, files: &[Source]) -> Failure {
+pub(super) fn name_files(failure: Failure, files: &[Source]) -> Failure {
     let Failure::Refused { status, mut problem } = failure else { return failure };
     if let Some(violations) = problem.get_mut("violations").and_then(Value::as_array_mut) {
         for violation in violations {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::apply::read_file;
+use super::apply::{name_files, read};
 use super::changes::tell_dry_run;
 use super::{after_write, items, patiently, tell, text, written};
 use crate::arguments::{
@@ -25,22 +25,20 @@ pub(super) const AT_ONCE: Waiting = Waiting { wait: false, timeout: Duration::ZE
 /// Deploys a blueprint.
 pub(crate) async fn deploy(arguments: DeployArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.deploying.server)?;
-    let body = body(&arguments.blueprint)?;
     let query = written(&arguments.deploying.writing, None);
     let named = arguments.name.as_deref().or(arguments.deployment.as_deref());
     let path: Vec<&str> = ["deployments"].into_iter().chain(named).collect();
     let method = if named.is_some() { Method::PUT } else { Method::POST };
-    let answer = client.send(Request { query, body: Some(body), ..Request::new(method, &path) }).await?.json();
+    let answer = send(&client, &arguments.blueprint, Request { query, ..Request::new(method, &path) }).await?;
     finish(&client, &answer, arguments.deploying.waiting, &arguments.deploying.writing, "deployed").await
 }
 
 /// Merges a blueprint into a deployment.
 pub(crate) async fn merge(arguments: MergeArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.deploying.server)?;
-    let body = body(&arguments.blueprint)?;
     let path = ["deployments", &arguments.deployment];
     let query = written(&arguments.deploying.writing, None);
-    let answer = client.send(Request { query, body: Some(body), ..Request::new(Method::PUT, &path) }).await?.json();
+    let answer = send(&client, &arguments.blueprint, Request { query, ..Request::new(Method::PUT, &path) }).await?;
     finish(&client, &answer, arguments.deploying.waiting, &arguments.deploying.writing, "merged").await
 }
 
@@ -133,13 +131,18 @@ pub(crate) async fn scale(arguments: ScaleArguments) -> Result<(), Failure> {
     finish(&client, &answer, arguments.deploying.waiting, &arguments.deploying.writing, "scaled").await
 }
 
-/// A blueprint, or the name of one.
-fn body(arguments: &BlueprintArguments) -> Result<(&'static str, String), Failure> {
-    match (&arguments.blueprint, &arguments.filename) {
-        (Some(name), _) => Ok(("application/json", json!({"reference": name}).to_string())),
-        (None, Some(path)) => read_file(path).map(|text| ("application/yaml", text)),
-        (None, None) => Err(Failure::Usage { what: "name a blueprint, or a file with -f".to_owned() }),
-    }
+/// Sends a blueprint, or the name of one; what is wrong with a file has its name.
+async fn send(client: &Client, arguments: &BlueprintArguments, request: Request<'_>) -> Result<Value, Failure> {
+    let (body, files) = match (&arguments.blueprint, &arguments.filename) {
+        (Some(name), _) => (("application/json", json!({"reference": name}).to_string()), Vec::new()),
+        (None, Some(path)) => {
+            let file = read(path)?;
+            (("application/yaml", file.text.clone()), vec![file])
+        }
+        (None, None) => return Err(Failure::Usage { what: "name a blueprint, or a file with -f".to_owned() }),
+    };
+    let sent = client.send(Request { body: Some(body), ..request }).await;
+    sent.map(|answer| answer.json()).map_err(|failure| name_files(failure, &files))
 }
 
 async fn finish(
@@ -230,4 +233,27 @@ pub(super) fn states(status: &Value) -> String {
 fn warning(service: &Value) -> String {
     let warnings = items(service, "instances").find_map(|instance| items(instance, "warnings").next());
     warnings.map_or_else(|| "-".to_owned(), cell)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::answered_by;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_wrong_in_a_file_is_told_with_its_name_and_with_no_line_where_there_is_none() {
+        let violation = json!({"pointer": "/clusters/a", "line": 4, "column": 2, "message": "it has no service"});
+        let refused = (400, json!({"title": "no", "violations": [violation]}));
+        let client = answered_by(vec![refused.clone(), refused]).await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.yaml");
+        std::fs::write(&path, "name: a\nclusters:\n  a:\n  {}\n").unwrap();
+        let request = || Request::new(Method::PUT, &["deployments", "a"]);
+        let written = BlueprintArguments { blueprint: None, filename: Some(path.clone()) };
+        let told = send(&client, &written, request()).await.unwrap_err().to_string();
+        assert!(told.ends_with(&format!("\n  {}:4:2: it has no service", path.display())), "{told}");
+        let named = BlueprintArguments { blueprint: Some("a".to_owned()), filename: None };
+        let told = send(&client, &named, request()).await.unwrap_err().to_string();
+        assert!(told.ends_with("\n  /clusters/a: it has no service"), "{told}");
+    }
 }

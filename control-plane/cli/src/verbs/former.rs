@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use vamp_model::to_yaml;
 
-use super::apply::read_file;
+use super::apply::{name_files, read};
 use super::split::{put_gateway, route_meant, weigh};
 use super::{after_write, several, tell, text, written};
 use crate::arguments::{CreateArguments, EmitArguments, InfoArguments, UpdateGatewayArguments};
@@ -16,9 +16,11 @@ use crate::format::show;
 pub(crate) async fn create(arguments: CreateArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.server)?;
     let path = arguments.file.as_deref().filter(|_| !arguments.stdin).unwrap_or("-".as_ref());
-    let body = Some(("application/yaml", read_file(path)?));
+    let file = read(path)?;
+    let body = Some(("application/yaml", file.text.clone()));
     let query = written(&arguments.writing, Some(arguments.waiting));
-    let sent = client.send(Request { query, body, ..Request::new(Method::PUT, &[arguments.kind]) }).await?;
+    let sent = client.send(Request { query, body, ..Request::new(Method::PUT, &[arguments.kind]) }).await;
+    let sent = sent.map_err(|failure| name_files(failure, &[file]))?;
     let answer = sent.json();
     let names = several(&answer).iter().map(|artifact| {
         let done = match artifact.get("unchanged") {
