@@ -10,6 +10,9 @@ async fn verbs_of_the_original_do_what_they_did() {
 
     dev.write("breed.yaml", "name: web:1\ndeployable: {type: command, definition: serve}\nports: {http: 8080/http}\n");
     assert_eq!(dev.done(&["create", "breed", "-f", "breed.yaml"]).await, "breeds/web:1 created\n");
+    dev.write("bad.yaml", "name: web:2\ndeployable: {type: command, definition: serve}\nprots: {}\n");
+    dev.fails(&["create", "breed", "-f", "bad.yaml"], 9, "bad.yaml:3:1: ").await;
+    dev.fails(&["deploy", "-f", "bad.yaml"], 9, "bad.yaml:").await;
     dev.write("blueprint.yaml", "{name: store, clusters: {web: 'web:1'}}");
     dev.done(&["create", "blueprint", "--file", "blueprint.yaml"]).await;
     assert_eq!(dev.done(&["list", "blueprints", "-o", "name"]).await, "blueprints/store\n");
