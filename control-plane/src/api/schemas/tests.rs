@@ -50,14 +50,17 @@ fn examples() -> Vec<(Kind, Value)> {
 }
 
 /// The documents that the tree's pages show: what a shell is given between `<<Y` and `Y`, and blocks that begin with a
-/// name.
+/// name. Whole files between fences are put to the API by the tests of its pages.
 fn shown_in(page: &str) -> Vec<String> {
     let mut found: Vec<Vec<&str>> = Vec::new();
     // The lines of one that has begun, and whether a `Y` ends it.
     let mut open: Option<(Vec<&str>, bool)> = None;
+    let mut is_fenced = false;
     for line in page.lines().chain([""]) {
         let word = line.trim();
+        is_fenced ^= word.starts_with("```");
         match &mut open {
+            _ if is_fenced => {}
             Some((lines, is_given)) if (*is_given && word == "Y") || (!*is_given && word.is_empty()) => {
                 found.push(std::mem::take(lines));
                 open = None;
