@@ -29,7 +29,7 @@ async fn verbs_write_read_and_explain() {
     let applied = dev.done(&["apply", "-f", "firefox.yaml", "--wait"]).await;
     assert!(applied.contains("conditions/firefox applied"), "{applied}");
     let checked = dev.done(&["apply", "-f", "firefox.yaml", "--dry-run"]).await;
-    assert!(checked.contains("would be applied"), "{checked}");
+    assert_eq!(checked, "conditions/firefox unchanged\nnothing would change\n");
 
     let explained = dev.done(&["explain", "shop", "-H", "User-Agent: Firefox"]).await;
     assert!(explained.contains("decided by weight") && explained.contains("weights 90/10"), "{explained}");
