@@ -286,8 +286,16 @@ async fn no_request_is_lost_while_a_control_plane_with_programs_of_its_own_takes
     })
     .await;
     load.flow(200).await;
-    load.finish().await.assert_flawless();
+    // The first one comes back to its own, which nobody else can end.
     scene.installation.restart_control_plane().await;
+    drop(second);
+    eventually(2 * PATIENCE, "the first one has its own take the requests", async || {
+        let instances = scene.installation.get("instances").await.body;
+        (instances == first_ones).then_some(())
+    })
+    .await;
+    load.flow(200).await;
+    load.finish().await.assert_flawless();
     scene.end().await;
 }
 
