@@ -233,7 +233,7 @@ mod tests {
     use super::super::{Core, Judgement, Objection, OrderKey, Runs, WriteRequest};
     use super::*;
     use crate::deploy::{Action, DeployRequest};
-    use crate::platform::{Deployable, Environment, InstanceSpec, Labels, Reach, Restart};
+    use crate::platform::InstanceSpec;
 
     const COUNT: usize = 40;
 
@@ -293,23 +293,6 @@ mod tests {
         assert!(world.core.snapshot().await.unwrap().artifacts.is_empty());
     }
 
-    fn spec() -> InstanceSpec {
-        InstanceSpec {
-            id: "template".parse().unwrap(),
-            labels: Labels::new(),
-            deployable: Deployable::command_line("/mnt/web"),
-            environment: Environment(BTreeMap::new()),
-            ports: Vec::new(),
-            reach: Reach::Host,
-            cpu_milli: None,
-            memory_bytes: None,
-            networks: Vec::new(),
-            restart: Restart::Always,
-            arguments: Vec::new(),
-            dialect: serde_json::Map::new(),
-        }
-    }
-
     /// A platform whose file system answers when it is let.
     #[derive(Debug)]
     struct Slow {
@@ -329,7 +312,7 @@ mod tests {
             let key = OrderKey { kind: "command".to_owned(), template: after.name.clone() };
             let mut judgement = Judgement::default();
             match found.get(&key) {
-                None => judgement.unseen.push(Unseen { key, spec: spec() }),
+                None => judgement.unseen.push(Unseen { key, spec: InstanceSpec::bare("template", "/mnt/web") }),
                 Some(None) => {}
                 Some(Some(Objection { what, .. })) => {
                     judgement.warnings.push(crate::plan::Warning { gateway: None, message: what.clone() });

@@ -265,16 +265,15 @@ fn check_text(what: &str, entries: &BTreeMap<String, String>) -> Result<(), Spec
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> InstanceSpec {
-        InstanceSpec {
-            id: "shop-0".parse().unwrap(),
+impl InstanceSpec {
+    /// A program, and nothing else that an order can say.
+    pub(crate) fn bare(id: &str, command: &str) -> Self {
+        Self {
+            id: id.parse().unwrap(),
             labels: Labels::new(),
-            deployable: Deployable::command_line("sleep 5"),
-            environment: Environment(BTreeMap::from([("KEY".to_owned(), "secret".to_owned())])),
-            ports: vec![PortSpec { name: "web".to_owned(), container: 8080, host: HostPort::Any }],
+            deployable: Deployable::command_line(command),
+            environment: Environment::default(),
+            ports: Vec::new(),
             reach: Reach::Host,
             cpu_milli: None,
             memory_bytes: None,
@@ -282,6 +281,19 @@ mod tests {
             restart: Restart::Always,
             arguments: Vec::new(),
             dialect: serde_json::Map::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> InstanceSpec {
+        InstanceSpec {
+            environment: Environment(BTreeMap::from([("KEY".to_owned(), "secret".to_owned())])),
+            ports: vec![PortSpec { name: "web".to_owned(), container: 8080, host: HostPort::Any }],
+            ..InstanceSpec::bare("shop-0", "sleep 5")
         }
     }
 

@@ -309,6 +309,7 @@ impl Reconciler {
             }
         }
         self.meet(&current, &known);
+        self.met.retain(|service| picture.routed.contains_key(service));
         picture.unmet = picture.routed.keys().filter(|service| !self.met.contains(service)).cloned().collect();
         self.terms.keep(known.iter().map(|known| &known.seen), &picture.unknown);
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();

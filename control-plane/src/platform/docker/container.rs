@@ -285,18 +285,13 @@ pub(super) mod tests {
 
     pub(in crate::platform::docker) fn spec() -> InstanceSpec {
         InstanceSpec {
-            id: "shop-0".parse().unwrap(),
             labels: Labels::from([("io.vamp.service".to_owned(), "web:1".to_owned())]),
             deployable: Deployable::Docker { image: "demo:1".to_owned(), command: Vec::new() },
             environment: Environment(BTreeMap::from([("KEY".to_owned(), "a=b".to_owned())])),
             ports: vec![PortSpec { name: "web".to_owned(), container: 8080, host: HostPort::Any }],
-            reach: Reach::Host,
             cpu_milli: Some(1),
             memory_bytes: Some(64 << 20),
-            networks: Vec::new(),
-            restart: Restart::Always,
-            arguments: Vec::new(),
-            dialect: serde_json::Map::new(),
+            ..InstanceSpec::bare("shop-0", "")
         }
     }
 

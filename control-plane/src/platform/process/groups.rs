@@ -306,7 +306,6 @@ fn kill_all(group: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::{Deployable, Environment, Labels, Reach, Restart};
 
     fn group(controller: Controller, version: Version, folder: &Path) -> Group {
         Group { controller, version, folder: folder.to_owned() }
@@ -336,20 +335,8 @@ mod tests {
         let folder = parent.path().join("instance");
         let groups = [Controller::Cpu, Controller::Memory].map(|controller| group(controller, Version::Two, &folder));
         let limits = Limits { groups: groups.to_vec(), ..Limits::default() };
-        let spec = InstanceSpec {
-            id: "instance".parse().unwrap(),
-            labels: Labels::new(),
-            deployable: Deployable::command_line("true"),
-            environment: Environment::default(),
-            ports: Vec::new(),
-            reach: Reach::Host,
-            cpu_milli: Some(500),
-            memory_bytes: Some(9),
-            networks: Vec::new(),
-            restart: Restart::Always,
-            arguments: Vec::new(),
-            dialect: serde_json::Map::new(),
-        };
+        let spec =
+            InstanceSpec { cpu_milli: Some(500), memory_bytes: Some(9), ..InstanceSpec::bare("instance", "true") };
         limits.renew(&spec).unwrap();
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         assert_eq!((read("cpu.max").as_str(), read("memory.max").as_str()), ("50000 100000", "9"));
