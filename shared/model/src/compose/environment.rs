@@ -87,9 +87,7 @@ impl Reader<'_, '_> {
             }
         }
         // Now every port is known.
-        for variable in &written {
-            self.tell_hosts(variable, services);
-        }
+        self.tell_hosts(&written, services);
         for (index, needed) in needs {
             let names = needed.into_iter().filter_map(|needed| Some(services.get(needed)?.name.clone()));
             let names: Vec<String> = names.collect();

@@ -3,15 +3,19 @@
 //! Their gateways have hosts and ports of their own, so that neither would lead anywhere. What is meant is not known for
 //! sure: it is told, and left as it is.
 
+use std::collections::HashMap;
+
 use super::Reader;
 use super::environment::addresses;
 use super::service::{Service, Variable};
 
 impl Reader<'_, '_> {
-    /// Tells of services that a value names without a port.
-    pub(super) fn tell_hosts(&mut self, from: &Variable, services: &[Service]) {
-        for Host { name, scheme } in hosts(&from.value) {
-            let Some(named) = services.iter().find(|service| service.written == name) else { continue };
+    /// Tells of services that values name without a port.
+    pub(super) fn tell_hosts(&mut self, from: &[Variable], services: &[Service]) {
+        let by_name = by_name(services);
+        let found = from.iter().flat_map(|from| hosts(&from.value).into_iter().map(move |host| (from, host)));
+        for (from, Host { name, scheme }) in found {
+            let Some(named) = by_name.get(name) else { continue };
             let reference = match scheme {
                 None => format!("${}.host", named.name),
                 Some(scheme) => format!("${0}.host:${0}.ports.{1}", named.name, named.port_for(scheme)),
@@ -26,8 +30,9 @@ impl Reader<'_, '_> {
 
     /// Tells of other services that the words of a command name: nothing is put in their place there.
     pub(super) fn tell_commands(&mut self, services: &[Service]) {
+        let by_name = by_name(services);
         for service in services {
-            let is_other = |name: &str| services.iter().any(|other| other.written == name && name != service.written);
+            let is_other = |name: &str| name != service.written && by_name.contains_key(name);
             for word in &service.words {
                 let with_port = addresses(&word.value)
                     .into_iter()
@@ -43,6 +48,11 @@ impl Reader<'_, '_> {
             }
         }
     }
+}
+
+/// Texts may have many more words than there are services.
+fn by_name(services: &[Service]) -> HashMap<&str, &Service> {
+    services.iter().map(|service| (service.written.as_str(), service)).collect()
 }
 
 impl Service {
