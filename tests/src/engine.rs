@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::process::{Process, Signal, own_binary};
+use crate::process::{Process, Signal, own_binary, until_stopped};
 use crate::{eventually, free_port};
 
 const MEND: &str = "run the tests with `tests/run` as root, or start one and set \
@@ -61,7 +61,7 @@ impl Engine {
 
     /// Freezes it: its socket takes connections, nothing answers.
     pub fn pause(&self) {
-        self.signal("STOP");
+        until_stopped(self.signal("STOP"));
     }
 
     /// Ends [`Engine::pause`].
@@ -69,11 +69,13 @@ impl Engine {
         self.signal("CONT");
     }
 
-    fn signal(&self, signal: &str) {
+    fn signal(&self, signal: &str) -> u32 {
         assert!(self.own.is_some(), "others use this engine");
         let pid = std::fs::read_to_string(self.folder.join("pid")).expect("the engine's pid is kept");
-        let status = Command::new("kill").args([&format!("-{signal}"), pid.trim()]).status();
+        let pid = pid.trim().parse().expect("the engine's pid is a number");
+        let status = Command::new("kill").args([format!("-{signal}"), format!("{pid}")]).status();
         assert!(status.is_ok_and(|status| status.success()), "SIG{signal} to the engine: does this run as root?");
+        pid
     }
 
     /// Asks its API.

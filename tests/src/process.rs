@@ -68,6 +68,9 @@ impl Process {
         // The shell's own `kill` is on every machine, and needs no unsafe code here.
         let status = std::process::Command::new("/bin/sh").args(["-c", &format!("kill -{name} {pid}")]).status();
         assert!(status.is_ok_and(|status| status.success()), "SIG{name} to {} ({pid})", self.name);
+        if signal == Signal::Stop {
+            until_stopped(pid);
+        }
     }
 
     /// Waits for its end.
@@ -112,6 +115,19 @@ impl Drop for Process {
         if std::thread::panicking() {
             eprintln!("--- end of the output of {}\n{}\n---", self.name, self.tail());
         }
+    }
+}
+
+/// Waits until no thread of a process runs any more: a signal to stop it is sent, and answered a moment later.
+pub(crate) fn until_stopped(pid: u32) {
+    // After the name, which may hold anything, comes the state.
+    let is_stopped = |stat: String| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'));
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while !std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|mut tasks| {
+        tasks.all(|task| task.is_ok_and(|task| std::fs::read_to_string(task.path().join("stat")).is_ok_and(is_stopped)))
+    }) {
+        assert!(std::time::Instant::now() < deadline, "process {pid} was told to stop, and runs on");
+        std::thread::yield_now();
     }
 }
 

@@ -15,7 +15,7 @@ use vamp_tests::engine::{Engine, Registry};
 use vamp_tests::eventually;
 
 use crate::conformance::{Subject, conformance};
-use crate::order::{GRACE, PATIENCE, answering, ask, find, id, log, order, running, until};
+use crate::order::{GRACE, PATIENCE, answered, answering, ask, find, id, log, order, running, until};
 
 /// The image of the test service, in each engine.
 const REPOSITORY: &str = "vamp-test-instance";
@@ -150,7 +150,7 @@ async fn an_engine_that_is_silent_makes_its_instances_unknown_and_keeps_them() {
     is_unreachable(platform.info()).await;
     is_unreachable(platform.usage(&[order.id.clone()].into())).await;
     // What runs does not need the engine.
-    assert!(ask(&before, "/").await.is_some());
+    ask(&before, "/").await.unwrap();
     scene.engine.resume();
     let after = eventually(PATIENCE, "the engine is known to answer", async || {
         platform.list(&Labels::new()).await.ok().and_then(|all| all.into_iter().next())
@@ -307,14 +307,15 @@ async fn who_takes_too_much_memory_is_ended_and_it_is_told() {
     let (platform, mut order) = (&scene.platform, scene.order("hungry"));
     order.memory_bytes = Some(64 << 20);
     order.restart = Restart::Never;
-    let instance = running(platform, &order).await;
-    assert_eq!(ask(&instance, "/take/10000000").await.unwrap().0, 200);
+    running(platform, &order).await;
+    let (instance, taken) = answered(platform, &order.id, "/take/10000000").await;
+    assert_eq!(taken.0, 200);
     let kept = platform.info().await.unwrap().memory;
     let answer = ask(&instance, "/take/200000000").await;
     if kept.starts_with("not kept") {
         assert_eq!(answer.unwrap().0, 200, "nothing limits it");
     } else {
-        assert_eq!(answer, None, "it was ended: {kept}");
+        assert!(answer.is_err(), "it was ended: {kept}, {answer:?}");
         let ended = until(platform, &order.id, "it ended", |now| matches!(now.state, State::Exited(_))).await;
         assert!(matches!(ended.state, State::Exited(exit) if exit.is_out_of_memory), "{ended:?}");
         // It is told as well while it waits to be started again, which takes longer each time.
@@ -322,7 +323,7 @@ async fn who_takes_too_much_memory_is_ended_and_it_is_told() {
         running(platform, &again).await;
         eventually(PATIENCE, "the end of one that is started again is told", async || {
             let found = find(platform, &again.id).await.unwrap();
-            ask(&found, "/take/200000000").await;
+            drop(ask(&found, "/take/200000000").await);
             matches!(found.state, State::Restarting(exit) if exit.is_out_of_memory).then_some(())
         })
         .await;

@@ -84,23 +84,31 @@ pub(crate) async fn running(platform: &SharedPlatform, order: &InstanceSpec) -> 
 
 /// Waits until an instance answers.
 pub(crate) async fn answering(platform: &SharedPlatform, id: &InstanceId) -> Instance {
+    answered(platform, id, "/").await.0
+}
+
+/// An instance and its answer to what may be asked more than once: a connection that breaks on its way is made again.
+pub(crate) async fn answered(platform: &SharedPlatform, id: &InstanceId, path: &str) -> (Instance, (u16, String)) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let found = until(platform, id, "running", |now| now.state == State::Running).await;
-        if ask(&found, "/").await.is_some() {
-            return found;
-        }
+        let error = match ask(&found, path).await {
+            Ok(answer) => return (found, answer),
+            Err(error) => error,
+        };
         let wrote = if Instant::now() > deadline { log(platform, id).await } else { String::new() };
-        assert!(Instant::now() <= deadline, "instance {id} does not answer: {found:?}, it wrote:\n{wrote}");
+        assert!(Instant::now() <= deadline, "instance {id} gives no answer, {error}: {found:?}, it wrote:\n{wrote}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// The status and the body of an answer; `None`: there is none.
-pub(crate) async fn ask(instance: &Instance, path: &str) -> Option<(u16, String)> {
-    let port = instance.ports.get("web")?;
+/// The status and the body of an answer; an error is what kept it away.
+pub(crate) async fn ask(instance: &Instance, path: &str) -> Result<(u16, String), String> {
+    let port = instance.ports.get("web").ok_or_else(|| "no port `web`".to_owned())?;
     // From loopback nothing leads to an address of the instance's own.
     let client = if instance.host == "127.0.0.1" { http_client() } else { reqwest::Client::new() };
-    let answer = client.get(format!("http://{}:{port}{path}", instance.host)).send().await.ok()?;
-    Some((answer.status().as_u16(), answer.text().await.ok()?))
+    let told = |error: reqwest::Error| format!("{error:?}");
+    let answer = client.get(format!("http://{}:{port}{path}", instance.host)).send().await.map_err(told)?;
+    let status = answer.status().as_u16();
+    Ok((status, answer.text().await.map_err(told)?))
 }
