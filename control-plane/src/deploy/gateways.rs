@@ -203,7 +203,8 @@ fn inner(
         let content = over(given.map_or(&nothing, |given| &given.content), former, newcomer);
         routes.push(GatewayRoute { path, content });
     }
-    settle(&name, &mut routes).map_err(|fault| with_kept(fault, &name, said, there, &routes))?;
+    leave_rest(said, &mut routes);
+    settle(&name, &mut routes)?;
     refuse_loss(&name, there, &routes)?;
     let sticky = said.and_then(|said| said.sticky).or(stored.map(|stored| stored.sticky)).unwrap_or(Sticky::None);
     let hosts = said.map(|said| said.virtual_hosts.clone()).filter(|hosts| !hosts.is_empty());
@@ -218,30 +219,34 @@ fn inner(
     })
 }
 
-/// A wrong sum with what those keep that the blueprint gives no weight, and how it is made right: a blueprint can't give
-/// one to a service that it does not have.
-fn with_kept(
-    (message, hint): (String, String),
-    name: &str,
-    said: Option<&InnerGateway>,
-    there: &[GatewayRoute],
-    routes: &[GatewayRoute],
-) -> (String, String) {
-    let service = |route: &GatewayRoute| route.path.to_string().split('/').nth(2).unwrap_or_default().to_owned();
-    let is_given = |route: &GatewayRoute| {
-        let mut given = said.iter().flat_map(|said| &said.routes);
-        given.any(|given| given.path.to_string() == service(route) && said_weight(&given.content).is_some())
-    };
-    let is_there = |route: &GatewayRoute| there.iter().any(|former| former.path == route.path);
-    let kept = routes.iter().filter(|route| is_there(route) && !is_given(route) && weight(route) != Share::NONE);
-    let kept: Vec<_> =
-        kept.map(|route| format!("`{}` keeps {}", service(route), percent::format(weight(route)))).collect();
-    if kept.is_empty() {
-        return (message, hint);
+/// Where a blueprint gives weights to some services only, the others share the rest in proportion to what they had: a
+/// new version with 10 % takes them from the old ones. What does not add up with that is refused.
+fn leave_rest(said: Option<&InnerGateway>, routes: &mut [GatewayRoute]) {
+    let is_inline = |route: &GatewayRoute| matches!(route.content, RouteUse::Inline(_));
+    if !routes.iter().all(is_inline) {
+        return;
     }
-    let hint =
-        format!("leave the weights out, and when it is merged: `vamp gateway set-weights {name} SERVICE=WEIGHT …`");
-    (format!("{message}: {}", kept.join(", ")), hint)
+    let (given, mut others): (Vec<_>, Vec<_>) = routes.iter_mut().partition(|route| is_given(said, route));
+    let taken: u64 = given.iter().map(|route| u64::from(weight(route).0)).sum();
+    if given.is_empty() {
+        return;
+    }
+    let room = Share::WHOLE.0.saturating_sub(u16::try_from(taken).unwrap_or(u16::MAX));
+    let kept: Vec<Share> = others.iter().map(|route| weight(route)).collect();
+    for (route, share) in others.iter_mut().zip(weights::fit(&kept, Share(room)).into_iter().flatten()) {
+        route.content = with_weight(&route.content, Some(share));
+    }
+}
+
+/// The service that a route of a cluster's gateway leads to.
+fn service_of(route: &GatewayRoute) -> String {
+    route.path.to_string().split('/').nth(2).unwrap_or_default().to_owned()
+}
+
+/// Whether a blueprint gives a route its weight.
+fn is_given(said: Option<&InnerGateway>, route: &GatewayRoute) -> bool {
+    let (service, mut given) = (service_of(route), said.iter().flat_map(|said| &said.routes));
+    given.any(|given| given.path.to_string() == service && said_weight(&given.content).is_some())
 }
 
 /// Services that have a port no longer take no traffic with them.

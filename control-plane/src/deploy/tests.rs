@@ -154,18 +154,28 @@ fn a_new_version_comes_in_at_nothing_and_moves_no_traffic() {
 }
 
 #[test]
-fn a_weight_for_the_new_version_alone_is_refused_with_a_mend_that_works() {
+fn a_weight_for_one_version_leaves_the_rest_to_the_others_in_proportion() {
     let mut world = World::new();
     world.merge("shop", SHOP).unwrap();
-    let new = |weights: &str| {
-        format!("clusters: {{web: {{services: {{breed: 'web:2', env: {{TOKEN: x}}}}, gateways: {{http: {weights}}}}}}}")
+    let new = |version: u8, weight: &str| {
+        let service =
+            format!("{{breed: {{name: 'web:{version}', deployable: 'web:{version}', ports: {{http: 80/http}}}}}}");
+        let gateway = format!("{{routes: {{'web:{version}': {{weight: {weight}}}}}}}");
+        format!("clusters: {{web: {{services: {service}, gateways: {{http: {gateway}}}}}}}")
     };
-    let asked = new("{routes: {'web:2': {weight: 10%}}}");
-    world.refuses("shop", &asked, "gateway `shop/web/http` add up to 110%: `web:1` keeps 100%");
-    world.refuses("shop", &asked, "`vamp gateway set-weights shop/web/http SERVICE=WEIGHT …`");
-    // What the mend says.
-    world.merge("shop", &new("{}")).unwrap();
-    assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 100), ("shop/web/web:2/http", 0)]));
+    let three = |first: u16, second: u16, third: u16| {
+        shares(&[("shop/web/web:1/http", first), ("shop/web/web:2/http", second), ("shop/web/web:3/http", third)])
+    };
+    world.merge("shop", &new(2, "30%")).unwrap();
+    assert_eq!(world.weights("shop/web/http"), three(70, 30, 0)[..2]);
+    world.merge("shop", &new(3, "10%")).unwrap();
+    assert_eq!(world.weights("shop/web/http"), three(63, 27, 10));
+    world.merge("shop", &new(3, "0%")).unwrap();
+    assert_eq!(world.weights("shop/web/http"), three(70, 30, 0));
+    world.merge("shop", &new(3, "100%")).unwrap();
+    assert_eq!(world.weights("shop/web/http"), three(0, 0, 100));
+    // Nobody else has any of it, in proportion to which the rest could be shared.
+    world.refuses("shop", &new(3, "40%"), "the weights of gateway `shop/web/http` add up to 40%");
 }
 
 #[test]
@@ -180,7 +190,8 @@ fn all_weights_may_be_given_and_must_add_up() {
     assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 90), ("shop/web/web:2/http", 10)]));
     world.merge("shop", &both("{weight: 20%}", "{weight: 80%}")).unwrap();
     assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 20), ("shop/web/web:2/http", 80)]));
-    world.refuses("shop", &both("{}", "{weight: 50%}"), "add up to 70%: `web:1` keeps 20%");
+    world.merge("shop", &both("{}", "{weight: 50%}")).unwrap();
+    assert_eq!(world.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 50), ("shop/web/web:2/http", 50)]));
     let mut other = World::new();
     other.merge("shop", &both("{}", "{}")).unwrap();
     assert_eq!(other.weights("shop/web/http"), shares(&[("shop/web/web:1/http", 50), ("shop/web/web:2/http", 50)]));

@@ -32,3 +32,23 @@ pub fn share_out(given: &[Option<Share>]) -> Result<Vec<Share>, WrongSum> {
     });
     Ok(shared.collect())
 }
+
+/// What each of some shares becomes when all of them have `room` together, in proportion and exact in sum: what rounding
+/// leaves goes to those that lost most by it, the first of them first. `None` where nothing has a share to begin with.
+pub fn fit(shares: &[Share], room: Share) -> Option<Vec<Share>> {
+    let sum: u64 = shares.iter().map(|share| u64::from(share.0)).sum();
+    if sum == 0 {
+        return None;
+    }
+    let parts = shares.iter().map(|share| u64::from(share.0) * u64::from(room.0));
+    let mut fitted: Vec<u64> = parts.clone().map(|part| part / sum).collect();
+    let mut losers: Vec<(usize, u64)> = parts.map(|part| part % sum).enumerate().collect();
+    losers.sort_by_key(|(_, lost)| std::cmp::Reverse(*lost));
+    let left = u64::from(room.0).saturating_sub(fitted.iter().sum());
+    for (index, _) in losers.into_iter().take(usize::try_from(left).unwrap_or_default()) {
+        if let Some(share) = fitted.get_mut(index) {
+            *share += 1;
+        }
+    }
+    fitted.into_iter().map(|share| u16::try_from(share).ok().map(Share)).collect()
+}

@@ -126,12 +126,15 @@ fn weights_that_the_file_says_anew_win() {
     // What is not said gets what is left, as in a new gateway.
     world.applies(&web(&["a", "b", "c"], &routes(&[("a", "weight: 50%"), ("b", "weight: 20%")])));
     world.has_weights(&[50, 20, 30]);
-    // A service that the file does not name keeps its share; what does not add up is refused with the sum.
-    let refused = world.apply(&web(&["a", "b"], &routes(&[("a", "weight: 60%"), ("b", "weight: 40%")])));
+    // Of what the file leaves, a service that it does not name takes the rest.
+    world.applies(&web(&["a", "b"], &routes(&[("a", "weight: 60%"), ("b", "weight: 15%")])));
+    world.has_weights(&[60, 15, 25]);
+    world.applies(&web(&["a", "b"], &routes(&[("a", "weight: 60%"), ("b", "weight: 40%")])));
+    world.has_weights(&[60, 40, 0]);
+    // What nobody is left to take is refused with the sum.
+    let refused = world.apply(&web(&["a", "b"], &routes(&[("a", "weight: 60%"), ("b", "weight: 30%")])));
     let Err(Refusal::Findings(findings)) = refused else { panic!("{refused:?}") };
-    assert!(findings[0].violation.message.contains("add up to 130%"), "{findings:?}");
-    world.applies(&web(&["a", "b"], &routes(&[("a", "weight: 60%"), ("b", "weight: 10%")])));
-    world.has_weights(&[60, 10, 30]);
+    assert!(findings[0].violation.message.contains("add up to 90%"), "{findings:?}");
 }
 
 #[test]

@@ -16,4 +16,5 @@ mod schemas;
 mod templates;
 mod together;
 mod vectors;
+mod weights;
 mod workflows;
