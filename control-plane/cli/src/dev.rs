@@ -135,6 +135,8 @@ fn welcome(arguments: &DevArguments, demo: &[DemoService; 2]) -> String {
     let (api, admin) = (loopback(arguments.api_port), loopback(arguments.admin_port));
     let (shop, hosts) = (loopback(arguments.shop_port), loopback(arguments.virtual_hosts_port));
     let host = if arguments.api_port == 8080 { String::new() } else { format!(" --host http://{api}") };
+    // What `cargo run` starts has this in its environment; others have the program itself.
+    let vamp = if std::env::var_os("CARGO_MANIFEST_DIR").is_some() { "cargo run --release --" } else { "vamp" };
     format!(
         "
 Vamp runs. Its data is in {data}; Ctrl-C stops it.
@@ -149,8 +151,8 @@ Vamp runs. Its data is in {data}; Ctrl-C stops it.
 Try these in another terminal:
 
   for i in 1 2 3 4 5 6 7 8 9 10; do curl -s http://{shop}/; echo; done
-  cargo run --release -- split shop 50/50 --wait{host}
-  cargo run --release -- split shop{host}
+  {vamp} split shop 50/50 --wait{host}
+  {vamp} split shop{host}
 ",
         data = arguments.data_dir.display()
     )

@@ -538,3 +538,16 @@ async fn a_change_whose_imports_are_not_what_they_were_is_not_kept() {
     world.core.change(request(Some(1))).await.unwrap();
     assert_eq!(stored_count(&world.core).await, 2);
 }
+
+#[tokio::test]
+async fn a_turn_to_act_that_can_not_be_renewed_is_told_until_it_can() {
+    let world = World::new().await;
+    eventually("it acts", DEADLINE, async || world.core.shared.acting.is_so()).await;
+    assert_eq!(world.core.status().problems, [""; 0]);
+    by_hand(&world, "ALTER TABLE state RENAME TO elsewhere").await;
+    let is_told =
+        || world.core.status().problems.iter().any(|problem| problem.contains("the turn to act can't be read"));
+    eventually("it is told", DEADLINE, async || is_told()).await;
+    by_hand(&world, "ALTER TABLE elsewhere RENAME TO state").await;
+    eventually("it is told no longer", DEADLINE, async || world.core.status().problems.is_empty()).await;
+}

@@ -421,11 +421,10 @@ fn port_fault(what: &str, text: &str) -> (String, &'static str) {
             "{what} refers to `{}`, and the number of a port is never taken from elsewhere",
             text.escape_debug()
         );
-        let hint =
-            "write the number itself, or 0 to let the platform choose one; others refer to it as `$CLUSTER.ports.NAME`";
+        let hint = "write the number itself, or 0 to have one chosen for a program; others refer to it as `$CLUSTER.ports.NAME`";
         return (message, hint);
     }
-    let hint = "write a number up to 65535 with `/http` or `/tcp`, such as 8080/http; 0 lets the platform choose";
+    let hint = "write a number up to 65535 with `/http` or `/tcp`, such as 8080/http; 0 has one chosen for a program";
     (format!("{what} is `{}`", text.escape_debug()), hint)
 }
 

@@ -89,7 +89,9 @@ async fn a_file_is_applied_changed_and_applied_again() {
     let (_, errors, _) = dev.vamp(&["apply", "-f", "store.yaml", "--wait"]).await;
     assert!(!errors.contains("undeploy"), "{errors}");
     assert_eq!(versions(port).await, ten(0, 10));
-    dev.done(&["undeploy", "store", "--wait"]).await;
+    // With its last service the deployment goes.
+    dev.done(&["undeploy", "store", "web/web:2", "--wait"]).await;
+    dev.fails(&["get", "deployment", "store"], 3, "store").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use bollard::models::{
-    ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, DeviceMapping, HostConfig,
-    HostConfigLogConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
+    ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummary,
+    ContainerSummaryStateEnum, DeviceMapping, HostConfig, HostConfigLogConfig, NetworkSettings, PortBinding,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use serde::{Deserialize, Serialize};
 
@@ -232,6 +233,29 @@ pub(super) fn instance(told: &ContainerInspectResponse, own: Own, publish: IpAdd
     }
 }
 
+/// As much as the list of containers tells of one of them.
+pub(super) fn listed(summary: &ContainerSummary) -> ContainerInspectResponse {
+    use {ContainerStateStatusEnum as Told, ContainerSummaryStateEnum as Listed};
+    let status = summary.state.map(|state| match state {
+        Listed::EMPTY => Told::EMPTY,
+        Listed::CREATED => Told::CREATED,
+        Listed::RUNNING => Told::RUNNING,
+        Listed::PAUSED => Told::PAUSED,
+        Listed::RESTARTING => Told::RESTARTING,
+        Listed::EXITED => Told::EXITED,
+        Listed::REMOVING => Told::REMOVING,
+        Listed::DEAD => Told::DEAD,
+        Listed::STOPPING => Told::STOPPING,
+    });
+    let networks = summary.network_settings.as_ref().and_then(|settings| settings.networks.clone());
+    ContainerInspectResponse {
+        id: summary.id.clone(),
+        state: Some(ContainerState { status, ..ContainerState::default() }),
+        network_settings: Some(NetworkSettings { networks, ..NetworkSettings::default() }),
+        ..ContainerInspectResponse::default()
+    }
+}
+
 /// Its address in the first of its networks, by their names, that gives it one.
 fn address(told: &ContainerInspectResponse) -> Option<String> {
     let networks = told.network_settings.as_ref()?.networks.as_ref()?;
@@ -263,12 +287,11 @@ pub(super) fn state(state: &ContainerState) -> State {
 }
 
 fn exit(state: &ContainerState) -> Exit {
-    let code = state.exit_code.unwrap_or_default();
     Exit {
-        code: i32::try_from(code).ok(),
+        code: state.exit_code.and_then(|code| i32::try_from(code).ok()),
         signal: None,
         // The engine says so too when only a child of what runs in it was killed.
-        is_out_of_memory: state.oom_killed == Some(true) && code == KILLED,
+        is_out_of_memory: state.oom_killed == Some(true) && state.exit_code == Some(KILLED),
         at_unix_ms: state.finished_at.as_deref().and_then(unix_ms).unwrap_or_default(),
     }
 }

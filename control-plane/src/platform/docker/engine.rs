@@ -12,6 +12,9 @@ use super::connection::{self, EngineAddress, Spoken};
 use crate::causes::with_causes;
 use crate::platform::PlatformError;
 
+/// LIMIT: the part of the time for answers in which a sign of life must come.
+const PING_PART: u32 = 8;
+
 /// Times for answers.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -145,8 +148,12 @@ impl Engine {
         };
         let Ok(answer) = tokio::time::timeout(patience, asked).await else {
             let what = format!("nothing came within {} s", patience.as_secs_f32());
-            self.set_silence(Some((Instant::now(), what.clone())));
-            self.spoken.forget();
+            // What was asked for may be stuck alone.
+            let ping = tokio::time::timeout(self.patience.look / PING_PART, self.answers.ping()).await;
+            if !matches!(ping, Ok(Ok(_))) {
+                self.set_silence(Some((Instant::now(), what.clone())));
+                self.spoken.forget();
+            }
             return Err(Failure::Silent(what));
         };
         let answer = answer.map_err(Failure::from);

@@ -15,6 +15,7 @@ mod logs;
 mod networks;
 mod options;
 mod platform;
+mod seen;
 mod usage;
 
 pub use connection::EngineAddress;

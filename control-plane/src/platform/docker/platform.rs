@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Status};
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Status, ContainerSummary};
 use bollard::query_parameters::{
     CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, StopContainerOptions,
 };
@@ -17,6 +17,7 @@ use super::command::{self, Late};
 use super::container::{self, NAMESPACE, Own, Places};
 use super::engine::{Engine, Failure};
 use super::options::{self, Options};
+use super::seen::Seen;
 use super::{DockerSettings, events, image, logs, networks, usage};
 use crate::platform::ports::{self, Owners};
 use crate::platform::turns::Turns;
@@ -27,8 +28,8 @@ use crate::platform::{
 
 /// LIMIT: containers that are asked for at once, each over a connection of its own.
 const QUESTIONS_MAX: usize = 16;
-/// LIMIT: the part of its time for all answers that the engine gets to tell what one container uses.
-const USAGE_PARTS: u32 = 4;
+/// LIMIT: the part of its time for all answers that the engine gets to tell about one container.
+const ONE_OF_ALL: u32 = 4;
 /// LIMIT: how often other ports are chosen when somebody else was faster.
 const PLACINGS_MAX: usize = 5;
 /// How often is looked whether a container has ended.
@@ -46,6 +47,7 @@ pub struct DockerPlatform {
     /// Ports are chosen, and networks made and removed, by one at a time.
     placing: tokio::sync::Mutex<()>,
     preparing: Preparing,
+    seen: Seen,
     late: Late,
     hints: watch::Sender<u64>,
     listening: AbortHandle,
@@ -130,6 +132,7 @@ impl DockerPlatform {
             fetching: Turns::default(),
             placing: tokio::sync::Mutex::default(),
             preparing: Preparing::default(),
+            seen: Seen::default(),
             late: Late::default(),
             hints,
         }
@@ -279,8 +282,8 @@ impl DockerPlatform {
         Ok(owners)
     }
 
-    /// All of our containers that carry these labels, with what those say.
-    async fn containers(&self, labels: &Labels) -> Result<Vec<(String, Own)>, PlatformError> {
+    /// All of our containers that carry these labels, as the engine lists them, with what the labels say.
+    async fn containers(&self, labels: &Labels) -> Result<Vec<(ContainerSummary, Own)>, PlatformError> {
         let mut wanted = vec![format!("{NAMESPACE}={}", self.namespace())];
         wanted.extend(labels.iter().map(|(name, value)| format!("{name}={value}")));
         let filters = HashMap::from([("label".to_owned(), wanted)]);
@@ -288,34 +291,61 @@ impl DockerPlatform {
         let told = self.engine.look(|docker| docker.list_containers(Some(options))).await;
         let told = told.map_err(|failure| self.engine.error("list containers", failure))?;
         let own = told.into_iter().filter_map(|told| {
-            let own = Own::read(&told.labels?, self.namespace())?;
+            let own = Own::read(told.labels.as_ref()?, self.namespace())?;
             // Labels of an image are labels of its containers.
-            labels.iter().all(|(name, value)| own.labels.get(name) == Some(value)).then_some((told.id?, own))
+            labels.iter().all(|(name, value)| own.labels.get(name) == Some(value)).then_some((told, own))
         });
         Ok(own.collect())
     }
 
-    async fn look(&self, container: String, own: Own) -> Result<Option<Instance>, PlatformError> {
+    /// One container of the list. Some are silent while the engine is not: they are as they were seen last.
+    async fn look(
+        &self,
+        listed: ContainerSummary,
+        own: Own,
+        deadline: Instant,
+    ) -> Result<Option<Instance>, PlatformError> {
+        let Some(container) = listed.id.as_deref() else { return Ok(None) };
+        let patience = self.engine.patience.look;
         // Asked first: who is done by then has started it.
         let is_prepared = self.preparing.lock().contains_key(&own.id);
-        match self.engine.look(|docker| docker.inspect_container(&container, None)).await {
-            Ok(told) => {
-                let mut instance = container::instance(&told, own, self.settings.publish);
-                if !is_prepared && container::is_only_made(&told) {
-                    // Who made it was ended before it was started.
-                    instance.state = State::Exited(Exit::default());
-                }
+        let until = deadline.min(Instant::now() + patience / ONE_OF_ALL);
+        let is_asked = !self.seen.is_silent(container, patience) && until > Instant::now();
+        let told = if is_asked {
+            let asked = self.engine.ask_apart(|docker| docker.inspect_container(container, None));
+            tokio::time::timeout_at(until, asked).await.ok()
+        } else {
+            None
+        };
+        let as_told = |told: &ContainerInspectResponse, own| {
+            let mut instance = container::instance(told, own, self.settings.publish);
+            if !is_prepared && container::is_only_made(told) {
+                // Who made it was ended before it was started.
+                instance.state = State::Exited(Exit::default());
+            }
+            instance
+        };
+        match told {
+            Some(Ok(told)) => {
+                let instance = as_told(&told, own);
+                self.seen.told(container, &instance);
                 Ok(Some(instance))
             }
             // Removed meanwhile.
-            Err(failure) if failure.is_absent() => Ok(None),
-            Err(failure) => Err(self.engine.error(format!("look at instance `{}`", own.id), failure)),
+            Some(Err(failure)) if failure.is_absent() => Ok(None),
+            Some(Err(failure @ Failure::Silent(_))) => {
+                Err(self.engine.error(format!("look at instance `{}`", own.id), failure))
+            }
+            Some(Err(Failure::Answered { .. })) | None => {
+                let instance = as_told(&container::listed(&listed), own);
+                Ok(Some(self.seen.silent(container, instance, is_asked)))
+            }
         }
     }
 
     /// What one container uses, or why that is not known. Some are silent while the engine is not: each has its own time.
     async fn used(&self, id: InstanceId, deadline: Instant) -> Option<(InstanceId, Result<Usage, PlatformError>)> {
-        let patience = self.engine.patience.look / USAGE_PARTS;
+        let patience = self.engine.patience.look / ONE_OF_ALL;
         let container = container::name(self.namespace(), &id);
         let asked = usage::of(&self.engine, &container);
         let late =
@@ -445,8 +475,12 @@ impl Platform for DockerPlatform {
     async fn list(&self, labels: &Labels) -> Result<Vec<Instance>, PlatformError> {
         self.engine.refuse_while_silent().map_err(|failure| self.engine.error("list containers", failure))?;
         let mut preparing = self.preparing.all();
+        let deadline = Instant::now() + self.engine.patience.look;
         let containers = self.containers(labels).await?;
-        let looks = containers.into_iter().map(|(container, own)| self.look(container, own));
+        if labels.is_empty() {
+            self.seen.keep(&containers.iter().filter_map(|(listed, _)| listed.id.clone()).collect());
+        }
+        let looks = containers.into_iter().map(|(listed, own)| self.look(listed, own, deadline));
         let looked = stream::iter(looks).buffer_unordered(QUESTIONS_MAX).try_collect::<Vec<_>>().await?;
         let mut instances: Vec<Instance> = looked.into_iter().flatten().collect();
         // What became of them meanwhile is seen at the next look.
