@@ -57,6 +57,11 @@ impl Artifacts {
         self.readable.get(&kind)?.get(name)
     }
 
+    /// What is stored and can't be read.
+    pub(super) fn unreadable(&self) -> impl Iterator<Item = (Kind, &str)> {
+        self.unreadable.keys().map(|(kind, name)| (*kind, name.as_str()))
+    }
+
     /// All of a kind, by name.
     pub(super) fn all(&self, kind: Kind) -> impl Iterator<Item = &Artifact> {
         self.readable.get(&kind).into_iter().flatten().map(|(_, artifact)| artifact.as_ref())

@@ -55,6 +55,11 @@ impl Current {
         self.artifacts.get(kind, name).map(Arc::as_ref)
     }
 
+    /// What is stored and can't be read.
+    pub(crate) fn unreadable(&self) -> impl Iterator<Item = (Kind, &str)> {
+        self.artifacts.unreadable()
+    }
+
     /// All artifacts of a kind, by name.
     pub(crate) fn all(&self, kind: Kind) -> impl Iterator<Item = &Artifact> {
         self.artifacts.all(kind)

@@ -435,7 +435,7 @@ async fn a_table_that_follows_from_other_settings_is_a_new_revision() {
 }
 
 /// Does by hand in the database what the product never does.
-async fn by_hand(world: &World, statement: &'static str) {
+pub(crate) async fn by_hand(world: &World, statement: &'static str) {
     let address = format!("sqlite:{}", world.directory.path().join("vamp.db").display());
     let mut connection = sqlx::SqliteConnection::connect(&address).await.unwrap();
     sqlx::raw_sql(statement).execute(&mut connection).await.unwrap();

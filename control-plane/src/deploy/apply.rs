@@ -162,11 +162,15 @@ impl Comparison<'_> {
         Some(next)
     }
 
-    /// Weights that are said anew leave a rest to services of the file of which nothing is said, as in a new gateway.
+    /// Weights that are said anew leave a rest to services of the file of which nothing is said, as in a new gateway. Where
+    /// others have a share of it already, the merge leaves it to these.
     fn share_out(&self, cluster: &Cluster, port: &str, moved: &Moved<'_>, next: &mut InnerGateway) {
         let running = self.running.cluster(&cluster.name).into_iter().flat_map(|running| &running.services);
-        let others = running.filter(|service| cluster.service(service.breed.name()).is_none());
-        let kept = others.filter_map(|service| Some(Some(weight(moved.live(service.breed.name())?))));
+        let is_said = |service: &str| route(next, service).is_some_and(|said| said_weight(&said.content).is_some());
+        let mut others = running.map(|service| service.breed.name()).filter(|service| !is_said(service));
+        if others.any(|service| moved.live(service).is_some_and(|live| weight(live) != Share::NONE)) {
+            return;
+        }
         let own: Vec<&str> = cluster
             .services
             .iter()
@@ -174,7 +178,7 @@ impl Comparison<'_> {
             .map(|service| service.breed.name())
             .collect();
         let said = own.iter().map(|service| said_weight(&route(next, service)?.content));
-        let given: Vec<Option<Share>> = said.chain(kept).collect();
+        let given: Vec<Option<Share>> = said.collect();
         // What does not add up is refused with its sum when it is merged.
         let Ok(shares) = weights::share_out(&given) else { return };
         for (service, share) in own.into_iter().zip(shares) {

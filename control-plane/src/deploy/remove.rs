@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use vamp_model::{Artifact, Deployment, Kind, RoutePath, step};
+use vamp_model::{Artifact, Deployment, Kind, RoutePath, Topology, step};
 
-use super::{Known, Refusal, breed, deployment, gateways, given, meets};
+use super::{Known, Refusal, breed, deployment, gateways, given, meets, sound};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
@@ -58,6 +58,9 @@ pub(super) fn services(
     after.body.gateways.retain(|gateway| !gateway.body.routes.is_empty());
     given::forget(&mut after);
     let mut findings = unmet(&after);
+    if findings.is_empty() {
+        findings = broken(before, &after, known);
+    }
     let mut writes = vec![WriteRequest::replace(Artifact::Deployment(after.clone()), None)];
     match gateways::after_removal(before, &after, known) {
         Ok(gateways) => writes.extend(gateways),
@@ -67,6 +70,20 @@ pub(super) fn services(
     }
     writes.extend(forgotten(before, Some(&after), known));
     if findings.is_empty() { Ok(writes) } else { Err(Refusal::Findings(findings)) }
+}
+
+/// What the services that stay say and could not be kept any more: values and promises that lead to what goes.
+fn broken(before: &Deployment, after: &Deployment, known: &dyn Known) -> Vec<Finding> {
+    let nothing = Topology::default();
+    let faults = |of: &Deployment| sound::faults(of, &nothing, "the deployment", known);
+    let were: BTreeSet<String> = faults(before).into_iter().map(|fault| fault.message).collect();
+    let new = faults(after).into_iter().filter(|fault| !were.contains(&fault.message));
+    let hint = "change that first, remove both, or keep both";
+    let finding = |fault: sound::Fault| {
+        let message = format!("what stays could not run as it is: {}", fault.message);
+        Finding::new(Kind::Deployment, &after.name, fault.pointer, message, hint)
+    };
+    new.map(finding).collect()
 }
 
 /// What is known of the instances of services that went.

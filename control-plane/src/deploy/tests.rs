@@ -295,6 +295,27 @@ fn a_service_goes_when_it_gets_nothing_any_more() {
 }
 
 #[test]
+fn a_service_stays_that_values_and_promises_of_others_lead_to() {
+    let value = "web: {services: {breed: {name: w, deployable: i, env: {AT: x}}, env: {AT: '$store.host'}}}";
+    let promise = "web: {services: {breed: {name: w, deployable: i}}, sla: {type: response_time_sliding_window,
+      threshold: {upper: 100, lower: 1}, window: {interval: 60, cooldown: 60},
+      escalations: [{type: scale_instances, minimum: 1, maximum: 2, scale_by: 1, target: store}]}}";
+    for (web, part) in [(value, "variable `AT`: `$store.host`"), (promise, "the SLA of cluster `web`")] {
+        let mut world = World::new();
+        world
+            .merge("shop", &format!("clusters: {{{web}, store: 'store:9', other: {{name: o, deployable: i}}}}"))
+            .unwrap();
+        let remove =
+            |cluster: &str, service: &str| Action::RemoveServices(vec![(cluster.to_owned(), service.to_owned())]);
+        let Err(Refusal::Findings(findings)) = world.ask("shop", remove("store", "store:9")) else { panic!("{web}") };
+        let texts: Vec<String> = findings.iter().map(|found| found.violation.to_string()).collect();
+        assert!(texts.len() == 1 && texts[0].contains("what stays could not run as it is"), "{texts:#?}");
+        assert!(texts[0].contains(part), "{texts:#?}");
+        world.ask("shop", remove("other", "o")).unwrap();
+    }
+}
+
+#[test]
 fn a_deployment_goes_with_all_that_is_its_own() {
     let mut world = World::new();
     world.put(read("{kind: gateways, name: shop, routes: {}}", Format::Yaml).unwrap().remove(0).artifact);

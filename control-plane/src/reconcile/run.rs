@@ -89,6 +89,8 @@ struct Reconciler {
     told: Option<AllTold>,
     /// Whether it was this control plane's turn to act, when it was last looked.
     acts: bool,
+    /// When its turn began, or before that, when it began to look.
+    since_unix_ms: u64,
 }
 
 /// Works until it is told to stop; what was begun is not waited for: the next one finds it.
@@ -98,24 +100,7 @@ pub(crate) async fn run(
     states: watch::Sender<States>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let mut reconciler = Reconciler {
-        core,
-        platforms,
-        machine: Machine::default(),
-        started: Instant::now(),
-        working: JoinSet::new(),
-        under_way: BTreeSet::new(),
-        going: BTreeSet::new(),
-        failures: BTreeMap::new(),
-        removal_failures: BTreeMap::new(),
-        met: BTreeSet::new(),
-        places: BTreeMap::new(),
-        terms: AllTerms::default(),
-        waiting: None,
-        states,
-        told: None,
-        acts: false,
-    };
+    let mut reconciler = Reconciler::new(core, platforms, states);
     let mut signals = reconciler.signals();
     loop {
         reconciler.look().await;
@@ -166,6 +151,28 @@ impl Signals {
 }
 
 impl Reconciler {
+    fn new(core: Arc<Core>, platforms: Platforms, states: watch::Sender<States>) -> Self {
+        Self {
+            core,
+            platforms,
+            machine: Machine::default(),
+            started: Instant::now(),
+            working: JoinSet::new(),
+            under_way: BTreeSet::new(),
+            going: BTreeSet::new(),
+            failures: BTreeMap::new(),
+            removal_failures: BTreeMap::new(),
+            met: BTreeSet::new(),
+            places: BTreeMap::new(),
+            terms: AllTerms::default(),
+            waiting: None,
+            states,
+            told: None,
+            acts: false,
+            since_unix_ms: now_unix_ms(),
+        }
+    }
+
     fn signals(&self) -> Signals {
         let mut hints = Vec::new();
         for runner in self.platforms.by_kind.values() {
@@ -191,6 +198,7 @@ impl Reconciler {
             // Who acted until now told more.
             self.told = None;
             self.met.clear();
+            self.since_unix_ms = now_unix_ms();
         }
         self.acts = acts;
         if let Err(error) = self.recall().await {
@@ -288,7 +296,8 @@ impl Reconciler {
                         let health = runner.monitor.health(&instance.id);
                         let terms = self.terms.of(&instance, &orders);
                         let is_going = self.going.contains(instance.id.as_str());
-                        Known::new(instance, health, kind, terms, &picture).map(|known| known.going(is_going))
+                        let took = took_requests(&current, self.since_unix_ms);
+                        Known::new(instance, health, kind, terms, took).map(|known| known.going(is_going))
                     }));
                 }
                 Err(why) => drop(silent.insert(kind.as_str(), why)),
@@ -296,6 +305,17 @@ impl Reconciler {
         }
         for known in &known {
             self.places.insert(known.seen.service.clone(), known.platform.to_owned());
+        }
+        // What was ordered there, or where requests go, can't be said either.
+        for (kind, name) in current.unreadable() {
+            let is_meant = |service: &ServiceName| match kind {
+                Kind::Deployment => service.deployment == name,
+                Kind::Instances => service.to_string() == name,
+                _ => false,
+            };
+            let services = known.iter().map(|known| &known.seen.service).chain(picture.routed.keys());
+            let meant: Vec<ServiceName> = services.filter(|service| is_meant(service)).cloned().collect();
+            picture.unknown.extend(meant);
         }
         let is_silent = |kind: Option<&str>| kind.is_some_and(|kind| silent.contains_key(kind));
         for order in &orders {
@@ -323,11 +343,7 @@ impl Reconciler {
             if self.met.contains(service) {
                 continue;
             }
-            let takes_requests = match current.artifact(Kind::Instances, &service.to_string()) {
-                Some(Artifact::Instances(stored)) => stored.instances.contains(&known.target()),
-                _ => false,
-            };
-            if known.seen.ready || takes_requests {
+            if known.seen.ready || is_routed(current, service, &known.target()) {
                 self.met.insert(service.clone());
             }
         }
@@ -360,6 +376,9 @@ impl Reconciler {
                 writes.push(WriteRequest::replace(artifact, None));
             }
         }
+        // A service that went while this look was taken is not brought back by it.
+        let gone = view.picture.routed.keys().filter(|service| view.is_gone(service));
+        writes.extend(gone.map(|service| WriteRequest::delete(Kind::Instances, &service.to_string(), None)));
         let deploys = self.follow(view, &writes);
         if writes.is_empty() && deploys.is_empty() {
             return;
@@ -526,6 +545,31 @@ fn in_words(error: &PlatformError) -> String {
     with_causes(error)
 }
 
+/// Whether requests go to this instance, at this address.
+fn is_routed(current: &Current, service: &ServiceName, target: &Target) -> bool {
+    match current.artifact(Kind::Instances, &service.to_string()) {
+        Some(Artifact::Instances(stored)) => stored.instances.contains(target),
+        _ => false,
+    }
+}
+
+/// Whether an instance took requests already when the turn to act began. One of the same name that was started since,
+/// here or in another place, has yet to show that it is well.
+fn took_requests(current: &Current, since_unix_ms: u64) -> impl Fn(&ServiceName, &Instance) -> bool {
+    move |service, instance| {
+        instance.started_at_unix_ms.is_some_and(|at| at <= since_unix_ms)
+            && is_routed(current, service, &target(instance))
+    }
+}
+
+/// Where an instance takes requests.
+fn target(instance: &Instance) -> Target {
+    let host = &instance.host;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let ports = instance.ports.iter().map(|(name, port)| (name.clone(), format!("{host}:{port}")));
+    Target { name: instance.id.to_string(), ports: ports.collect() }
+}
+
 /// To which instances the wanted table sends requests.
 fn routed(current: &Current) -> BTreeMap<ServiceName, Vec<String>> {
     let mut routed = BTreeMap::new();
@@ -546,7 +590,7 @@ impl<'p> Known<'p> {
         health: Health,
         platform: &'p str,
         terms: Option<Terms>,
-        picture: &Picture,
+        took_requests: impl Fn(&ServiceName, &Instance) -> bool,
     ) -> Option<Self> {
         let (service, template, number) = known_by(&instance)?;
         let terms = terms.unwrap_or_default();
@@ -558,7 +602,7 @@ impl<'p> Known<'p> {
             Health::Passing => true,
             Health::Failing { .. } => false,
             // After a restart of the control plane nothing is known of those that took requests before.
-            Health::Unknown => !has_checks || picture.routed.get(&service).is_some_and(|routed| routed.contains(&id)),
+            Health::Unknown => !has_checks || took_requests(&service, &instance),
         };
         let stopped = matches!(instance.state, State::Exited(_));
         let seen = Seen { id, service, template, number, ready: running && is_open && is_well, running, stopped };
@@ -571,10 +615,7 @@ impl<'p> Known<'p> {
 
     /// Where it takes requests.
     fn target(&self) -> Target {
-        let host = &self.instance.host;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        let ports = self.instance.ports.iter().map(|(name, port)| (name.clone(), format!("{host}:{port}")));
-        Target { name: self.seen.id.clone(), ports: ports.collect() }
+        target(&self.instance)
     }
 
     fn state_in_words(&self) -> String {
@@ -609,6 +650,17 @@ fn exit_in_words(exit: &crate::platform::Exit) -> String {
 impl View<'_> {
     fn order(&self, service: &ServiceName) -> Option<&Order> {
         self.orders.iter().find(|order| order.wanted.name == *service)
+    }
+
+    /// Whether nothing that is stored orders this service any more.
+    fn is_gone(&self, service: &ServiceName) -> bool {
+        let stored = match self.current.artifact(Kind::Deployment, &service.deployment) {
+            Some(Artifact::Deployment(deployment)) => Some(deployment),
+            _ => None,
+        };
+        let cluster = stored.and_then(|stored| stored.cluster(&service.cluster));
+        let is_ordered = cluster.is_some_and(|cluster| cluster.service(&service.service).is_some());
+        !is_ordered && !self.picture.unknown.contains(service)
     }
 
     fn target(&self, id: &str) -> Option<Target> {
@@ -706,5 +758,85 @@ impl super::Runner {
             Some(Checked { instance: instance.clone(), checks })
         });
         self.monitor.watch(checked);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::tests::{DEADLINE, World, by_hand, make};
+    use crate::platform::Labels;
+
+    fn instance(started_at_unix_ms: Option<u64>, port: u16) -> Instance {
+        Instance {
+            id: "x".parse().unwrap(),
+            labels: Labels::new(),
+            digest: String::new(),
+            state: State::Running,
+            host: "127.0.0.1".to_owned(),
+            ports: BTreeMap::from([("web".to_owned(), port)]),
+            started_at_unix_ms,
+            restarts: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn instances() -> Artifact {
+        Artifact::Instances(Instances {
+            name: "shop/web/web:1".to_owned(),
+            instances: vec![target(&instance(None, 1))],
+        })
+    }
+
+    async fn reconciler(world: &World) -> Reconciler {
+        let acts = async || world.core.shared.acting.is_so();
+        vamp_store::testing::eventually("it acts", DEADLINE, acts).await;
+        Reconciler::new(Arc::clone(&world.core), Platforms::new("127.0.0.1".to_owned()), watch::Sender::default())
+    }
+
+    async fn is_stored(world: &World, name: &str) -> bool {
+        world.core.snapshot().await.unwrap().artifacts.get("instances").is_some_and(|all| all.contains_key(name))
+    }
+
+    #[tokio::test]
+    async fn only_an_instance_that_took_requests_before_is_taken_for_well_unasked() {
+        let world = World::new().await;
+        make(&world.core, vec![WriteRequest::replace(instances(), None)]).await.unwrap();
+        let current = world.core.shared.refresh().await.unwrap();
+        let service =
+            ServiceName { deployment: "shop".to_owned(), cluster: "web".to_owned(), service: "web:1".to_owned() };
+        let took = took_requests(&current, 1_000);
+        assert!(took(&service, &instance(Some(999), 1)));
+        assert!(!took(&service, &instance(Some(1_001), 1)), "it was started since");
+        assert!(!took(&service, &instance(None, 1)), "nobody knows since when it runs");
+        assert!(!took(&service, &instance(Some(999), 2)), "it is another one of that name");
+    }
+
+    #[tokio::test]
+    async fn where_requests_of_a_service_went_that_is_gone_is_forgotten() {
+        let world = World::new().await;
+        let mut reconciler = reconciler(&world).await;
+        make(&world.core, vec![WriteRequest::replace(instances(), None)]).await.unwrap();
+        assert!(is_stored(&world, "shop/web/web:1").await);
+        reconciler.look().await;
+        assert!(!is_stored(&world, "shop/web/web:1").await);
+    }
+
+    #[tokio::test]
+    async fn a_deployment_that_can_not_be_read_is_left_as_it_is() {
+        let mut world = World::new().await;
+        let deployment = "{kind: deployments, name: shop, clusters: {}}";
+        crate::core::tests::put(&world.core, deployment).await.unwrap();
+        make(&world.core, vec![WriteRequest::replace(instances(), None)]).await.unwrap();
+        world.kill();
+        by_hand(&world, "UPDATE versions SET document = '{' WHERE kind = 'deployments'").await;
+        world.restart().await;
+        let current = world.core.shared.refresh().await.unwrap();
+        let platforms = Platforms::new("127.0.0.1".to_owned());
+        let mut reconciler = Reconciler::new(Arc::clone(&world.core), platforms.clone(), watch::Sender::default());
+        let view = reconciler.view(current, &platforms).await;
+        let routed: Vec<_> = view.picture.routed.keys().collect();
+        assert_eq!(routed.len(), 1);
+        assert!(view.picture.unknown.contains(routed[0]) && !view.is_gone(routed[0]), "{:?}", view.picture);
     }
 }

@@ -272,7 +272,10 @@ async fn roll_out_over_kills(mut scene: Scene) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_lost_while_a_control_plane_with_programs_of_its_own_takes_over() {
     let mut scene = Scene::set().await;
-    scene.merge(&scene.blueprint("1", 2, CHECK, "")).await;
+    // One that takes its time until it listens: that it runs does not make it well.
+    let program = own_binary("origin").display().to_string();
+    let slow = scene.blueprint("1", 2, CHECK, "").replace(&program, &format!("sleep 3; exec {program}"));
+    scene.merge(&slow).await;
     scene.until_done().await;
     let second = scene.installation.second_control_plane().await;
     let first_ones = second.get("instances").await.unwrap();

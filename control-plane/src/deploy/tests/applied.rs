@@ -131,6 +131,11 @@ fn weights_that_the_file_says_anew_win() {
     world.has_weights(&[60, 15, 25]);
     world.applies(&web(&["a", "b"], &routes(&[("a", "weight: 60%"), ("b", "weight: 40%")])));
     world.has_weights(&[60, 40, 0]);
+    // A newcomer's weight alone does not make the others equal.
+    world.weigh(&[("/a/", 98), ("/b/", 2), ("/c/", 0)]);
+    world.applies(&web(&["a", "b", "d"], &routes(&[("d", "weight: 50%")])));
+    world.has_weights(&[49, 1, 0, 50]);
+    world.weigh(&[("/a/", 60), ("/b/", 40), ("/c/", 0), ("/d/", 0)]);
     // What nobody is left to take is refused with the sum.
     let refused = world.apply(&web(&["a", "b"], &routes(&[("a", "weight: 60%"), ("b", "weight: 30%")])));
     let Err(Refusal::Findings(findings)) = refused else { panic!("{refused:?}") };
