@@ -262,7 +262,7 @@ fn health() -> Vec<Endpoint> {
 }
 
 fn about() -> Vec<Endpoint> {
-    let info = Handler::Plain(|ask| Box::pin(ready(Ok(status::info(&ask)))));
+    let info = Handler::Plain(|ask| Box::pin(status::info(ask)));
     let all_schemas = Handler::Plain(|ask| Box::pin(ready(Ok(schemas::list(&ask)))));
     let schema = Handler::Plain(|ask| Box::pin(ready(schemas::get(&ask))));
     let changes = Handler::Plain(|ask| Box::pin(audit::changes(ask)));

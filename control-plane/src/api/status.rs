@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use vamp_model::Kind;
 
 use super::ask::Ask;
@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::query;
 use super::written::{Written, answer_text};
 use crate::causes::with_causes;
+use crate::platform::Info;
 
 /// `GET /live`
 pub(super) fn live(ask: &Ask) -> Response<Body> {
@@ -39,7 +40,8 @@ pub(super) fn openapi(ask: &Ask) -> Response<Body> {
 }
 
 /// `GET /api/v1/info`
-pub(super) fn info(ask: &Ask) -> Response<Body> {
+pub(super) async fn info(ask: Ask) -> Answer {
+    let platforms: Vec<Value> = ask.api.platforms.infos().await.into_iter().map(platform).collect();
     let status = ask.api.core.status();
     let about = &ask.api.about;
     let kinds: Vec<&str> = Kind::ALL.into_iter().map(Kind::plural).collect();
@@ -56,11 +58,26 @@ pub(super) fn info(ask: &Ask) -> Response<Body> {
         "store": status.store,
         "acts": status.acts,
         "events_refused": status.events_refused,
+        "platforms": platforms,
         "problems": status.problems,
         "warnings": status.warnings,
         "per_page_max": query::PER_PAGE_MAX,
         "wait_seconds_max": query::WAIT_MAX.as_secs(),
         "body_bytes_max": super::BODY_BYTES_MAX,
     });
-    ask.written.answer(StatusCode::OK, &value)
+    Ok(ask.written.answer(StatusCode::OK, &value))
+}
+
+fn platform((kind, told): (&str, Result<Info, String>)) -> Value {
+    match told {
+        Ok(Info { driver, version, address, memory, cpu }) => json!({
+            "type": kind,
+            "driver": driver,
+            "version": version,
+            "address": address,
+            "memory": memory,
+            "cpu": cpu,
+        }),
+        Err(error) => json!({"type": kind, "error": error}),
+    }
 }

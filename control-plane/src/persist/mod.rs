@@ -123,6 +123,8 @@ pub(crate) struct Write {
     pub id: ArtifactId,
     /// Its new content in canonical JSON; `None` deletes.
     pub document: Option<String>,
+    /// Whether it was written as what may be there already: who waits for an update is told of one that is new, too.
+    pub replaces: bool,
 }
 
 /// Something about an artifact that is no version of it: where its deployment stands, what it is waiting for.

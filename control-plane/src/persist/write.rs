@@ -159,7 +159,10 @@ async fn write_artifact(
 
 /// What tells of a write, as the original does; the content stands in the history.
 fn archived(change: &Change, write: &Write, version: u64, what: &str) -> NewEvent {
-    let tags = [format!("{}:{}", write.id.kind, write.id.name), format!("archive:{what}")];
+    let mut tags = vec![format!("{}:{}", write.id.kind, write.id.name), format!("archive:{what}")];
+    if what == "create" && write.replaces {
+        tags.push("archive:update".to_owned());
+    }
     let value = serde_json::json!({"version": version, "who": change.cause.who, "why": change.cause.why});
     NewEvent { value: Some(value), ..NewEvent::new("archive", tags, change.at_unix_ms) }
 }

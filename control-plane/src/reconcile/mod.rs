@@ -27,10 +27,12 @@ pub(crate) use usage::{Clusters, Times};
 
 use crate::causes::with_causes;
 use crate::platform::health::Monitor;
-use crate::platform::{Labels, SharedPlatform};
+use crate::platform::{Info, Labels, SharedPlatform};
 
 /// LIMIT: how long a platform gets to say what runs there; then its instances are unknown.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
+/// LIMIT: what a platform gets to say what it is, to people who wait.
+const INFO_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What runs services, by the type of their deployables, and where they find the gateways.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +52,17 @@ impl Platforms {
     /// None yet.
     pub(crate) fn new(gateway_host: String) -> Self {
         Self { by_kind: BTreeMap::new(), gateway_host }
+    }
+
+    /// What each platform says that it is, by the type of what it runs; or why it does not say.
+    pub(crate) async fn infos(&self) -> Vec<(&str, Result<Info, String>)> {
+        let asked = self.by_kind.iter().map(async |(kind, runner)| {
+            let told = tokio::time::timeout(INFO_TIMEOUT, runner.platform.info()).await;
+            let late = |_| format!("it did not answer within {} s", INFO_TIMEOUT.as_secs());
+            let told = told.map_err(late).and_then(|told| told.map_err(|error| with_causes(&error)));
+            (kind.as_str(), told)
+        });
+        futures_util::future::join_all(asked).await
     }
 
     /// Where services find the gateways.

@@ -33,6 +33,11 @@ async fn a_write_is_told_of_and_numbers_are_counted() {
     world.put("gateways/shop?reason=canary", &gateway("shop", 9050)).await.expect(201);
     let told = world.get("events?tag=gateways:shop&tag=archive:create").await.expect(200);
     assert_eq!(told[0]["value"], json!({"version": 1, "who": "local", "why": "canary"}));
+    // As the original tells of every PUT; what must be new is only made.
+    assert_eq!(world.get("events?tag=gateways:shop&tag=archive:update").await.expect(200), told);
+    world.post("gateways", &gateway("other", 9051)).await.expect(201);
+    assert_eq!(world.get("events?tag=gateways:other&tag=archive:update").await.expect(200), json!([]));
+    assert_eq!(world.get("events?tag=gateways:other&tag=archive:create").await.expect(200)[0]["value"]["version"], 1);
     for value in [1, 2, 6] {
         world.post_json("events", &json!({"tags": ["metrics:rate"], "value": value})).await.expect(201);
     }

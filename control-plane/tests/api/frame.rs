@@ -178,3 +178,20 @@ async fn who_sends_too_slowly_is_let_go() {
     assert!(until_closed(&world, &kept).await.starts_with("HTTP/1.1 200"));
     assert!(until_closed(&world, &body).await.starts_with("HTTP/1.1 408"));
 }
+
+#[tokio::test]
+async fn what_services_run_on_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let processes = folder.path().display().to_string();
+    let world = World::start_with(&["--docker-host", "unix:///no/such/engine", "--process-dir", &processes]).await;
+    let platforms = &world.get("info").await.expect(200)["platforms"];
+    let of = |kind: &str| platforms.as_array().unwrap().iter().find(|platform| platform["type"] == kind).unwrap();
+    let programs = of("command");
+    assert_eq!((&programs["driver"], &programs["address"]), (&"process".into(), &"127.0.0.1".into()));
+    for limit in ["cpu", "memory"] {
+        assert!(programs[limit].as_str().is_some_and(|told| !told.is_empty()), "{programs:#}");
+    }
+    // One that does not answer is told, and holds up nothing.
+    let docker = of("container/docker");
+    assert!(docker["error"].as_str().unwrap().contains("/no/such/engine"), "{docker:#}");
+}

@@ -493,11 +493,21 @@ fn about() -> Value {
         "store": reference("Store"),
         "acts": {"type": "boolean", "description": "It starts, stops and scales what is deployed; of several control planes on one database one does."},
         "events_refused": {"type": ["integer", "null"], "description": "Events that Elasticsearch refused for good, since the first was sent; null: none are sent there."},
+        "platforms": list_of(&reference("PlatformInfo")),
         "problems": {"type": "array", "items": {"type": "string"}, "description": "Why no table follows from what is stored, or why the turn to act can't be kept in the database."},
         "warnings": list_of(&reference("Warning")),
         "per_page_max": number("Items of the largest page."),
         "wait_seconds_max": number("The longest `wait`."),
         "body_bytes_max": number("The largest body."),
+    });
+    let platform = json!({
+        "type": text("The type of deployables that it runs."),
+        "driver": text("Which driver."),
+        "version": text("Version of the product behind it."),
+        "address": text("Where it is."),
+        "memory": text("How it keeps the memory of a scale."),
+        "cpu": text("How it keeps the processors of a scale."),
+        "error": text("Why nothing else is known of it."),
     });
     let health = json!({
         "live": {"type": "boolean"},
@@ -520,6 +530,7 @@ fn about() -> Value {
         "LogLine": answered("One line that an instance wrote.", line, &[]),
         "SchemaAddress": answered("Where the JSON Schema of a kind is.", schema, &[]),
         "Info": answered("What runs here.", info, &[]),
+        "PlatformInfo": members("What services run on, and what it keeps of what it is told.", platform),
         "Health": members("Whether it works.", health),
     })
 }

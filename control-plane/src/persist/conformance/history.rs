@@ -22,7 +22,7 @@ const NAME: &str = "shop/web/web:1";
 async fn derive(database: &Database, document: Option<&str>) {
     let position = database.position().await.unwrap();
     let id = ArtifactId { kind: DERIVED, name: NAME.to_owned() };
-    let write = Write { id, document: document.map(str::to_owned) };
+    let write = Write { id, document: document.map(str::to_owned), replaces: false };
     database.commit(&Change { writes: vec![write], ..super::change(&position, &[], &[]) }).await.unwrap();
 }
 

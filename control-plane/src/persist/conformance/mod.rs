@@ -24,7 +24,7 @@ fn change(expected: &Position, writes: &[(&str, Option<&str>)], ports: &[(&str, 
         expected: expected.clone(),
         writes: writes
             .iter()
-            .map(|(name, document)| Write { id: gateway(name), document: document.map(str::to_owned) })
+            .map(|(name, document)| Write { id: gateway(name), document: document.map(str::to_owned), replaces: false })
             .collect(),
         ports: ports.iter().map(|(name, port)| ((*name).to_owned(), Some(*port))).collect(),
         revision: expected.revision + 1,
