@@ -60,7 +60,6 @@ impl Draft {
             check_expectation(write, stored)?;
             let id = ArtifactId { kind: write.kind.plural(), name: write.name.clone() };
             let document = write.artifact.as_ref().map(|artifact| to_json(artifact).to_string());
-            let replaces = write.mode == Mode::Replace;
             apply(&mut artifacts, write);
             let former = stored.and_then(|stored| stored.document.as_deref());
             outcomes.push(Outcome {
@@ -75,7 +74,7 @@ impl Draft {
             });
             if document.as_deref() != former {
                 written.push(index);
-                writes.push(Write { id, document, replaces });
+                writes.push(Write { id, document, replaces: write.mode == Mode::Replace });
             }
         }
         let deleted = deleted(&requested);

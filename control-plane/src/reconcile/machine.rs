@@ -106,6 +106,8 @@ pub(super) enum Action {
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     failures: BTreeMap<ServiceName, Failure>,
+    /// Services whose new order waits until that of a cluster they need is carried out.
+    held: BTreeMap<ServiceName, String>,
     /// The instances that are to go.
     leaving: BTreeMap<String, Leaving>,
 }
@@ -151,6 +153,11 @@ impl Machine {
         self.failures.remove(service);
     }
 
+    /// The cluster for whose new order that of this service waits.
+    pub(super) fn waits_for(&self, service: &ServiceName) -> Option<&str> {
+        self.held.get(service).map(String::as_str)
+    }
+
     /// What is to be done now. `now` is any steady clock.
     pub(super) fn step(&mut self, now: Duration, wanted: &[Wanted], picture: &Picture) -> Vec<Action> {
         let mut by_service: BTreeMap<&ServiceName, Vec<&Seen>> = BTreeMap::new();
@@ -165,6 +172,7 @@ impl Machine {
             .collect();
         let mut actions = Vec::new();
         let mut leaving = BTreeSet::new();
+        self.held = held(wanted, &by_service);
         for service in wanted {
             if picture.unknown.contains(&service.name) {
                 continue;
@@ -211,7 +219,7 @@ impl Machine {
         let at_once = if others.iter().any(|seen| seen.running) { 1 } else { STARTS_MAX };
         let may_start = self.failures.get(&wanted.name).is_none_or(|failure| failure.not_before <= now);
         let was_begun = seen.iter().any(|seen| !seen.stopped);
-        if may_start && (needs || was_begun) {
+        if may_start && (needs || was_begun) && !self.held.contains_key(&wanted.name) {
             let starts = missing.take(at_once.saturating_sub(unready));
             actions.extend(starts.map(|number| Action::Start(wanted.name.clone(), number)));
         }
@@ -262,6 +270,52 @@ impl Machine {
         }
         actions.extend(removals);
     }
+}
+
+/// Services of which instances of a former order run, none of the present one, and a cluster that they need is on its way
+/// to its own new order: what is needed is changed first. Who serves nothing any more waits for nobody.
+fn held(wanted: &[Wanted], seen: &BTreeMap<&ServiceName, Vec<&Seen>>) -> BTreeMap<ServiceName, String> {
+    let is_former = |wanted: &Wanted, seen: &Seen| seen.template != wanted.template;
+    let of = |wanted: &Wanted| seen.get(&wanted.name).map(Vec::as_slice).unwrap_or_default();
+    let serves_as_before = |wanted: &Wanted| of(wanted).iter().any(|seen| seen.running && is_former(wanted, seen));
+    let changing: BTreeSet<(&str, &str)> = wanted
+        .iter()
+        .filter(|wanted| {
+            let ready = of(wanted).iter().filter(|seen| seen.ready && !is_former(wanted, seen)).count();
+            serves_as_before(wanted) && u32::try_from(ready).is_ok_and(|ready| ready < wanted.count)
+        })
+        .map(|wanted| (wanted.name.deployment.as_str(), wanted.name.cluster.as_str()))
+        .collect();
+    let mut held = BTreeMap::new();
+    for service in wanted {
+        let is_begun = of(service).iter().any(|seen| !is_former(service, seen) && !seen.stopped);
+        if is_begun || !serves_as_before(service) {
+            continue;
+        }
+        let deployment = service.name.deployment.as_str();
+        let mut needs = service.needs.iter().filter(|cluster| changing.contains(&(deployment, cluster.as_str())));
+        // Clusters whose services need each other would wait for each other.
+        if let Some(cluster) = needs.find(|cluster| !leads_to(wanted, deployment, cluster, &service.name.cluster)) {
+            held.insert(service.name.clone(), cluster.clone());
+        }
+    }
+    held
+}
+
+/// Whether a cluster is, or needs by others, that other one.
+fn leads_to(wanted: &[Wanted], deployment: &str, from: &str, to: &str) -> bool {
+    let (mut reached, mut next) = (BTreeSet::new(), vec![from]);
+    while let Some(cluster) = next.pop() {
+        if cluster == to {
+            return true;
+        }
+        if reached.insert(cluster) {
+            let services = wanted.iter().filter(|service| service.name.deployment == deployment);
+            let of_it = services.filter(|service| service.name.cluster == cluster);
+            next.extend(of_it.flat_map(|service| service.needs.iter().map(String::as_str)));
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -347,6 +401,52 @@ mod tests {
             }
         }
         assert_eq!(tries, [3, 4, 6, 10, 18, 34, 66, 126, 186]);
+    }
+
+    #[test]
+    fn what_is_needed_is_changed_first() {
+        let mut machine = Machine::default();
+        let other = ServiceName { cluster: "other".to_owned(), ..service() };
+        let needed = Wanted { name: other.clone(), template: "new".to_owned(), count: 2, needs: Vec::new() };
+        let changed = Wanted { template: "new".to_owned(), ..wanted(1) };
+        let of_other = |id: &str, template: &str, number: u32, ready: bool| Seen {
+            service: other.clone(),
+            template: template.to_owned(),
+            ready,
+            ..seen(id, number)
+        };
+        let starts = |machine: &mut Machine, seen: &[Seen], wanted: &[Wanted]| {
+            let picture = Picture { seen: seen.to_vec(), ..Picture::default() };
+            let actions = machine.step(SECOND, wanted, &picture);
+            let starts = actions.into_iter().filter_map(|action| match action {
+                Action::Start(service, number) => Some((service.cluster, number)),
+                _ => None,
+            });
+            starts.collect::<Vec<_>>()
+        };
+        let both = [needed.clone(), changed.clone()];
+        let mut all = vec![seen("a", 0), of_other("b0", "t", 0, true), of_other("b1", "t", 1, true)];
+        assert_eq!(starts(&mut machine, &all, &both), [("other".to_owned(), 0)]);
+        assert_eq!(machine.waits_for(&service()), Some("other"));
+        all.push(of_other("n0", "new", 0, true));
+        assert_eq!(starts(&mut machine, &all, &both), [("other".to_owned(), 1)]);
+        all.push(of_other("n1", "new", 1, false));
+        assert_eq!(starts(&mut machine, &all, &both), [], "it is not ready yet");
+        all[4].ready = true;
+        assert_eq!(starts(&mut machine, &all, &both), [("c".to_owned(), 0)]);
+        assert_eq!(machine.waits_for(&service()), None);
+        // What was begun is carried on, and who serves nothing any more waits for nobody.
+        all[4].ready = false;
+        let dead = Seen { running: false, ready: false, stopped: true, ..seen("a", 0) };
+        let none = [vec![dead], all[1..].to_vec()].concat();
+        assert_eq!(starts(&mut machine, &none, &both), [("c".to_owned(), 0)]);
+        all.push(Seen { template: "new".to_owned(), ready: true, ..seen("a-new", 0) });
+        let more = Wanted { count: 2, ..changed.clone() };
+        assert_eq!(starts(&mut machine, &all, &[needed.clone(), more]), [("c".to_owned(), 1)]);
+        // Two clusters that need each other by different services do not wait for each other.
+        let knot = [Wanted { needs: vec!["c".to_owned()], ..needed }, changed];
+        let begun = starts(&mut machine, &all[..3], &knot);
+        assert_eq!(begun, [("other".to_owned(), 0), ("c".to_owned(), 0)]);
     }
 
     #[test]

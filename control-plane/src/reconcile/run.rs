@@ -501,6 +501,12 @@ impl Reconciler {
             .map(|name| {
                 let failure = self.failures.get(name).or(self.removal_failures.get(name));
                 let mut state = view.state(name, failure, places.get(name).map(String::as_str));
+                if state.phase == Phase::Updating
+                    && let Some(cluster) = self.machine.waits_for(name)
+                {
+                    state.message =
+                        Some(format!("waits until the change of {cluster}, which it needs, is carried out"));
+                }
                 let told = self.told.as_ref().and_then(|told| told.get(&name.to_string()));
                 let former = former.get(name).map(|former| (former.intention, former.phase, &former.since));
                 let former = former.or_else(|| told.map(|told| (told.intention, told.phase, &told.since)));

@@ -60,6 +60,8 @@ enum Event {
     Kill,
     /// Gateways do not acknowledge for some steps.
     Lag(u32),
+    /// The turn comes from a control plane whose instances run on elsewhere, and take requests until there are others.
+    TakeOver,
     /// Only the first of the actions is carried out, as when the control plane is killed in between.
     Interrupt(usize),
 }
@@ -69,6 +71,8 @@ struct World {
     real: BTreeMap<String, Real>,
     sick: BTreeMap<String, u32>,
     routed: BTreeMap<ServiceName, Vec<String>>,
+    /// Services whose targets are another control plane's.
+    unmet: BTreeSet<ServiceName>,
     /// What the gateways have of it.
     served: BTreeMap<ServiceName, Vec<String>>,
     machine: Machine,
@@ -101,6 +105,7 @@ impl World {
             real: BTreeMap::new(),
             sick: BTreeMap::new(),
             routed: BTreeMap::new(),
+            unmet: BTreeSet::new(),
             served: BTreeMap::new(),
             machine: Machine::default(),
             now: Duration::ZERO,
@@ -141,6 +146,7 @@ impl World {
                 // Who removes a service takes its routes away in the same change.
                 if !*is_wanted {
                     self.routed.remove(&wanted.name);
+                    self.unmet.remove(&wanted.name);
                 }
             }
             Event::Silence(steps) => self.silent = *steps,
@@ -163,6 +169,13 @@ impl World {
                 }
             }
             Event::Kill => self.machine = Machine::default(),
+            Event::TakeOver => {
+                self.machine = Machine::default();
+                self.real.clear();
+                self.stale = (0, Vec::new());
+                let has_some = self.routed.iter().filter(|(_, ids)| !ids.is_empty());
+                self.unmet = has_some.map(|(service, _)| service.clone()).collect();
+            }
             Event::Lag(steps) => self.lagging = *steps,
             Event::Interrupt(limit) => self.limit = *limit,
         }
@@ -193,8 +206,8 @@ impl World {
             seen: if self.silent > 0 { Vec::new() } else { seen },
             unknown: if self.silent > 0 { all.collect() } else { BTreeSet::new() },
             routed: self.routed.clone(),
+            unmet: self.unmet.clone(),
             acknowledged: self.served == self.routed,
-            ..Picture::default()
         }
     }
 
@@ -207,7 +220,18 @@ impl World {
     fn step(&mut self) {
         self.now += Duration::from_secs(1);
         let wanted = self.wanted();
-        let actions = self.machine.step(self.now, &wanted, &self.picture());
+        let picture = self.picture();
+        for seen in picture.seen.iter().filter(|seen| seen.ready) {
+            self.unmet.remove(&seen.service);
+        }
+        let picture = Picture { unmet: self.unmet.clone(), ..picture };
+        let actions = self.machine.step(self.now, &wanted, &picture);
+        for action in &actions {
+            if let Action::Start(service, _) = action {
+                let service = wanted.iter().find(|wanted| wanted.name == *service).expect("it is wanted");
+                has_what_it_needs(service, &wanted, &picture.seen);
+            }
+        }
         if self.silent > 0 {
             assert_eq!(actions, [], "nothing is done about what can't be seen");
         }
@@ -307,6 +331,8 @@ impl World {
             assert!(real.going.is_none(), "requests are sent to {id}, which is being removed");
         }
         let wanted = self.wanted().into_iter().find(|wanted| wanted.name == service).map_or(0, |wanted| wanted.count);
+        let is_served = wanted > 0 && self.unmet.contains(&service);
+        assert!(!is_served, "requests for {service} are taken from who serves them");
         let kept = self.working(&service).min(usize::try_from(wanted).unwrap());
         let left = targets.iter().filter(|id| self.is_ready(id)).count();
         assert!(!is_true || left >= kept, "{left} of {kept} working targets of {service} are left: {targets:?}");
@@ -332,6 +358,31 @@ impl World {
     }
 }
 
+/// The first instance of a service, and the first one of a new order, is started when what it needs is there, and is as it
+/// is to be.
+fn has_what_it_needs(service: &Wanted, wanted: &[Wanted], seen: &[Seen]) {
+    let own: Vec<&Seen> = seen.iter().filter(|seen| seen.service == service.name).collect();
+    for cluster in &service.needs {
+        let of_cluster = |seen: &&Seen| seen.service.cluster == *cluster;
+        if own.iter().all(|seen| seen.stopped) {
+            assert!(seen.iter().filter(of_cluster).any(|seen| seen.ready), "{service:?} is started without its needs");
+        }
+        let is_begun = own.iter().any(|seen| seen.template == service.template && !seen.stopped);
+        if is_begun || !own.iter().any(|seen| seen.running) {
+            continue;
+        }
+        for needed in wanted.iter().filter(|needed| needed.name.cluster == *cluster) {
+            let (present, former): (Vec<&Seen>, Vec<&Seen>) = seen
+                .iter()
+                .filter(|seen| seen.service == needed.name)
+                .partition(|seen| seen.template == needed.template);
+            let ready = present.iter().filter(|seen| seen.ready).count();
+            let is_changing = ready < usize::try_from(needed.count).unwrap() && former.iter().any(|seen| seen.running);
+            assert!(!is_changing, "{service:?} is changed before {needed:?}");
+        }
+    }
+}
+
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => Just(Event::Nothing),
@@ -351,6 +402,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..16_usize).prop_map(Event::Crash),
         1 => Just(Event::Kill),
         1 => (1..40_u32).prop_map(Event::Lag),
+        1 => Just(Event::TakeOver),
         2 => (0..3_usize).prop_map(Event::Interrupt),
     ]
 }
