@@ -163,7 +163,7 @@ async fn together(shared: &Arc<Shared>, waiting: &VecDeque<Waiting>) -> Result<V
                 continue;
             }
         };
-        draft.change.events.clone_from(events);
+        draft.change.events.extend_from_slice(events);
         let open = match &mut transaction {
             Some(open) => open,
             None => transaction.insert(shared.persistence.begin().await.map_err(Trouble::All)?),

@@ -11,7 +11,7 @@ use super::artifacts::Artifacts;
 use super::table::{Planned, derive};
 use super::{
     ChangeError, ChangeRequest, Changed, Current, Found, Judgement, Mode, Outcome, Premise, Runs, Unseen, WriteRequest,
-    inert, workflows,
+    differences, inert, workflows,
 };
 use crate::deploy::{self, DeployRequest, Expected};
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
@@ -110,6 +110,7 @@ impl Draft {
             table: digest,
             cause: request.cause.clone(),
             at_unix_ms: now_unix_ms,
+            events: differences::of(&current.artifacts, &requested, now_unix_ms),
             ..Change::default()
         };
         let snapshot = after(&current.snapshot, &change, &planned.ports);

@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod change;
+mod differences;
 mod draft;
 mod inert;
 mod request;

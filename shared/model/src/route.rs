@@ -99,9 +99,13 @@ fn decode_balance(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> 
         "default" | "" => None,
         "roundrobin" => Some(Balance::RoundRobin),
         "leastconn" => Some(Balance::LeastConn),
-        _ => {
+        other => {
             let message = format!("{owner} has the balance `{text}`, which this build does not have");
-            decoder.refuse(field, message, "use `roundrobin`, `leastconn` or `default`");
+            let hint = match other {
+                "source" => "leave it out: a gateway keeps its clients by `sticky: route` or `sticky: instance`",
+                _ => "use `roundrobin`, `leastconn` or `default`",
+            };
+            decoder.refuse(field, message, hint);
             None
         }
     }
