@@ -1,6 +1,8 @@
 //! What is asked of deployments, and what is told of them.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::header::ETAG;
+use axum::http::{Response, StatusCode};
 use serde_json::{Value, json};
 use vamp_model::{
     Artifact, Blueprint, DeployBody, Deployment, Document, Format, Gateway, Kind, Topology, contract, read_as,
@@ -8,7 +10,7 @@ use vamp_model::{
 };
 
 use super::ask::Ask;
-use super::conditional::Precondition;
+use super::conditional::{self, Precondition};
 use super::endpoints::Answer;
 use super::problem::Problem;
 use super::query::{Form, Parameter};
@@ -54,7 +56,7 @@ pub(super) async fn get(ask: Ask) -> Answer {
     if !ask.query.switch(Parameter::AsBlueprint)? {
         return read::get(ask, Kind::Deployment).await;
     }
-    let deployment = stored(&ask).await?;
+    let (deployment, _) = stored(&ask).await?;
     let blueprint = ask.api.core.export(&deployment).await;
     let blueprint = blueprint.map_err(|error| Problem::internal("reading the database", &error))?;
     let mut blueprint = Artifact::Blueprint(blueprint);
@@ -67,7 +69,7 @@ pub(super) async fn get(ask: Ask) -> Answer {
 
 /// `GET /api/v1/deployments/{name}/status`
 pub(super) async fn status(ask: Ask) -> Answer {
-    let stored = stored(&ask).await;
+    let stored = stored(&ask).await.map(|(deployment, _)| deployment);
     let changed = read::current(&ask, Kind::Deployment, ask.name()).await?.map_or(0, |stored| stored.sequence);
     match status_of(&ask, ask.name(), stored.as_ref().ok(), changed) {
         Some(status) => Ok(ask.written.answer(StatusCode::OK, &status)),
@@ -157,7 +159,7 @@ pub(super) async fn undeploy_service(ask: Ask) -> Answer {
 
 /// `GET …/clusters/{cluster}/services/{service}/scale`
 pub(super) async fn scale(ask: Ask) -> Answer {
-    let deployment = stored(&ask).await?;
+    let (deployment, version) = stored(&ask).await?;
     let (cluster, service) = (&ask.parameters.cluster, &ask.parameters.service);
     let found = deployment.cluster(cluster).and_then(|found| found.service(service));
     let Some(found) = found else {
@@ -165,7 +167,7 @@ pub(super) async fn scale(ask: Ask) -> Answer {
         return Err(Problem::no_part(what));
     };
     let size = crate::deploy::size_of(found);
-    Ok(ask.written.answer(StatusCode::OK, &Value::Object(size.to_fields())))
+    Ok(part(&ask, version, &Value::Object(size.to_fields())))
 }
 
 /// `PUT …/clusters/{cluster}/services/{service}/scale`
@@ -178,12 +180,12 @@ pub(super) async fn set_scale(mut ask: Ask) -> Answer {
 
 /// `GET …/clusters/{cluster}/sla`
 pub(super) async fn sla(ask: Ask) -> Answer {
-    let deployment = stored(&ask).await?;
+    let (deployment, version) = stored(&ask).await?;
     let cluster = &ask.parameters.cluster;
     let missing = |what: &str| Problem::no_part(format!("deployment `{}` has no {what}", deployment.name));
     let found = deployment.cluster(cluster).ok_or_else(|| missing(&format!("cluster `{cluster}`")))?;
     let sla = found.sla.as_ref().ok_or_else(|| missing(&format!("SLA in cluster `{cluster}`")))?;
-    Ok(ask.written.answer(StatusCode::OK, &sla.to_json()))
+    Ok(part(&ask, version, &sla.to_json()))
 }
 
 /// `PUT …/clusters/{cluster}/sla`
@@ -263,10 +265,20 @@ pub(super) fn services(body: &Topology) -> Vec<(String, String)> {
     named.collect()
 }
 
-async fn stored(ask: &Ask) -> Result<Deployment, Problem> {
-    match ask.api.core.artifact(Kind::Deployment, ask.name()).await {
-        Ok(Some(Artifact::Deployment(deployment))) => Ok(deployment),
-        Ok(_) => Err(read::missing(ask, Kind::Deployment).await),
-        Err(error) => Err(Problem::internal("reading the database", &error)),
+/// A part of a deployment. Its tag is the version of the whole, which is what a write of the part has to match.
+fn part(ask: &Ask, version: u64, value: &Value) -> Response<Body> {
+    let mut answer = ask.written.answer(StatusCode::OK, value);
+    answer.headers_mut().insert(ETAG, conditional::tag(version));
+    answer
+}
+
+/// The deployment and its version, both of one moment.
+async fn stored(ask: &Ask) -> Result<(Deployment, u64), Problem> {
+    let current = ask.api.core.shared.refresh().await;
+    let current = current.map_err(|error| Problem::internal("reading the database", &error))?;
+    let (kind, name) = (Kind::Deployment, ask.name());
+    match (current.artifact(kind, name), current.stored(kind, name)) {
+        (Some(Artifact::Deployment(deployment)), Some(stored)) => Ok((deployment.clone(), stored.version)),
+        _ => Err(read::missing(ask, kind).await),
     }
 }

@@ -848,9 +848,13 @@ fn parts_of_deployments() -> Vec<Endpoint> {
             Schema::DeploymentStatus,
             |ask| Box::pin(deployments::status(ask)),
         ),
-        reads(&scale, "getScaleOfService", "The scale of a service.", Schema::Scale, |ask| {
-            Box::pin(deployments::scale(ask))
-        }),
+        reads(
+            &scale,
+            "getScaleOfService",
+            "The scale of a service; the version of the deployment is its `ETag`, for `If-Match` of a new scale.",
+            Schema::Scale,
+            |ask| Box::pin(deployments::scale(ask)),
+        ),
         of_deployment(
             Method::PUT,
             &scale,
@@ -859,7 +863,13 @@ fn parts_of_deployments() -> Vec<Endpoint> {
             Schema::Scale,
             |ask| Box::pin(deployments::set_scale(ask)),
         ),
-        reads(sla, "getSlaOfCluster", "What a cluster promises.", Schema::Sla, |ask| Box::pin(deployments::sla(ask))),
+        reads(
+            sla,
+            "getSlaOfCluster",
+            "What a cluster promises; the version of the deployment is its `ETag`, for `If-Match` of a new promise.",
+            Schema::Sla,
+            |ask| Box::pin(deployments::sla(ask)),
+        ),
         of_deployment(Method::PUT, sla, "putSlaOfCluster", "Gives a cluster another promise.", Schema::Sla, |ask| {
             Box::pin(deployments::set_sla(ask))
         }),

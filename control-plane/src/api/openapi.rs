@@ -229,6 +229,7 @@ fn headers(endpoint: &Endpoint, status: u16) -> Option<Value> {
         matches!(schema, Schema::Artifact(_) | Schema::Version(_) | Schema::Artifacts(_) | Schema::Deployment)
     };
     let holds_artifact = endpoint.answers.iter().any(|(_, _, schema)| is_artifact(schema));
+    let is_part = matches!(endpoint.answers.first()?.2, Schema::Scale | Schema::Sla);
     match endpoint.answers.first()?.2 {
         Schema::List(_) | Schema::History | Schema::FoundEvents => Some(json!({
             "X-Total-Count": {"schema": {"type": "integer"}, "description": "How many there are on all pages."},
@@ -241,6 +242,7 @@ fn headers(endpoint: &Endpoint, status: u16) -> Option<Value> {
             }
             Some(headers)
         }
+        _ if is_part && endpoint.method == Method::GET => Some(json!({"ETag": text("The version of the deployment.")})),
         _ => None,
     }
 }

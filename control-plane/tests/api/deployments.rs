@@ -337,6 +337,32 @@ async fn changes_of_a_deployment_go_through_at_the_version_that_they_saw() {
 }
 
 #[tokio::test]
+async fn a_part_of_a_deployment_is_written_at_the_version_at_which_it_was_read() {
+    let world = World::start().await;
+    world.post("deployments", SHOP).await.expect(201);
+    let (scale, sla) = ("deployments/shop/clusters/web/services/web:1/scale", "deployments/shop/clusters/web/sla");
+    let promise =
+        "{type: escalation_only, escalations: [{type: scale_instances, minimum: 1, maximum: 3, scale_by: 1}]}";
+    let put = |path: &str, tag: Option<&str>, body: &str| {
+        send(yaml_of(world.ask(Method::PUT, path), body).header("if-match", tag.unwrap().to_owned()))
+    };
+    let read = world.get(scale).await;
+    assert_eq!(read.header("etag"), Some("\"1\""));
+    assert_eq!(world.get("deployments/shop").await.header("etag"), read.header("etag"));
+    // Somebody else is served in between.
+    world.put(sla, promise).await.expect(200);
+    let more = "{cpu: 0.5, memory: 64MB, instances: 3}";
+    let refused = put(scale, read.header("etag"), more).await;
+    refused.problem(412, "version-mismatch");
+    assert_eq!(world.get(scale).await.expect(200)["instances"], 2);
+    let promised = world.get(sla).await;
+    assert_eq!(world.get(scale).await.header("etag"), promised.header("etag"));
+    put(scale, world.get(scale).await.header("etag"), more).await.expect(200);
+    assert_eq!(world.get(scale).await.expect(200)["instances"], 3);
+    put(sla, promised.header("etag"), promise).await.problem(412, "version-mismatch");
+}
+
+#[tokio::test]
 async fn the_history_says_what_happened_to_a_deployment() {
     let world = World::start().await;
     world.put("", &format!("kind: deployments{SHOP}")).await.expect(201);
