@@ -98,12 +98,15 @@ fn head(name: &str, title: &str) -> Value {
     json!({"$schema": DIALECT, "$id": format!("urn:vamp:schema:v1:{name}"), "title": title})
 }
 
+/// What answers to writes add to documents.
+const ANSWERED: [&str; 5] = ["rollout", "warnings", "changes", "unchanged", "stored_version"];
+
 /// The components of the OpenAPI document without what only answers have: nobody writes that into a document.
 fn components() -> Map<String, Value> {
     let Value::Object(mut components) = openapi::components() else { return Map::new() };
     for schema in components.values_mut() {
         if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-            properties.retain(|name, _| !["rollout", "warnings", "changes", "unchanged"].contains(&name.as_str()));
+            properties.retain(|name, _| !ANSWERED.contains(&name.as_str()));
         }
         loosen(schema, "");
     }

@@ -278,11 +278,13 @@ pub(super) fn answer_named(ask: &Ask, mut made: Made, named: &[(Kind, String)], 
 }
 
 /// The answer to a change: artifacts as they are stored, each with `rollout` when the client waited, with `warnings`
-/// when there are any, and with `unchanged` when nothing was written, so that without these it is what a read gives.
+/// when there are any, with `unchanged` when nothing was written, and among others with `stored_version`, which has no
+/// `ETag` there, so that without these it is what a read gives.
 /// The first one of a change that is only checked tells in `changes` what all of it would change.
 pub(super) fn answer(ask: &Ask, made: Made, shape: Shape) -> Answer {
     let Made { changed, rollout, mut planned } = made;
     let validate_only = planned.is_some();
+    let is_list = shape == Shape::List || changed.outcomes.len() != 1;
     let mut documents = Vec::with_capacity(changed.outcomes.len());
     for (index, outcome) in changed.outcomes.iter().enumerate() {
         let mut document = with_port(&outcome.document, outcome.port)?;
@@ -292,6 +294,9 @@ pub(super) fn answer(ask: &Ask, made: Made, shape: Shape) -> Answer {
             }
             if let Some(planned) = planned.take() {
                 object.insert("changes".to_owned(), Value::Array(planned));
+            }
+            if is_list && !validate_only {
+                object.insert("stored_version".to_owned(), outcome.version.into());
             }
             if outcome.unchanged {
                 object.insert("unchanged".to_owned(), Value::Bool(true));
@@ -311,8 +316,8 @@ pub(super) fn answer(ask: &Ask, made: Made, shape: Shape) -> Answer {
     } else {
         StatusCode::OK
     };
-    let (value, only) = match (shape, changed.outcomes.as_slice()) {
-        (Shape::One | Shape::Removed, [only]) => (documents.pop().unwrap_or_default(), Some(only)),
+    let (value, only) = match changed.outcomes.as_slice() {
+        [only] if !is_list => (documents.pop().unwrap_or_default(), Some(only)),
         _ => (Value::Array(documents), None),
     };
     let mut answer = ask.written.answer(status, &value);

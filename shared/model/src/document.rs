@@ -265,8 +265,8 @@ pub(crate) fn decode<'t>(
     let is_named = named.is_some();
     let name = named.unwrap_or_default();
     let metadata = metadata(decoder, &mut fields);
-    // What answers add: they may be sent back as they came.
-    fields.ignore(&["lookup_name", "rollout", "warnings", "changes", "unchanged"]);
+    // What answers add, and the client to what it tells: they may be sent back as they came.
+    fields.ignore(&["lookup_name", "rollout", "warnings", "changes", "unchanged", "stored_version", "outcome"]);
     let (artifact, known) = match kind {
         Kind::Gateway => {
             fields.ignore(&["internal", "deployed", "service", "proxy", "active"]);

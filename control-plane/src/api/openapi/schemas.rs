@@ -76,6 +76,7 @@ pub(super) fn with_common(kind: Kind, mut properties: Value) -> Value {
         "rollout": {"allOf": [reference("Rollout")], "readOnly": true, "description": "In answers to writes with `wait`."},
         "warnings": {"type": "array", "items": reference("Warning"), "readOnly": true, "description": "In answers to writes, when there are any."},
         "unchanged": {"const": true, "readOnly": true, "description": "In answers to writes that changed nothing: the artifact was stored so already."},
+        "stored_version": {"type": "integer", "minimum": 1, "readOnly": true, "description": "In lists that answer writes: the version of the artifact, which is the `ETag` where it is answered alone."},
         "changes": {"type": "array", "items": reference("PlannedChange"), "readOnly": true, "description": "In the first artifact of answers to `validate_only`: everything that would change."},
     });
     if let (Some(properties), Value::Object(common)) = (properties.as_object_mut(), common) {
