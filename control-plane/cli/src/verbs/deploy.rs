@@ -9,15 +9,18 @@ use super::apply::{name_files, read};
 use super::changes::tell_dry_run;
 use super::{after_write, items, patiently, tell, text, written};
 use crate::arguments::{
-    BlueprintArguments, DeployArguments, MergeArguments, ScaleArguments, UndeployArguments, Waiting,
+    BlueprintArguments, DeployArguments, Deploying, MergeArguments, ScaleArguments, UndeployArguments, Waiting,
     WaitingForServices, Writing,
 };
-use crate::client::{Client, Request};
+use crate::client::{Answer, Client, Request};
 use crate::failure::Failure;
 use crate::output::{cell, print, remark, table};
 
 /// LIMIT: how often the state is asked for while waiting.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// LIMIT: how often a scale is read and written by one call. Each time somebody else changed the deployment in between.
+const SCALE_TRIES_MAX: u32 = 10;
 
 /// Writes do not wait for gateways: waiting for services includes that.
 pub(super) const AT_ONCE: Waiting = Waiting { wait: false, timeout: Duration::ZERO };
@@ -107,28 +110,52 @@ fn cluster_of(deployment: &Value, breed: &str) -> Result<String, Failure> {
 
 /// Gives a service another scale.
 pub(crate) async fn scale(arguments: ScaleArguments) -> Result<(), Failure> {
-    let client = Client::new(&arguments.deploying.server)?;
-    let (cluster, breed) = &arguments.service;
-    let path = ["deployments", &arguments.deployment, "clusters", cluster, "services", breed, "scale"];
-    let mut scale = client.send(Request::get(&path)).await?.json();
     let given = [
         ("instances", arguments.instances.map(|instances| json!(instances))),
         ("cpu", arguments.cpu.as_ref().map(|cpu| json!(cpu))),
         ("memory", arguments.memory.as_ref().map(|memory| json!(memory))),
     ];
-    if given.iter().all(|(_, value)| value.is_none()) {
+    let given: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    if given.is_empty() {
         let what = "nothing is given: use --instances, --cpu or --memory".to_owned();
         return Err(Failure::Usage { what });
     }
-    for (name, value) in given {
-        if let (Some(scale), Some(value)) = (scale.as_object_mut(), value) {
-            scale.insert(name.to_owned(), value);
+    let Deploying { server, waiting, writing } = &arguments.deploying;
+    let client = Client::new(server)?;
+    let (cluster, breed) = &arguments.service;
+    let path = ["deployments", &arguments.deployment, "clusters", cluster, "services", breed, "scale"];
+    let answer = rescale(&client, &path, &given, &written(writing, None)).await?;
+    finish(&client, &answer.json(), *waiting, writing, "scaled").await
+}
+
+/// Changes what is given of a scale, and keeps the rest as it is at that moment: what a promise or somebody else did in
+/// between is read anew, and never written over.
+async fn rescale(
+    client: &Client,
+    path: &[&str],
+    given: &[(&str, Value)],
+    query: &[(&'static str, String)],
+) -> Result<Answer, Failure> {
+    let mut tries = 1;
+    loop {
+        let found = client.send(Request::get(path)).await?;
+        let mut scale = found.json();
+        for (name, value) in given {
+            if let Some(scale) = scale.as_object_mut() {
+                scale.insert((*name).to_owned(), value.clone());
+            }
+        }
+        let request = Request {
+            query: query.to_vec(),
+            body: Some(("application/json", scale.to_string())),
+            if_match: found.etag,
+            ..Request::new(Method::PUT, path)
+        };
+        match client.send(request).await {
+            Err(Failure::Refused { status: 412, .. }) if tries < SCALE_TRIES_MAX => tries += 1,
+            answer => return answer,
         }
     }
-    let body = Some(("application/json", scale.to_string()));
-    let query = written(&arguments.deploying.writing, None);
-    let answer = client.send(Request { query, body, ..Request::new(Method::PUT, &path) }).await?.json();
-    finish(&client, &answer, arguments.deploying.waiting, &arguments.deploying.writing, "scaled").await
 }
 
 /// Sends a blueprint, or the name of one; what is wrong with a file has its name.
@@ -237,8 +264,56 @@ fn warning(service: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use axum::Router;
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::routing::get;
+    use tokio::net::TcpListener;
+
     use super::super::tests::answered_by;
     use super::*;
+    use crate::context::Target;
+
+    /// A scale of which a promise adds an instance after each of the first reads, and which is written at its version only.
+    async fn scale_that_moves(moves: u64) -> Client {
+        // Its version, and how many instances it has.
+        let version = Arc::new(AtomicU64::new(1));
+        let tag = |version: u64| [("etag", format!("\"{version}\""))];
+        let read = {
+            let version = Arc::clone(&version);
+            move || {
+                let seen = version.load(Ordering::SeqCst);
+                version.fetch_add(u64::from(seen <= moves), Ordering::SeqCst);
+                std::future::ready((tag(seen), json!({"cpu": 1, "instances": seen}).to_string()))
+            }
+        };
+        let write = move |headers: HeaderMap, body: String| {
+            let is_seen = headers.get("if-match") == tag(version.load(Ordering::SeqCst))[0].1.parse().ok().as_ref();
+            std::future::ready(if is_seen {
+                (StatusCode::OK, body)
+            } else {
+                (StatusCode::PRECONDITION_FAILED, "{}".to_owned())
+            })
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let address = Router::new().route("/api/v1/scale", get(read).put(write));
+        tokio::spawn(async { axum::serve(listener, address).await });
+        Client::of(Target::own(host)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_promise_did_while_a_scale_is_changed_is_kept() {
+        let given = [("cpu", json!("250m"))];
+        let written = rescale(&scale_that_moves(3).await, &["scale"], &given, &[]).await.unwrap().json();
+        assert_eq!(written, json!({"cpu": "250m", "instances": 4}));
+        let client = scale_that_moves(u64::from(SCALE_TRIES_MAX)).await;
+        assert_eq!(rescale(&client, &["scale"], &given, &[]).await.unwrap_err().exit_code(), 4);
+        let client = scale_that_moves(u64::from(SCALE_TRIES_MAX) - 1).await;
+        assert!(rescale(&client, &["scale"], &given, &[]).await.is_ok());
+    }
 
     #[tokio::test]
     async fn what_is_wrong_in_a_file_is_told_with_its_name_and_with_no_line_where_there_is_none() {
