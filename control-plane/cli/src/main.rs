@@ -113,7 +113,7 @@ async fn run(verb: Verb) -> Result<(), Failure> {
         Verb::Emit(arguments) => verbs::emit(arguments).await,
         Verb::Info(arguments) => verbs::info(arguments).await,
         Verb::Generate(_) => {
-            let today = "write the document of another one with `vamp get breed NAME -o yaml`, change it, and `vamp apply -f` it";
+            let today = "write the document of another one with `vamp get breed NAME -o yaml`, change it, and `vamp apply -f` it; with `--dry-run -o yaml` it is only written out";
             Err(verbs::gone("generate", today))
         }
         Verb::Login(_) => {

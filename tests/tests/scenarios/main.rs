@@ -20,6 +20,7 @@ mod command_line_former;
 mod command_line_history;
 mod command_line_import;
 mod command_line_logs;
+mod command_line_output;
 mod command_line_reading;
 mod conformance;
 mod cost;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{host, kind, long_wait_time, output, wait_time};
+use super::values::{host, kind, long_wait_time, output, output_of_change, wait_time};
 use crate::format::Output;
 
 /// Where the control plane is, and who we are for it.
@@ -77,12 +77,22 @@ pub(crate) struct WaitingForServices {
 /// What all changes may say.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Writing {
+    /// `table` for people, `yaml`, `json`, `name`, or `jsonpath=PATH`: the artifacts as they are then, each with its `outcome`; of --dry-run as they would be stored
+    #[arg(short, long, value_name = "FORMAT", default_value = "table", value_parser = output_of_change)]
+    pub(crate) output: Output,
     /// Why, in words: it stands in the history
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     /// Checks everything, shows what would change, and changes nothing
     #[arg(long, conflicts_with = "wait")]
     pub(crate) dry_run: bool,
+}
+
+impl Writing {
+    /// Whether what came of it is told in words.
+    pub(crate) fn is_for_people(&self) -> bool {
+        matches!(self.output, Output::Table | Output::Wide)
+    }
 }
 
 /// A question: who is asked, and how the answer is written.

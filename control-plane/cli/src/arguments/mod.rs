@@ -32,6 +32,7 @@ pub(crate) use writing::{
     MergeArguments, ScaleArguments, SetWeightsArguments, SplitArguments, UndeployArguments, UndoArguments, Weights,
 };
 
+pub(crate) use values::NOT_OF_CHANGE;
 use values::{port, two_ports};
 
 /// Canary releases: move traffic between versions by weight and condition, exactly and at once.

@@ -7,6 +7,10 @@ use vamp_model::{Kind, Selector};
 use super::Weights;
 use crate::format::Output;
 
+/// What is told of a form that is none for a change.
+pub(crate) const NOT_OF_CHANGE: &str =
+    "use table, yaml, json, name or jsonpath=PATH: what came of a change has no wide table";
+
 pub(super) fn port() -> clap::builder::RangedI64ValueParser<u16> {
     clap::value_parser!(u16).range(1..)
 }
@@ -111,6 +115,15 @@ pub(super) fn output(text: &str) -> Result<Output, String> {
     text.parse()
 }
 
+/// The same for what came of a change, which has no columns.
+pub(super) fn output_of_change(text: &str) -> Result<Output, String> {
+    match text.parse() {
+        Ok(Output::Wide) => Err(NOT_OF_CHANGE.to_owned()),
+        Err(_) if !text.starts_with("jsonpath=") => Err(NOT_OF_CHANGE.to_owned()),
+        output => output,
+    }
+}
+
 /// One label of `-l`.
 pub(super) fn selector(text: &str) -> Result<Selector, String> {
     text.parse().map_err(|error: vamp_model::BadSelector| error.to_string())
@@ -166,6 +179,17 @@ mod tests {
         for text in ["ftp://a", "http://", "http://a:b"] {
             assert!(host(text).unwrap_err().contains("names no host"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_came_of_a_change_has_no_wide_table() {
+        assert_eq!(output_of_change("name"), Ok(Output::Name));
+        for text in ["wide", "xml", "jsonpath"] {
+            assert_eq!(output_of_change(text).unwrap_err(), NOT_OF_CHANGE, "{text}");
+        }
+        let of_path = "jsonpath={..a}";
+        assert_eq!(output_of_change(of_path), output(of_path));
+        assert!(output_of_change(of_path).is_err());
     }
 
     #[test]

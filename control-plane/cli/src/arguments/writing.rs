@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::values::{cluster_and_breed, route_weight, weights};
-use super::{Changing, Deploying, Named, OutputArguments, Storing};
+use super::{Changing, Deploying, Named, Storing};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArguments {
@@ -27,6 +27,7 @@ pub(crate) struct DeleteArguments {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("output", |output| output.value_parser(super::values::output).help(OUTPUT_OF_SPLIT)))]
 pub(crate) struct SplitArguments {
     #[command(flatten)]
     pub(crate) changing: Changing,
@@ -35,9 +36,9 @@ pub(crate) struct SplitArguments {
     /// New weights in percent, in the order of the routes, as in `90/10`; without them the split is shown
     #[arg(value_parser = weights)]
     pub(crate) weights: Option<Weights>,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
+
+const OUTPUT_OF_SPLIT: &str = "`table`, `wide`, `yaml`, `json`, `name`, or `jsonpath=PATH`; of new weights all but `wide`: the gateway as it is then";
 
 /// Weights as the API takes them, in the order of the routes.
 #[derive(Debug, Clone, PartialEq, Eq)]

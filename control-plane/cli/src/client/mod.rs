@@ -58,6 +58,17 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
+    /// The version of the one artifact that it is about.
+    pub(crate) fn version(&self) -> Option<u64> {
+        self.etag.as_deref()?.trim_matches('"').parse().ok()
+    }
+
+    /// One that was not sent.
+    #[cfg(test)]
+    pub(crate) fn of(json: &Value, etag: Option<&str>) -> Self {
+        Self { etag: etag.map(str::to_owned), is_created: false, has_more: false, text: json.to_string() }
+    }
+
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_default()
     }

@@ -9,9 +9,10 @@ use serde_json::Value;
 use vamp_model::Kind;
 
 use super::changes::tell_dry_run;
+use super::outcome::{is_unchanged, told_to_program};
 use super::{after_write, deploy, rollout, several, text, written};
 use crate::arguments::{ApplyArguments, Storing, WaitingForServices, Writing};
-use crate::client::{Client, Request};
+use crate::client::{Answer, Client, Request};
 use crate::failure::Failure;
 use crate::output::print;
 
@@ -41,36 +42,44 @@ pub(super) struct Applied<'a> {
 /// Writes the artifacts of texts, tells what became of them, and waits for it when that is wanted.
 pub(super) async fn apply_texts(client: &Client, files: &[Source], how: Applied<'_>) -> Result<(), Failure> {
     let begun = Instant::now();
-    let body = send(client, files, written(how.writing, None), how.storing).await?;
-    let would_be = if how.writing.dry_run { "would be " } else { "" };
-    let mut deployed = Vec::new();
-    for artifact in several(&body) {
-        let (kind, name) = (text(artifact, "kind"), text(artifact, "name"));
-        let done = match artifact.get("unchanged") {
-            Some(_) => "unchanged".to_owned(),
-            None if kind == Kind::Deployment.plural() => format!("{would_be}deployed"),
-            None => format!("{would_be}applied"),
-        };
-        print(&format!("{kind}/{name} {done}"))?;
-        deployed.extend((kind == Kind::Deployment.plural()).then_some(name));
-    }
-    if how.writing.dry_run {
-        tell_dry_run(&body)?;
+    let answer = send(client, files, written(how.writing, None), how.storing).await?;
+    let body = answer.json();
+    if !told_to_program(&answer, how.writing, outcome)? {
+        tell_people(&body, how.writing.dry_run)?;
     }
     after_write(&body, deploy::AT_ONCE)?;
     if !how.waiting.wait {
         return Ok(());
     }
     let left = || how.waiting.timeout.saturating_sub(begun.elapsed());
-    for name in deployed {
-        deploy::until_done(client, name, left()).await?;
+    for deployment in several(&body).iter().filter(|artifact| is_deployment(artifact)) {
+        deploy::until_done(client, text(deployment, "name"), left(), how.writing).await?;
     }
     rollout::until_served(client, left()).await
 }
 
+fn is_deployment(artifact: &Value) -> bool {
+    text(artifact, "kind") == Kind::Deployment.plural()
+}
+
+fn outcome(artifact: &Value) -> &'static str {
+    if is_deployment(artifact) { "deployed" } else { "applied" }
+}
+
+fn tell_people(body: &Value, dry_run: bool) -> Result<(), Failure> {
+    let would_be = if dry_run { "would be " } else { "" };
+    for artifact in several(body) {
+        let outcome =
+            if is_unchanged(artifact) { "unchanged".to_owned() } else { format!("{would_be}{}", outcome(artifact)) };
+        print(&format!("{}/{} {outcome}", text(artifact, "kind"), text(artifact, "name")))?;
+    }
+    if dry_run { tell_dry_run(body).map(drop) } else { Ok(()) }
+}
+
 /// What applying files would do.
 pub(super) async fn dry_run(client: &Client, paths: &[PathBuf], storing: Storing) -> Result<Value, Failure> {
-    send(client, &read_all(paths)?, vec![("validate_only", "true".to_owned())], storing).await
+    let query = vec![("validate_only", "true".to_owned())];
+    send(client, &read_all(paths)?, query, storing).await.map(|answer| answer.json())
 }
 
 fn read_all(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
@@ -88,7 +97,7 @@ async fn send(
     files: &[Source],
     mut query: Vec<(&'static str, String)>,
     storing: Storing,
-) -> Result<Value, Failure> {
+) -> Result<Answer, Failure> {
     if !storing.store_only {
         query.push(("deploy", "true".to_owned()));
     }
@@ -96,7 +105,7 @@ async fn send(
     // JSON is YAML too: files of both kinds go as one text, so that they are one change.
     let body = Some(("application/yaml", body));
     let sent = client.send(Request { query, body, ..Request::new(Method::PUT, &[]) }).await;
-    sent.map(|answer| answer.json()).map_err(|failure| name_files(failure, files))
+    sent.map_err(|failure| name_files(failure, files))
 }
 
 /// A file, or those of a folder that hold documents, by name.

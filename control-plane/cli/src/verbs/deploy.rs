@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::apply::{name_files, read};
 use super::changes::tell_dry_run;
+use super::outcome::{tell_progress, told_to_program};
 use super::{after_write, items, patiently, tell, text, written};
 use crate::arguments::{
     BlueprintArguments, DeployArguments, Deploying, MergeArguments, ScaleArguments, UndeployArguments, Waiting,
@@ -59,8 +60,8 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
     }
     if gone.is_empty() {
         let query = written(&arguments.deploying.writing, None);
-        let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?.json();
-        tell(&answer, &arguments.deploying.writing, &format!("deployments/{name} undeployed"))?;
+        let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?;
+        tell(&answer, &arguments.deploying.writing, ("undeployed", &format!("deployments/{name} undeployed")))?;
         return if arguments.deploying.waiting.wait {
             until_gone(&client, name, arguments.deploying.waiting.timeout).await
         } else {
@@ -80,14 +81,14 @@ pub(crate) async fn undeploy(arguments: UndeployArguments) -> Result<(), Failure
         body: Some(("application/json", json!({"name": name, "clusters": clusters}).to_string())),
         ..Request::new(Method::PUT, &path)
     };
-    let answer = client.send(request).await?.json();
+    let answer = client.send(request).await?;
     let gone = gone.iter().map(|(cluster, breed)| format!("deployments/{name} {cluster}/{breed} undeployed"));
-    tell(&answer, &arguments.deploying.writing, &gone.collect::<Vec<_>>().join("\n"))?;
-    after_write(&answer, AT_ONCE)?;
+    tell(&answer, &arguments.deploying.writing, ("undeployed", &gone.collect::<Vec<_>>().join("\n")))?;
+    after_write(&answer.json(), AT_ONCE)?;
     if !arguments.deploying.waiting.wait {
         return Ok(());
     }
-    match until_done(&client, name, arguments.deploying.waiting.timeout).await {
+    match until_done(&client, name, arguments.deploying.waiting.timeout, &arguments.deploying.writing).await {
         // The last services went, and the deployment with them.
         Err(Failure::Refused { status: 404, .. }) if !arguments.deploying.writing.dry_run => Ok(()),
         waited => waited,
@@ -125,7 +126,7 @@ pub(crate) async fn scale(arguments: ScaleArguments) -> Result<(), Failure> {
     let (cluster, breed) = &arguments.service;
     let path = ["deployments", &arguments.deployment, "clusters", cluster, "services", breed, "scale"];
     let answer = rescale(&client, &path, &given, &written(writing, None)).await?;
-    finish(&client, &answer.json(), *waiting, writing, "scaled").await
+    finish(&client, &answer, *waiting, writing, "scaled").await
 }
 
 /// Changes what is given of a scale, and keeps the rest as it is at that moment: what a promise or somebody else did in
@@ -159,7 +160,7 @@ async fn rescale(
 }
 
 /// Sends a blueprint, or the name of one; what is wrong with a file has its name.
-async fn send(client: &Client, arguments: &BlueprintArguments, request: Request<'_>) -> Result<Value, Failure> {
+async fn send(client: &Client, arguments: &BlueprintArguments, request: Request<'_>) -> Result<Answer, Failure> {
     let (body, files) = match (&arguments.blueprint, &arguments.filename) {
         (Some(name), _) => (("application/json", json!({"reference": name}).to_string()), Vec::new()),
         (None, Some(path)) => {
@@ -169,27 +170,30 @@ async fn send(client: &Client, arguments: &BlueprintArguments, request: Request<
         (None, None) => return Err(Failure::Usage { what: "name a blueprint, or a file with -f".to_owned() }),
     };
     let sent = client.send(Request { body: Some(body), ..request }).await;
-    sent.map(|answer| answer.json()).map_err(|failure| name_files(failure, &files))
+    sent.map_err(|failure| name_files(failure, &files))
 }
 
 async fn finish(
     client: &Client,
-    answer: &Value,
+    answer: &Answer,
     waiting: WaitingForServices,
     said: &Writing,
     done: &str,
 ) -> Result<(), Failure> {
-    let name = text(answer, "name");
-    print(&format!("deployments/{name} {}{done}", if said.dry_run { "would be " } else { "" }))?;
-    if said.dry_run {
-        tell_dry_run(answer)?;
+    let deployment = answer.json();
+    let name = text(&deployment, "name");
+    if !told_to_program(answer, said, |_| done)? {
+        print(&format!("deployments/{name} {}{done}", if said.dry_run { "would be " } else { "" }))?;
+        if said.dry_run {
+            tell_dry_run(&deployment)?;
+        }
     }
-    after_write(answer, AT_ONCE)?;
-    if waiting.wait { until_done(client, name, waiting.timeout).await } else { Ok(()) }
+    after_write(&deployment, AT_ONCE)?;
+    if waiting.wait { until_done(client, name, waiting.timeout, said).await } else { Ok(()) }
 }
 
 /// Waits until every service is as it is wanted, and tells what changes meanwhile.
-pub(super) async fn until_done(client: &Client, name: &str, timeout: Duration) -> Result<(), Failure> {
+pub(super) async fn until_done(client: &Client, name: &str, timeout: Duration, said: &Writing) -> Result<(), Failure> {
     let begun = Instant::now();
     let mut told = String::new();
     loop {
@@ -202,7 +206,7 @@ pub(super) async fn until_done(client: &Client, name: &str, timeout: Duration) -
             told = line;
         }
         if is_done {
-            return print(&states(&status));
+            return tell_progress(said, &states(&status));
         }
         if begun.elapsed() >= timeout {
             remark(&states(&status));

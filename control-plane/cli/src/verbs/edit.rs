@@ -33,7 +33,11 @@ pub(crate) async fn edit(arguments: EditArguments) -> Result<(), Failure> {
     let after = std::fs::read_to_string(&draft.path);
     let after = after.map_err(|cause| Failure::File { path: draft.path.clone(), cause })?;
     if after == before || after.trim().is_empty() {
-        return print(&format!("{kind}/{name} is left as it is"));
+        if arguments.changing.writing.is_for_people() {
+            return print(&format!("{kind}/{name} is left as it is"));
+        }
+        let found = client.send(Request::get(&path)).await?;
+        return tell(&found, &arguments.changing.writing, ("unchanged", ""));
     }
     let request = Request {
         query: written(&arguments.changing.writing, Some(arguments.changing.waiting)),
@@ -42,11 +46,11 @@ pub(crate) async fn edit(arguments: EditArguments) -> Result<(), Failure> {
         ..Request::new(Method::PUT, &path)
     };
     let answer = match client.send(request).await {
-        Ok(answer) => answer.json(),
+        Ok(answer) => answer,
         Err(cause) => return Err(Failure::Edit { path: draft.keep(), cause: Box::new(cause) }),
     };
-    tell(&answer, &arguments.changing.writing, &format!("{kind}/{name} edited"))?;
-    after_write(&answer, arguments.changing.waiting)
+    tell(&answer, &arguments.changing.writing, ("applied", &format!("{kind}/{name} edited")))?;
+    after_write(&answer.json(), arguments.changing.waiting)
 }
 
 /// The file that is edited; removed unless it is kept.

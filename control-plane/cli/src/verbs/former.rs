@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use vamp_model::to_yaml;
 
 use super::apply::{name_files, read};
+use super::outcome::is_unchanged;
 use super::split::{put_gateway, route_meant, weigh};
 use super::{after_write, several, tell, text, written};
 use crate::arguments::{CreateArguments, EmitArguments, InfoArguments, UpdateGatewayArguments};
@@ -22,15 +23,12 @@ pub(crate) async fn create(arguments: CreateArguments) -> Result<(), Failure> {
     let sent = client.send(Request { query, body, ..Request::new(Method::PUT, &[arguments.kind]) }).await;
     let sent = sent.map_err(|failure| name_files(failure, &[file]))?;
     let answer = sent.json();
+    let done = if sent.is_created { "created" } else { "applied" };
     let names = several(&answer).iter().map(|artifact| {
-        let done = match artifact.get("unchanged") {
-            Some(_) => "unchanged",
-            None if sent.is_created => "created",
-            None => "applied",
-        };
+        let done = if is_unchanged(artifact) { "unchanged" } else { done };
         format!("{}/{} {done}", arguments.kind, text(artifact, "name"))
     });
-    tell(&answer, &arguments.writing, &names.collect::<Vec<_>>().join("\n"))?;
+    tell(&sent, &arguments.writing, (done, &names.collect::<Vec<_>>().join("\n")))?;
     after_write(&answer, arguments.waiting)
 }
 

@@ -7,12 +7,12 @@ use super::changes::{differences, planned, tell_dry_run};
 use super::deploy::{AT_ONCE, until_done};
 use super::rollout::until_served;
 use super::rows::member;
-use super::{after_write, apply, written};
+use super::{after_write, apply, tell, written};
 use crate::arguments::{Deploying, DiffArguments, HistoryArguments, UndoArguments};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
 use crate::format::{Output, show};
-use crate::output::{print, table};
+use crate::output::table;
 
 /// Shows every version.
 pub(crate) async fn history(arguments: HistoryArguments) -> Result<(), Failure> {
@@ -99,17 +99,13 @@ pub(crate) async fn undo(arguments: UndoArguments) -> Result<(), Failure> {
         if_match: (!is_deleted).then(|| format!("\"{newest}\"")),
         ..Request::new(Method::POST, &path)
     };
-    let answer = client.send(request).await?.json();
-    if writing.dry_run {
-        tell_dry_run(&answer)?;
-    } else {
-        print(&format!("{kind}/{name} is as in version {version} again"))?;
-    }
-    after_write(&answer, AT_ONCE)?;
+    let answer = client.send(request).await?;
+    tell(&answer, writing, ("restored", &format!("{kind}/{name} is as in version {version} again")))?;
+    after_write(&answer.json(), AT_ONCE)?;
     match kind {
         _ if !waiting.wait => Ok(()),
         // Waiting for services includes the gateways.
-        "deployments" => until_done(&client, name, waiting.timeout).await,
+        "deployments" => until_done(&client, name, waiting.timeout, writing).await,
         _ => until_served(&client, waiting.timeout).await,
     }
 }

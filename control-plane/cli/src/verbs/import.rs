@@ -13,9 +13,10 @@ use crate::output::{print, remark};
 pub(crate) async fn import_compose(arguments: ComposeArguments) -> Result<(), Failure> {
     let ComposeArguments { deploying, filename, name, variables, apply, storing } = arguments;
     let Deploying { server, waiting, writing } = deploying;
-    let goes_with_apply = storing.store_only || waiting.wait || writing.dry_run || writing.reason.is_some();
+    let goes_with_apply =
+        storing.store_only || waiting.wait || writing.dry_run || writing.reason.is_some() || !writing.is_for_people();
     if goes_with_apply && !apply {
-        let what = "--store-only, --wait, --dry-run and --reason go with --apply".to_owned();
+        let what = "--store-only, --wait, --dry-run, --reason and -o go with --apply".to_owned();
         return Err(Failure::Usage { what });
     }
     let file = read(&filename)?;

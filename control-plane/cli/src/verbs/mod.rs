@@ -14,6 +14,7 @@ mod get;
 mod history;
 mod import;
 mod logs;
+mod outcome;
 mod rollout;
 mod rows;
 mod split;
@@ -41,10 +42,12 @@ pub(crate) use rollout::rollout_status;
 pub(crate) use split::{set_weights, split};
 pub(crate) use version::{completion, version};
 
+use outcome::tell;
+
 use crate::arguments::{DeleteArguments, Waiting, Writing};
 use crate::client::{Answer, Client, Request};
 use crate::failure::Failure;
-use crate::output::{print, remark, warn};
+use crate::output::{remark, warn};
 
 /// LIMIT: how often a control plane that went away is asked while something is waited for.
 const RETRY_EVERY: Duration = Duration::from_millis(250);
@@ -54,10 +57,10 @@ pub(crate) async fn delete(arguments: DeleteArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.changing.server)?;
     let path = [arguments.artifact.kind, &arguments.artifact.name];
     let query = written(&arguments.changing.writing, Some(arguments.changing.waiting));
-    let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?.json();
+    let answer = client.send(Request { query, ..Request::new(Method::DELETE, &path) }).await?;
     let done = format!("{}/{} deleted", arguments.artifact.kind, arguments.artifact.name);
-    tell(&answer, &arguments.changing.writing, &done)?;
-    after_write(&answer, arguments.changing.waiting)
+    tell(&answer, &arguments.changing.writing, ("deleted", &done))?;
+    after_write(&answer.json(), arguments.changing.waiting)
 }
 
 /// An artifact as its author wrote it, with its version, to be changed and sent back. What is shown of it beside that, such
@@ -77,11 +80,6 @@ fn written(said: &Writing, waiting: Option<Waiting>) -> Vec<(&'static str, Strin
     let wait = waiting.filter(|waiting| waiting.wait);
     let wait = wait.map(|waiting| ("wait", format!("{}ms", waiting.timeout.as_millis())));
     reason.into_iter().chain(dry_run).chain(wait).collect()
-}
-
-/// Says what was done, or what would be.
-fn tell(answer: &Value, writing: &Writing, done: &str) -> Result<(), Failure> {
-    if writing.dry_run { changes::tell_dry_run(answer).map(drop) } else { print(done) }
 }
 
 /// Tells warnings and the rollout of a write; a rollout that is not complete is a failure of the waiting, not of the

@@ -4,10 +4,10 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{after_write, as_written, items, tell, text, written};
-use crate::arguments::{SetWeightsArguments, SplitArguments, Waiting, Weights, Writing};
+use crate::arguments::{NOT_OF_CHANGE, SetWeightsArguments, SplitArguments, Waiting, Weights, Writing};
 use crate::client::{Client, Request};
 use crate::failure::Failure;
-use crate::format::show;
+use crate::format::{Output, show};
 use crate::output::{cell, table};
 
 /// Shows a split, or sets its weights.
@@ -18,11 +18,14 @@ pub(crate) async fn split(arguments: SplitArguments) -> Result<(), Failure> {
     }
     let path = ["gateways", &arguments.gateway, "split"];
     let answer = client.send(Request::get(&path)).await?.json();
-    show(&answer, &arguments.output.output, |_| tables(&answer))
+    show(&answer, &arguments.changing.writing.output, |_| tables(&answer))
 }
 
 /// Gives the routes of a gateway new weights, in their order, unless somebody else wrote the gateway meanwhile.
 async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> Result<(), Failure> {
+    if arguments.changing.writing.output == Output::Wide {
+        return Err(Failure::Usage { what: format!("`-o wide`: {NOT_OF_CHANGE}") });
+    }
     let path = ["gateways", &arguments.gateway];
     let (mut gateway, etag) = as_written(client, "gateways", &arguments.gateway).await?;
     let routes = gateway.get_mut("routes").and_then(Value::as_object_mut);
@@ -46,10 +49,10 @@ async fn set(client: &Client, arguments: &SplitArguments, weights: &Weights) -> 
         if_match: etag,
         ..Request::new(Method::PUT, &path)
     };
-    let answer = client.send(request).await?.json();
+    let answer = client.send(request).await?;
     let done = format!("gateways/{} split {}", arguments.gateway, weights.0.join("/"));
-    tell(&answer, &arguments.changing.writing, &done)?;
-    after_write(&answer, arguments.changing.waiting)
+    tell(&answer, &arguments.changing.writing, ("applied", &done))?;
+    after_write(&answer.json(), arguments.changing.waiting)
 }
 
 /// Gives routes of a gateway new weights by their names, unless somebody else wrote the gateway meanwhile.
@@ -79,9 +82,9 @@ pub(super) async fn put_gateway(
         if_match: etag,
         ..Request::new(Method::PUT, &path)
     };
-    let answer = client.send(request).await?.json();
-    tell(&answer, said, &format!("gateways/{name} {done}"))?;
-    after_write(&answer, waiting)
+    let answer = client.send(request).await?;
+    tell(&answer, said, ("applied", &format!("gateways/{name} {done}")))?;
+    after_write(&answer.json(), waiting)
 }
 
 /// Gives routes of a gateway's document new weights.
