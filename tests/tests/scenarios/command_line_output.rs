@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use vamp_tests::free_port;
 
-use crate::blueprints::{blueprint, demo};
+use crate::blueprints::{blueprint, demo, service};
 use crate::dev::Dev;
 
 const BETA: &str = "kind: conditions\nname: beta\ncondition: has cookie beta\n";
@@ -62,6 +62,9 @@ async fn what_was_written_is_told_to_programs() {
         (outcomes(&told), weights(&told)),
         (vec!["gateways shop restored 4".to_owned()], vec![json!("90%"), json!("10%")])
     );
+    let mut edit = dev.command(&["edit", "gateway", "shop", "-o", "json"]);
+    let left = edit.env("VISUAL", "true").output().await.unwrap();
+    assert_eq!(outcomes(&serde_json::from_slice(&left.stdout).unwrap()), ["gateways shop unchanged 4"]);
     let (told, _) = json_of(&dev, &["delete", "condition", "more"]).await;
     assert_eq!((&told["name"], &told["outcome"]), (&json!("more"), &json!("deleted")));
 
@@ -123,6 +126,14 @@ async fn what_is_waited_for_is_told_beside_the_document() {
     assert!(errors.contains("web/web:1 2/2"), "{errors}");
     let (told, _) = json_of(&dev, &["merge", "store", "-f", "store.yaml"]).await;
     assert_eq!(told["name"], "store", "{told:#}");
+
+    // What was kept is told also when it is not reached in time.
+    let never = service("1", "deployable: {type: command, definition: /no/such/program}", 1, &[]);
+    dev.write("never.yaml", &blueprint("never", free_port(), &[never], ""));
+    let late = ["deploy", "-f", "never.yaml", "--wait", "--timeout", "1s", "-o", "name"];
+    let (output, errors, code) = dev.vamp(&late).await;
+    assert_eq!((output.as_str(), code), ("deployments/never\n", 6), "{errors}");
+    assert!(errors.contains("vamp describe deployment never"), "{errors}");
 
     // Warnings stand beside it, too.
     dev.done(&["gateway", "set-weights", "store/web/http", "web:1=0", "web:2=100", "--wait"]).await;
