@@ -98,10 +98,7 @@ impl Draft {
         let mut answer = answer(current, &planned, outcomes, revision);
         answer.warnings.extend(warnings);
         answer.warnings.extend(inert::warnings(&requested));
-        let mut ports = moves(&current.snapshot.ports, &planned.ports);
-        // What is deleted has no port any more, wherever it stood.
-        let damaged = current.snapshot.damage.keys().filter(|gateway| !planned.ports.contains_key(*gateway));
-        ports.extend(damaged.map(|gateway| (gateway.clone(), None)));
+        let ports = all_moves(&current.snapshot, &planned.ports);
         let change = Change {
             expected: current.snapshot.position.clone(),
             writes,
@@ -379,6 +376,14 @@ pub(super) fn unsound_ports(snapshot: &Snapshot, deleted: &BTreeSet<(Kind, Strin
         Finding::new(Kind::Gateway, gateway, String::new(), message, mend)
     };
     damaged.map(finding).collect()
+}
+
+/// The ports that gateways get, or lose. What is deleted has none any more, wherever it stood.
+fn all_moves(before: &Snapshot, after: &BTreeMap<String, u16>) -> BTreeMap<String, Option<u16>> {
+    let damaged = before.damage.keys().filter(|gateway| !after.contains_key(*gateway));
+    let mut ports = moves(&before.ports, after);
+    ports.extend(damaged.map(|gateway| (gateway.clone(), None)));
+    ports
 }
 
 /// The ports that gateways get or lose.
