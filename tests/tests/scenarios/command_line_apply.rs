@@ -58,6 +58,12 @@ async fn a_file_is_applied_changed_and_applied_again() {
     assert_eq!(versions(port).await, ten(3, 7));
     dev.done(&["scale", "store", "web/web:2", "--instances", "2", "--wait"]).await;
 
+    let reached = dev.done(&["rollout", "status", "deployment/store", "--wait"]).await;
+    assert_eq!((reached.matches("Done").count(), reached.lines().count()), (2, 3), "{reached}");
+    assert_eq!(dev.done(&["rollout", "status", "store", "-o", "jsonpath={.done}"]).await, "true\n");
+    dev.fails(&["rollout", "status", "gateway/store"], 2, "name a deployment").await;
+    dev.fails(&["rollout", "status", "other"], 3, "other").await;
+
     // The same file again changes nothing.
     let before = history(&dev).await;
     let (output, _, code) = dev.vamp(&["diff", "-f", "store.yaml"]).await;

@@ -147,6 +147,9 @@ pub(crate) enum RolloutVerb {
 
 #[derive(Debug, Args)]
 pub(crate) struct RolloutStatusArguments {
+    /// The deployment, as `shop` or `deployment/shop`; without one, the gateway processes
+    #[arg(value_name = "DEPLOYMENT")]
+    pub(crate) deployment: Option<String>,
     #[command(flatten)]
     pub(crate) asking: Asking,
     #[command(flatten)]

@@ -194,27 +194,40 @@ async fn finish(
 
 /// Waits until every service is as it is wanted, and tells what changes meanwhile.
 pub(super) async fn until_done(client: &Client, name: &str, timeout: Duration, said: &Writing) -> Result<(), Failure> {
+    let (status, is_done) = followed(client, name, timeout).await?;
+    if is_done {
+        return tell_progress(said, &states(&status));
+    }
+    remark(&states(&status));
+    Err(not_done(name))
+}
+
+/// Where a deployment stands as soon as it is done, or when the time is over, and which of the two; tells what changes
+/// meanwhile.
+pub(super) async fn followed(client: &Client, name: &str, timeout: Duration) -> Result<(Value, bool), Failure> {
     let begun = Instant::now();
     let mut told = String::new();
     loop {
         let left = timeout.saturating_sub(begun.elapsed());
         let status = patiently(client, &["deployments", name, "status"], left).await?.json();
         let is_done = status.get("done").and_then(Value::as_bool) == Some(true);
+        let is_over = begun.elapsed() >= timeout;
         let line = in_a_line(&status);
-        if line != told {
+        // Who does not wait reads it in the rows.
+        if line != told && !timeout.is_zero() {
             remark(&line);
             told = line;
         }
-        if is_done {
-            return tell_progress(said, &states(&status));
-        }
-        if begun.elapsed() >= timeout {
-            remark(&states(&status));
-            let what = format!("deployment `{name}` is not done yet; follow it with `vamp describe deployment {name}`");
-            return Err(Failure::NotInTime { what });
+        if is_done || is_over {
+            return Ok((status, is_done));
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+pub(super) fn not_done(name: &str) -> Failure {
+    let what = format!("deployment `{name}` is not done yet; follow it with `vamp rollout status {name} --wait`");
+    Failure::NotInTime { what }
 }
 
 async fn until_gone(client: &Client, name: &str, timeout: Duration) -> Result<(), Failure> {

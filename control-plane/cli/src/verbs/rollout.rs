@@ -1,10 +1,10 @@
-//! `vamp rollout`: which gateway processes serve the newest routing table.
+//! `vamp rollout`: which gateway processes serve the newest routing table, and how far a deployment is.
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{items, patiently, text};
+use super::{deploy, items, patiently, text};
 use crate::arguments::RolloutStatusArguments;
 use crate::client::Client;
 use crate::failure::Failure;
@@ -14,11 +14,26 @@ use crate::output::{cell, remark, table, warn};
 /// LIMIT: how often the state is asked for while waiting.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Shows what each gateway process serves; with `--wait`, as soon as all serve the newest table.
+/// Shows what each gateway process serves, or where the services of a deployment stand; with `--wait`, as soon as all is as
+/// it is to be.
 pub(crate) async fn rollout_status(arguments: RolloutStatusArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.asking.server)?;
     let waiting = arguments.waiting;
     let patience = if waiting.wait { waiting.timeout } else { Duration::ZERO };
+    if let Some(name) = &arguments.deployment {
+        let name = match name.split_once('/') {
+            None => name.as_str(),
+            Some(("deployment" | "deployments", name)) => name,
+            Some((kind, _)) => {
+                let what =
+                    format!("`{kind}` is nothing that is rolled out: name a deployment, or nothing for the gateways");
+                return Err(Failure::Usage { what });
+            }
+        };
+        let (status, is_done) = deploy::followed(&client, name, patience).await?;
+        show(&status, &arguments.asking.output.output, |_| deploy::states(&status))?;
+        return if is_done || !waiting.wait { Ok(()) } else { Err(deploy::not_done(name)) };
+    }
     let json = until_complete(&client, patience).await?;
     show(&json, &arguments.asking.output.output, |_| tables(&json))?;
     if waiting.wait { judge(&json) } else { Ok(()) }
