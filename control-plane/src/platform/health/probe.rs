@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Instance, Platform, PlatformError};
+use super::super::{Instance, Outcome, Platform, PlatformError};
 use super::{HealthCheck, Probe};
 use crate::causes::with_causes;
 
@@ -72,15 +72,42 @@ async fn run(
     command: &[String],
     timeout: Duration,
 ) -> Option<Result<(), String>> {
+    told_by(command, platform.run(&instance.id, command, timeout).await)
+}
+
+/// What a command beside an instance tells of it; `None`: nothing.
+fn told_by(command: &[String], ended: Result<Outcome, PlatformError>) -> Option<Result<(), String>> {
     let name = command.first().map_or("", String::as_str);
-    let answer = match platform.run(&instance.id, command, timeout).await {
+    let answer = match ended {
         Ok(outcome) if outcome.code == Some(0) => Ok(()),
         Ok(outcome) => {
             let code = outcome.code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
             Err(format!("command `{name}`: {code}: {}", outcome.output))
         }
-        Err(PlatformError::Unreachable { .. }) => return None,
+        // That a file system is silent says nothing of the instance.
+        Err(PlatformError::Unreachable { .. } | PlatformError::Unseen { .. }) => return None,
         Err(error) => Err(format!("command `{name}`: {}", with_causes(&error))),
     };
     Some(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_could_not_be_looked_up_or_asked_for_says_nothing_of_its_instance() {
+        let told = |ended| told_by(&["/bin/sh".to_owned()], ended);
+        let id = || "web-1".to_owned();
+        let unseen = PlatformError::Unseen { id: id(), command: "/bin/sh".to_owned(), seconds: 2 };
+        assert_eq!(told(Err(unseen)), None);
+        let unreachable = PlatformError::Unreachable { platform: "docker".to_owned(), cause: "silence".into() };
+        assert_eq!(told(Err(unreachable)), None);
+        // What is known speaks for it or against it.
+        let ended = |code| told(Ok(Outcome { code, output: "no".to_owned() }));
+        assert_eq!(ended(Some(0)), Some(Ok(())));
+        assert_eq!(ended(Some(3)), Some(Err("command `/bin/sh`: exit code 3: no".to_owned())));
+        let missing = PlatformError::UnknownCommand { id: id(), command: "/bin/sh".to_owned() };
+        assert!(told(Err(missing)).is_some_and(|answer| answer.is_err()));
+    }
 }

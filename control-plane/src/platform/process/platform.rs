@@ -36,6 +36,15 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// How often is looked whether a supervisor has done what it was told.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
+/// What a look at a program and its folder finds.
+#[derive(Debug, Clone)]
+struct Seen {
+    /// The folder is there, where one is named.
+    has_directory: bool,
+    /// The file of the program.
+    program: Option<PathBuf>,
+}
+
 /// Programs of this host.
 #[derive(Debug)]
 pub struct ProcessPlatform {
@@ -43,8 +52,8 @@ pub struct ProcessPlatform {
     groups: Groups,
     /// One order after the other for each instance.
     turns: Arc<Turns<InstanceId>>,
-    /// Who may ask file systems that users name.
-    look_ups: LookUps,
+    /// Who may ask file systems that users name, by program and folder.
+    look_ups: LookUps<(String, Option<PathBuf>), Seen>,
     /// Ports are chosen by one at a time.
     placing: tokio::sync::Mutex<()>,
     hints: watch::Sender<u64>,
@@ -98,25 +107,37 @@ impl ProcessPlatform {
                 known: "deployables of type `command`",
             });
         };
+        let directory = directory(spec).map_err(wrong)?;
+        let seen = self.look_up(&spec.id, program, directory.as_ref()).await?;
+        if !seen.has_directory {
+            return Err(wrong(no_directory()));
+        }
         let unknown = || PlatformError::UnknownCommand { id: spec.id.to_string(), command: program.clone() };
-        let (order, command) = (spec.clone(), program.clone());
-        let look = move || {
-            let directory = directory(&order)?;
-            let program = find_program(&command, directory.as_deref());
-            Ok((directory, program))
-        };
-        let seen = self.look_ups.make(look).await.ok_or_else(|| unseen(&spec.id, program))?;
-        let (directory, program) = seen.map_err(wrong)?;
         Ok(Plan {
             spec: spec.clone(),
             digest: spec.digest(),
-            program: program.ok_or_else(unknown)?,
+            program: seen.program.ok_or_else(unknown)?,
             ports: BTreeMap::new(),
             directory,
             backoff_first: self.settings.backoff_first,
             backoff_limit: self.settings.backoff_limit,
             log_bytes_max: self.settings.log_bytes_max,
         })
+    }
+
+    /// Looks for a program and its folder.
+    async fn look_up(&self, id: &InstanceId, program: &str, folder: Option<&PathBuf>) -> Result<Seen, PlatformError> {
+        let (name, directory) = (program.to_owned(), folder.cloned());
+        let look = move || Seen {
+            has_directory: directory.as_ref().is_none_or(|directory| directory.is_dir()),
+            program: find_program(&name, directory.as_deref()),
+        };
+        let unseen = || PlatformError::Unseen {
+            id: id.to_string(),
+            command: program.to_owned(),
+            seconds: look_up::PATIENCE.as_secs(),
+        };
+        self.look_ups.make((program.to_owned(), folder.cloned()), look).await.ok_or_else(unseen)
     }
 
     async fn make(&self, mut plan: Plan) -> Result<Folder, PlatformError> {
@@ -276,11 +297,10 @@ impl Platform for ProcessPlatform {
             return Err(PlatformError::NotRunning { id: id.to_string() });
         }
         let name = command.first().cloned().unwrap_or_default();
-        let (wanted, directory) = (name.clone(), plan.directory.clone());
-        let found = self.look_ups.make(move || find_program(&wanted, directory.as_deref())).await;
-        let program = found
-            .ok_or_else(|| unseen(id, &name))?
-            .ok_or(PlatformError::UnknownCommand { id: id.to_string(), command: name.clone() })?;
+        // With its folder: to start a program where no file system answers is to wait for that.
+        let seen = self.look_up(id, &name, plan.directory.as_ref()).await?;
+        let unknown = || PlatformError::UnknownCommand { id: id.to_string(), command: name.clone() };
+        let program = seen.program.ok_or_else(unknown)?;
         let mut ready = Command::new(program);
         environment(&mut ready, &plan, &folder);
         ready.args(command.iter().skip(1)).process_group(0).kill_on_drop(true);
@@ -322,10 +342,6 @@ impl Platform for ProcessPlatform {
             cpu: self.groups.cpu_in_words(),
         })
     }
-}
-
-fn unseen(id: &InstanceId, command: &str) -> PlatformError {
-    PlatformError::Unseen { id: id.to_string(), command: command.to_owned(), seconds: look_up::PATIENCE.as_secs() }
 }
 
 fn late(id: &InstanceId, what: &'static str, patience: Duration) -> PlatformError {
@@ -391,7 +407,11 @@ fn read(id: InstanceId, folder: &Folder, host: &str, is_ordered: bool) -> Result
     })
 }
 
-/// Where the instance is to run, by its dialect.
+fn no_directory() -> SpecError {
+    SpecError::new("dialect `working_directory`", "give the absolute path of a folder")
+}
+
+/// Where the instance is to run, by its dialect. Whether it is there is to be looked up.
 fn directory(spec: &InstanceSpec) -> Result<Option<PathBuf>, SpecError> {
     if let Some((name, _)) = spec.arguments.first() {
         let mend = "programs of the host take no such argument: leave it out";
@@ -399,12 +419,10 @@ fn directory(spec: &InstanceSpec) -> Result<Option<PathBuf>, SpecError> {
     }
     let mut directory = None;
     for (key, value) in &spec.dialect {
-        let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute() && path.is_dir());
+        let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
         match (key.as_str(), path) {
             ("working_directory", Some(path)) => directory = Some(path),
-            ("working_directory", None) => {
-                return Err(SpecError::new("dialect `working_directory`", "give the absolute path of a folder"));
-            }
+            ("working_directory", None) => return Err(no_directory()),
             _ => return Err(SpecError::new(format!("dialect `{key}`"), "only `working_directory` is known")),
         }
     }
