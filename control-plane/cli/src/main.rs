@@ -11,6 +11,7 @@ mod failure;
 mod format;
 mod jsonpath;
 mod output;
+mod runtime;
 #[cfg(test)]
 mod settings_reference;
 mod verbs;
@@ -33,8 +34,7 @@ fn main() -> ExitCode {
     vamp_control_plane::platform::process::as_helper(&arguments).unwrap_or_else(|| program(arguments))
 }
 
-#[tokio::main]
-async fn program(arguments: Vec<OsString>) -> ExitCode {
+fn program(arguments: Vec<OsString>) -> ExitCode {
     let command = match with_file(Program::command(), &arguments) {
         Ok(command) => command,
         Err(error) => {
@@ -44,14 +44,18 @@ async fn program(arguments: Vec<OsString>) -> ExitCode {
     };
     // Help, version and errors are clap's to show, with its exit codes.
     let program = Program::from_arg_matches(&command.get_matches_from(arguments)).unwrap_or_else(|error| error.exit());
-    match until_interrupted(program.verb).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+    match runtime::run(until_interrupted(program.verb)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => {
             // What `diff` found stands on standard output already.
             if !matches!(failure, Failure::Differences) {
                 remark(&format!("{} {}", on_errors("error:", Colour::Red), with_causes(&failure)));
             }
             ExitCode::from(failure.exit_code())
+        }
+        Err(error) => {
+            remark(&format!("error: the system gives the program no threads: {}", with_causes(&error)));
+            ExitCode::FAILURE
         }
     }
 }
