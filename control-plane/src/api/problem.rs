@@ -294,7 +294,7 @@ impl Problem {
                 problem.0.members.insert("users".to_owned(), Value::Array(users));
                 problem
             }
-            ChangeError::Busy { .. } | ChangeError::Outdated { .. } => {
+            ChangeError::Busy { .. } | ChangeError::Overtaken { .. } | ChangeError::Outdated { .. } => {
                 Self::new(Code::Busy, detail, "").with_header(RETRY_AFTER, "1")
             }
             ChangeError::Persist(error) => Self::database("the database", &error),

@@ -65,7 +65,7 @@ pub(super) async fn change(shared: &Arc<Shared>, request: ChangeRequest, events:
             }
         }
     }
-    Err(ChangeError::Busy { tries: LOOK_UPS_MAX })
+    Err(ChangeError::Overtaken { tries: LOOK_UPS_MAX })
 }
 
 /// Has a turn. Changes that wait at the same time are kept in one transaction, because what takes time is the disk; each
@@ -309,7 +309,7 @@ mod tests {
             _ports: &BTreeMap<String, u16>,
             found: &Found,
         ) -> Judgement {
-            let key = OrderKey { kind: "command".to_owned(), template: after.name.clone() };
+            let key = OrderKey { kind: "command".to_owned(), digest: after.name.clone() };
             let mut judgement = Judgement::default();
             match found.get(&key) {
                 None => judgement.unseen.push(Unseen { key, spec: InstanceSpec::bare("template", "/mnt/web") }),

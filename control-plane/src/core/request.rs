@@ -234,6 +234,12 @@ pub(crate) enum ChangeError {
         /// How often it was tried.
         tries: u32,
     },
+    /// What it would deploy was another each time when it had been looked up.
+    #[error("others changed what is deployed while it was looked up, {tries} times: try again")]
+    Overtaken {
+        /// How often it was looked up.
+        tries: u32,
+    },
     /// The database did not do it.
     #[error(transparent)]
     Persist(Arc<PersistError>),

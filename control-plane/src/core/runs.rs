@@ -17,13 +17,14 @@ pub(crate) struct Unseen {
     pub spec: InstanceSpec,
 }
 
-/// Tells orders apart: the type of their deployables, and a digest of what is run.
+/// Tells orders apart by what is looked up of them: the type of their deployables, and a digest of what is run. What it is
+/// told is left out: it may be the port of a gateway, which others move as long as the gateway is not made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct OrderKey {
     /// The type of its deployable.
     pub kind: String,
-    /// A digest of what is run.
-    pub template: String,
+    /// A digest of what is run, without its variables.
+    pub digest: String,
 }
 
 /// What speaks against an order.

@@ -204,7 +204,7 @@ pub enum Restart {
 
 impl InstanceSpec {
     /// What is wrong with it, whichever driver it is for.
-    pub(super) fn check(&self) -> Result<(), SpecError> {
+    pub(crate) fn check(&self) -> Result<(), SpecError> {
         for label in self.labels.keys() {
             if label.is_empty() || label.starts_with(OWN_LABELS) {
                 return Err(SpecError::new(format!("label `{label}`"), "this name belongs to the platform: rename it"));

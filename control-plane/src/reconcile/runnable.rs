@@ -9,7 +9,7 @@ use super::order::{Order, orders_of};
 use crate::causes::with_causes;
 use crate::core::{Found, Judgement, Objection, OrderKey, Runs, Unseen};
 use crate::plan::{Finding, Warning};
-use crate::platform::PlatformError;
+use crate::platform::{Environment, InstanceSpec, PlatformError, SpecError};
 
 impl Platforms {
     /// Why nothing here runs deployables of a type; `None`: something does.
@@ -30,14 +30,27 @@ impl Platforms {
         if let Some((what, mend)) = self.missing(&order.kind) {
             return Some(Objection { what, mend, may_be: false });
         }
-        let why = order.spec.as_ref().err()?;
-        Some(Objection { what: why.clone(), mend: "correct it", may_be: false })
+        match &order.spec {
+            Err(why) => Some(Objection { what: why.clone(), mend: "correct it", may_be: false }),
+            Ok(spec) => spec.check().err().map(|error| objection_to_spec(&error)),
+        }
     }
+}
+
+/// What is looked up of an order.
+fn key_of(kind: String, spec: &InstanceSpec) -> OrderKey {
+    let untold = InstanceSpec { environment: Environment::default(), ..spec.clone() };
+    OrderKey { kind, digest: untold.digest() }
+}
+
+const CORRECT: &str = "correct it, or leave it out";
+
+fn objection_to_spec(error: &SpecError) -> Objection {
+    Objection { what: with_causes(error), mend: CORRECT, may_be: false }
 }
 
 /// What a platform has against an order.
 fn objection_to(error: PlatformError) -> Objection {
-    let correct = "correct it, or leave it out";
     match error {
         PlatformError::UnknownCommand { command, .. } => Objection {
             what: format!("command `{command}` is not a program here yet"),
@@ -51,8 +64,8 @@ fn objection_to(error: PlatformError) -> Objection {
             mend: "see whether the file systems of its folder, its program and `PATH` answer",
             may_be: true,
         },
-        PlatformError::Spec { cause, .. } => Objection { what: with_causes(&cause), mend: correct, may_be: false },
-        error => Objection { what: with_causes(&error), mend: correct, may_be: false },
+        PlatformError::Spec { cause, .. } => objection_to_spec(&cause),
+        error => Objection { what: with_causes(&error), mend: CORRECT, may_be: false },
     }
 }
 
@@ -77,7 +90,7 @@ impl Runs for Platforms {
                 (Some(objection), _) => Some(objection),
                 (None, Err(_)) => None,
                 (None, Ok(spec)) => {
-                    let key = OrderKey { kind: order.kind, template: order.wanted.template };
+                    let key = key_of(order.kind, &spec);
                     let Some(found) = found.get(&key) else {
                         judgement.unseen.push(Unseen { key, spec });
                         continue;
@@ -120,8 +133,14 @@ mod tests {
     use crate::platform::process::{ProcessPlatform, ProcessSettings};
 
     fn deployment(command: &str) -> Deployment {
+        telling(command, "")
+    }
+
+    /// The same, with a variable that has this value.
+    fn telling(command: &str, value: &str) -> Deployment {
         let text = format!(
-            "{{kind: deployments, name: shop, clusters: {{web: {{services: [{{breed: {{name: web:1, deployable: \
+            "{{kind: deployments, name: shop, environment_variables: {{web.OWN: {value:?}}}, clusters: {{web: {{services: \
+             [{{breed: {{name: web:1, ports: {{http: 80/http}}, environment_variables: {{OWN: ~}}, deployable: \
              {{type: command, definition: {command}}}}}}}]}}}}}}"
         );
         match read(&text, Format::Yaml).unwrap().pop().map(|document| document.artifact) {
@@ -157,5 +176,23 @@ mod tests {
         let other = platforms.judge(Some(&missing), &there, &ports, &Found::new()).unseen;
         let found = platforms.look_up(other).await;
         assert!(found.values().all(Option::is_none), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn a_gateway_that_gets_another_port_meanwhile_needs_no_other_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut platforms = Platforms::new("127.0.0.1".to_owned());
+        let process = ProcessPlatform::open(ProcessSettings::new(folder.path().to_owned())).unwrap();
+        platforms.add("command", Arc::new(process)).unwrap();
+        let wanted = telling("/bin/sh", "$web.ports.http");
+        let on = |port| BTreeMap::from([("shop/web/http".to_owned(), port)]);
+        let unseen = platforms.judge(None, &wanted, &on(20_000), &Found::new()).unseen;
+        assert_eq!(unseen.len(), 1);
+        let found = platforms.look_up(unseen).await;
+        let then = platforms.judge(None, &wanted, &on(20_001), &found);
+        assert!(then.unseen.is_empty() && then.findings.is_empty(), "{then:?}");
+        // What it is told is judged each time all the same.
+        let refused = platforms.judge(None, &telling("/bin/sh", "a\u{0}b"), &on(20_001), &found);
+        assert!(refused.findings[0].violation.message.contains("`OWN`"), "{refused:?}");
     }
 }

@@ -382,3 +382,27 @@ async fn the_history_says_what_happened_to_a_deployment() {
         ]
     );
 }
+
+#[tokio::test]
+async fn many_that_refer_to_ports_are_deployed_at_once() {
+    let world = World::start().await;
+    let of = |number: usize| {
+        let breed = |name: &str, port: &str, more: &str| {
+            format!(
+                "{{breed: {{name: '{name}:{number}', deployable: {{type: command, definition: serve}}, ports: {{{port}}}{more}}}}}"
+            )
+        };
+        let needs = format!(", dependencies: {{db: 'db:{number}'}}, environment_variables: {{STORE: $db.ports.sql}}");
+        let web = breed("web", "http: 8080/http", &needs);
+        format!("{{name: shop{number}, clusters: {{db: {}, web: {web}}}}}", breed("db", "sql: 5432/tcp", ""))
+    };
+    let deployed = futures_util::future::join_all((0..24).map(|number| {
+        let blueprint = of(number);
+        let world = &world;
+        async move { world.post("deployments", &blueprint).await }
+    }));
+    for answer in deployed.await {
+        answer.expect(201);
+    }
+    assert_eq!(world.get("gateways?per_page=100").await.expect(200).as_array().unwrap().len(), 48);
+}
