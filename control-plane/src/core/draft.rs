@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use vamp_model::{Artifact, Kind, to_json};
+use vamp_model::{Artifact, Kind, VIOLATIONS_MAX, to_json};
 use vamp_routing::wire::Generation;
 
 use super::artifacts::Artifacts;
@@ -49,7 +49,7 @@ impl Draft {
             // What else is asked for is checked all the same, but for the table: it would miss what is refused.
             requested.iter().for_each(|write| apply(&mut artifacts, write));
             let (others, _) = check(request, &requested, &artifacts);
-            return Err(ChangeError::Findings(refused.into_iter().chain(others).collect()));
+            return Err(findings_of(refused.into_iter().chain(others).collect()));
         }
         check_shape(&requested)?;
         let mut outcomes = Vec::with_capacity(requested.len());
@@ -81,7 +81,7 @@ impl Draft {
         artifacts.check_unused(&deleted)?;
         let unsound = unsound_ports(&current.snapshot, &deleted);
         if !unsound.is_empty() {
-            return Err(ChangeError::Findings(unsound));
+            return Err(findings_of(unsound));
         }
         let (mut findings, warnings) = check(request, &requested, &artifacts);
         let changed = written.iter().filter_map(|index| requested.get(*index));
@@ -93,7 +93,7 @@ impl Draft {
         }
         let planned = derive(&artifacts, &current.snapshot.ports, settings, current.former());
         let planned = planned.map_err(|more| findings.extend(more));
-        let (Ok(planned), true) = (planned, findings.is_empty()) else { return Err(ChangeError::Findings(findings)) };
+        let (Ok(planned), true) = (planned, findings.is_empty()) else { return Err(findings_of(findings)) };
         let (revision, digest) = next_revision(&current.snapshot.position, &planned);
         let mut answer = answer(current, &planned, outcomes, revision);
         answer.warnings.extend(warnings);
@@ -155,7 +155,7 @@ impl Draft {
         self.answer.warnings.extend(all.warnings);
         // All that is wrong is told at once.
         let is_known = all.unseen.is_empty();
-        if is_known && !all.findings.is_empty() { Err(ChangeError::Findings(all.findings)) } else { Ok(all.unseen) }
+        if is_known && !all.findings.is_empty() { Err(findings_of(all.findings)) } else { Ok(all.unseen) }
     }
 
     /// Everything is as it was: there is nothing to keep.
@@ -186,6 +186,12 @@ impl Draft {
             Current { snapshot: Arc::new(self.snapshot), artifacts: self.artifacts, planned: Ok(self.planned) };
         (current, self.answer)
     }
+}
+
+/// The refusal, which tells as many as readers of documents do.
+fn findings_of(mut findings: Vec<Finding>) -> ChangeError {
+    findings.truncate(VIOLATIONS_MAX);
+    ChangeError::Findings(findings)
 }
 
 /// What does not fit what is stored or what is written with it, and what is to be known of it.

@@ -1,9 +1,9 @@
 //! The variables that an instance gets: values with everything that they refer to put in its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use vamp_model::value::{Part, ValueReference, parse, references};
-use vamp_model::{Breed, Cluster, Deployment, HealthCheck, Service, Variable, listed};
+use vamp_model::{Breed, Cluster, Deployment, HealthCheck, Service, VIOLATIONS_MAX, Variable, listed};
 
 use super::{breed, inner_gateway, meets};
 
@@ -25,7 +25,7 @@ pub(crate) struct Unresolved {
 }
 
 /// What a value lacks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lack {
     /// Something that can't be there.
     Sense,
@@ -131,6 +131,29 @@ impl<'d> Scope<'d> {
         let value = self.value(text, is_of_breed, way).map_err(|unresolved| unresolved.of(name));
         way.open.pop();
         value
+    }
+
+    /// What stands in the way of a value: each reference by itself, once, as far as they may be followed together. One that
+    /// leads nowhere hides no other.
+    fn unresolved(self, variable: &'d Variable) -> Vec<Unresolved> {
+        let mut unresolved = Vec::new();
+        let mut followed = HashSet::new();
+        let mut way = Way { open: vec![(&self.breed.name, &variable.name)], ..Way::new(&AnyPort) };
+        if let Some((text, is_of_breed)) = self.given(variable) {
+            for reference in references(text) {
+                if way.followed > REFERENCES_MAX {
+                    break;
+                }
+                if followed.insert(reference.clone()) {
+                    let found = self.follow(&reference, is_of_breed, &mut way);
+                    unresolved.extend(found.err().map(|unresolved| unresolved.of(&variable.name)));
+                }
+            }
+        }
+        if unresolved.is_empty() {
+            unresolved.extend(self.variable(variable, &mut Way::new(&AnyPort)).err());
+        }
+        unresolved
     }
 
     fn value(self, text: &str, is_of_breed: bool, way: &mut Way<'d>) -> Result<String, Unresolved> {
@@ -261,29 +284,35 @@ pub(super) fn faults(deployment: &Deployment, cluster: &Cluster, service: &Servi
     let mut faults = Vec::new();
     let scope = Scope { deployment, cluster, service, breed };
     for variable in &breed.environment {
-        // Each reference by itself: one that leads nowhere hides no other.
-        let mut unresolved = Vec::new();
-        if let Some((text, is_of_breed)) = scope.given(variable) {
-            for reference in references(text) {
-                let mut way = Way { open: vec![(&breed.name, &variable.name)], ..Way::new(&AnyPort) };
-                let followed = scope.follow(&reference, is_of_breed, &mut way);
-                unresolved.extend(followed.err().map(|unresolved| unresolved.of(&variable.name)));
-            }
-        }
-        if unresolved.is_empty() {
-            unresolved.extend(scope.variable(variable, &mut Way::new(&AnyPort)).err());
-        }
-        faults.extend(unresolved.into_iter().map(|Unresolved { why, mend, lack }| Fault {
+        faults.extend(scope.unresolved(variable).into_iter().map(|Unresolved { why, mend, lack }| Fault {
             variable: variable.name.clone(),
             why,
             mend,
             lack,
         }));
+        cut(&mut faults, |fault| fault.lack);
     }
     // A value that only refers to one that is missing would say the same again.
-    let reasons: Vec<String> = faults.iter().map(|fault| fault.why.clone()).collect();
-    faults.retain(|fault| !reasons.iter().any(|other| *other != fault.why && fault.why.ends_with(other.as_str())));
+    let reasons: HashSet<String> = faults.iter().map(|fault| fault.why.clone()).collect();
+    faults.retain(|fault| !reasons_in(&fault.why).any(|reason| reasons.contains(reason)));
     faults
+}
+
+/// What stands behind the variables that lead to it: `variable `a`: variable `b`: …`.
+fn reasons_in(why: &str) -> impl Iterator<Item = &str> {
+    let ends = why.match_indices(": ").take(DEPTH_MAX);
+    ends.filter_map(|(at, colon)| why.get(at.saturating_add(colon.len())..))
+}
+
+/// Cuts what is told where readers of documents do. What only lacks something hides nothing that makes no sense: of each
+/// sort as many are kept.
+pub(super) fn cut<F, Sort: Ord>(faults: &mut Vec<F>, sort: impl Fn(&F) -> Sort) {
+    let mut told = BTreeMap::new();
+    faults.retain(|fault| {
+        let count = told.entry(sort(fault)).or_insert(0_usize);
+        *count = count.saturating_add(1);
+        *count <= VIOLATIONS_MAX
+    });
 }
 
 /// The health checks of a service: its own with those of its cluster beside them, or its cluster's, or its breed's.

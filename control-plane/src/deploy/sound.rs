@@ -21,7 +21,7 @@ pub(super) struct Fault {
 }
 
 /// What would make a fault good, but for another document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cure {
     /// Nothing.
     None,
@@ -58,6 +58,7 @@ pub(super) fn faults(deployment: &Deployment, said: &Topology, owner: &str, know
         let Some(breed) = breed(service) else { continue };
         of_dependencies(pointer, breed, &names, &mut faults);
         of_service(pointer, deployment, cluster, service, breed, &mut faults);
+        resolve::cut(&mut faults, |fault| fault.cure);
     }
     faults.extend(circle(&services, &names));
     let places = Places::new(deployment, said);

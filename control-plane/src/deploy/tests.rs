@@ -4,6 +4,7 @@ mod again;
 mod hold;
 mod kept;
 mod outer;
+mod values;
 
 use std::collections::BTreeMap;
 

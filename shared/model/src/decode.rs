@@ -6,7 +6,7 @@ use crate::tree::{Content, Key, Node, Place};
 use crate::violation::{Violation, step};
 
 /// LIMIT: violations reported at once; who has more mends these first.
-pub(crate) const VIOLATIONS_MAX: usize = 100;
+pub const VIOLATIONS_MAX: usize = 100;
 
 /// Collects violations over one text.
 pub(crate) struct Decoder<'t> {

@@ -48,6 +48,7 @@ pub use blueprint::{Blueprint, Cluster, ClusterVariable, Deployment, InnerGatewa
 pub use breed::{Argument, Breed, BreedPort, BreedUse, DEPLOYABLE_KINDS, Deployable, Protocol, Variable};
 pub use compose::{Composed, Variables, read_compose};
 pub use condition::{Condition, ConditionUse};
+pub use decode::VIOLATIONS_MAX;
 pub(crate) use document::metadata;
 pub use document::{
     DeployBody, Document, Format, read, read_as, read_deploy_body, read_scale, read_sla, read_value, read_with,

@@ -12,7 +12,7 @@ pub enum Part {
 }
 
 /// What a value refers to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ValueReference {
     /// `$name`: a variable of the same service, or a constant of the same breed.
     Local(String),
