@@ -45,11 +45,11 @@ impl Draft {
         check_premises(current, request)?;
         let (requested, refused) = expand(current, request)?;
         let mut artifacts = current.artifacts.clone();
-        if !refused.is_empty() {
+        if !refused.findings.is_empty() {
             // What else is asked for is checked all the same, but for the table: it would miss what is refused.
             requested.iter().for_each(|write| apply(&mut artifacts, write));
-            let (others, _) = check(request, &requested, &artifacts);
-            return Err(findings_of(refused.into_iter().chain(others).collect()));
+            let (others, _) = check(request, &requested, &artifacts, &refused.deployments);
+            return Err(findings_of(refused.findings.into_iter().chain(others).collect()));
         }
         check_shape(&requested)?;
         let mut outcomes = Vec::with_capacity(requested.len());
@@ -83,7 +83,7 @@ impl Draft {
         if !unsound.is_empty() {
             return Err(findings_of(unsound));
         }
-        let (mut findings, warnings) = check(request, &requested, &artifacts);
+        let (mut findings, warnings) = check(request, &requested, &artifacts, &refused.deployments);
         let changed = written.iter().filter_map(|index| requested.get(*index));
         let of_promises = changed.filter(|write| matches!(write.kind, Kind::Sla | Kind::Escalation));
         let promises: BTreeSet<_> = of_promises.map(|write| (write.kind, write.name.as_str())).collect();
@@ -194,9 +194,16 @@ fn findings_of(mut findings: Vec<Finding>) -> ChangeError {
     ChangeError::Findings(findings)
 }
 
-/// What does not fit what is stored or what is written with it, and what is to be known of it.
-fn check(request: &ChangeRequest, requested: &[WriteRequest], artifacts: &Artifacts) -> (Vec<Finding>, Vec<Warning>) {
-    let gateways = requested.iter().filter(|write| write.kind == Kind::Gateway);
+/// What does not fit what is stored or what is written with it, and what is to be known of it. Gateways of deployments
+/// that are refused are left out: they were written for what these would have become.
+fn check(
+    request: &ChangeRequest,
+    requested: &[WriteRequest],
+    artifacts: &Artifacts,
+    refused: &BTreeSet<&str>,
+) -> (Vec<Finding>, Vec<Warning>) {
+    let is_of_refused = |gateway: &str| gateway.split('/').next().is_some_and(|owner| refused.contains(owner));
+    let gateways = requested.iter().filter(|write| write.kind == Kind::Gateway && !is_of_refused(&write.name));
     let mut findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), artifacts);
     findings.extend(workflows::check(requested, artifacts));
     let mut warnings = Vec::new();
@@ -215,15 +222,23 @@ fn check(request: &ChangeRequest, requested: &[WriteRequest], artifacts: &Artifa
     (findings, warnings)
 }
 
+/// What can't happen to deployments.
+#[derive(Default)]
+struct Refused<'r> {
+    findings: Vec<Finding>,
+    /// Which they are.
+    deployments: BTreeSet<&'r str>,
+}
+
 /// The writes of a request, with those that follow from what is to happen to deployments, and what stands in the way of
 /// that.
 fn expand<'r>(
     current: &Current,
     request: &'r ChangeRequest,
-) -> Result<(Cow<'r, [WriteRequest]>, Vec<Finding>), ChangeError> {
-    let mut findings = Vec::new();
+) -> Result<(Cow<'r, [WriteRequest]>, Refused<'r>), ChangeError> {
+    let mut refused = Refused::default();
     if request.deploys.is_empty() {
-        return Ok((Cow::Borrowed(&request.writes), findings));
+        return Ok((Cow::Borrowed(&request.writes), refused));
     }
     let mut artifacts = current.artifacts.clone();
     let mut writes = request.writes.clone();
@@ -236,7 +251,8 @@ fn expand<'r>(
             Ok(follows) => follows,
             Err(deploy::Refusal::Missing(what)) => return Err(ChangeError::NoSuchPart(what)),
             Err(deploy::Refusal::Findings(more)) => {
-                findings.extend(more);
+                refused.findings.extend(more);
+                refused.deployments.insert(&deploy.deployment);
                 continue;
             }
         };
@@ -247,7 +263,7 @@ fn expand<'r>(
             writes.push(write);
         }
     }
-    Ok((Cow::Owned(writes), findings))
+    Ok((Cow::Owned(writes), refused))
 }
 
 /// Whether the deployment is there that a request was made for.

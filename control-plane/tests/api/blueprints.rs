@@ -143,3 +143,31 @@ gateways:
     let applied = world.put("?deploy=true", &two).await;
     check(applied.problem(400, "bad-document"), &[(10, "/1/gateways/9050", "9050")]);
 }
+
+#[tokio::test]
+async fn a_gateway_is_not_held_to_what_the_deployment_would_no_longer_be() {
+    let world = World::start().await;
+    let first = format!("{{name: web:1, {DEPLOYABLE}, ports: {{http: 8080/http}}}}");
+    world.put("deployments/shop", &format!("clusters: {{web: {{breed: {first}}}}}")).await.expect(201);
+    let text = "
+- {kind: blueprints, name: shop, clusters: {web: {services: [{breed: nowhere}]}}}
+- kind: gateways
+  name: shop/web/http
+  routes: {shop/web/web:1/http: {weight: 90%}, shop/web/nowhere/http: {weight: 10%}}
+";
+    let refused = world.put("?deploy=true", text).await.problem(400, "bad-document").clone();
+    check(&refused, &[(2, "/0/clusters/web/services/0/breed", "there is no breed `nowhere`")]);
+}
+
+#[tokio::test]
+async fn a_fault_is_told_of_the_document_of_its_own_kind() {
+    let world = World::start().await;
+    let text = format!(
+        "
+- {{kind: deployments, name: shop, clusters: {{web: {{name: web:1, {DEPLOYABLE}}}}}}}
+- {{kind: blueprints, name: shop, clusters: {{web: {{name: web:2, {DEPLOYABLE}, dependencies: {{db: store}}}}}}}}
+"
+    );
+    let refused = world.put("", &text).await.problem(400, "bad-document").clone();
+    check(&refused, &[(3, "/1/clusters/web/dependencies/db", "depends on `store`")]);
+}
