@@ -168,10 +168,12 @@ impl Failure {
 }
 
 fn locate(finding: Finding, documents: &[Document]) -> Finding {
+    let is_of =
+        |document: &Document, kind: Kind| document.artifact.kind() == kind && document.artifact.name() == finding.name;
+    let own = documents.iter().find(|document| is_of(document, finding.kind));
     // A deployment that is sent is merged as the blueprint that it stands for.
-    let is_kind = |kind: Kind| kind == finding.kind || (kind, finding.kind) == (Kind::Deployment, Kind::Blueprint);
-    let is_of = |document: &&Document| is_kind(document.artifact.kind()) && document.artifact.name() == finding.name;
-    let (document, violation) = match documents.iter().find(is_of) {
+    let is_stand_in = |document: &&Document| finding.kind == Kind::Blueprint && is_of(document, Kind::Deployment);
+    let (document, violation) = match own.or_else(|| documents.iter().find(is_stand_in)) {
         Some(document) => (document, finding.violation.clone()),
         None => match source(&finding, documents) {
             Some((document, pointer)) => (document, Violation { pointer, ..finding.violation.clone() }),
