@@ -40,7 +40,7 @@ pub(super) async fn merge(mut ask: Ask) -> Answer {
     loop {
         let (blueprint, documents) = blueprint(&mut ask, Some(&deployment)).await?;
         let action = if ask.query.switch(Parameter::Delete)? {
-            Action::RemoveServices(services(&blueprint.body))
+            Action::RemoveServices(named_services(&blueprint.body)?)
         } else {
             Action::Merge(Box::new(blueprint))
         };
@@ -97,11 +97,7 @@ pub(super) async fn undeploy(mut ask: Ask) -> Answer {
         return make(&ask, deployment, Action::Remove, &[]).await;
     }
     let (blueprint, documents) = blueprint(&mut ask, Some(&deployment)).await?;
-    let services = services(&blueprint.body);
-    if services.is_empty() {
-        let mend = "name services to remove these, or send no body to remove the whole deployment";
-        return Err(Problem::bad_request("the body names no service", mend));
-    }
+    let services = named_services(&blueprint.body)?;
     make(&ask, deployment, Action::RemoveServices(services), &documents).await
 }
 
@@ -263,6 +259,16 @@ pub(super) fn services(body: &Topology) -> Vec<(String, String)> {
         cluster.services.iter().map(|service| (cluster.name.clone(), service.breed.name().to_owned()))
     });
     named.collect()
+}
+
+/// The same of who wants some removed.
+fn named_services(body: &Topology) -> Result<Vec<(String, String)>, Problem> {
+    let services = services(body);
+    if services.is_empty() {
+        let mend = "name services to remove these, or send `DELETE` without a body to remove the whole deployment";
+        return Err(Problem::bad_request("the body names no service", mend));
+    }
+    Ok(services)
 }
 
 /// A part of a deployment. Its tag is the version of the whole, which is what a write of the part has to match.

@@ -129,7 +129,7 @@ impl Parameter {
                 "`true`: each blueprint is deployed too, under its own name, in the same change: what it says anew wins, \
                  weights and scales that were moved since it was stored stay, and what it does not name is left."
             }
-            Self::Delete => "`true`: the services that the body names are removed from the deployment.",
+            Self::Delete => "`true`: the services that the body names, at least one, are removed from the deployment.",
             Self::Label => {
                 "Only those whose `metadata` has this: `team=shop`, `team!=shop`, `team` or `!team`; may stand several \
                  times: all of it must hold."

@@ -84,7 +84,10 @@ async fn a_deletion_with_a_body_removes_the_services_that_it_names_and_no_others
         assert_eq!(weights(&world).await, json!({"shop/web/web:1/http": "100%"}));
         world.put("deployments/shop", CANARY).await.expect(200);
     }
-    delete("deployments/shop", "{name: shop, clusters: {}}").await.problem(400, "bad-request");
+    let nothing = "{name: shop, clusters: {}}";
+    let refused = delete("deployments/shop", nothing).await.problem(400, "bad-request").clone();
+    let put = world.put("deployments/shop?delete=true", nothing).await.problem(400, "bad-request").clone();
+    assert_eq!(put["detail"], refused["detail"]);
     delete("deployments/shop", "reference: nothing").await.problem(404, "not-found");
     // A body that can't be read is not taken for none.
     send(world.ask(Method::DELETE, "deployments/shop").body("clusters: {}"))
