@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -48,6 +49,13 @@ struct Written {
     kind: Option<String>,
     value: Option<Value>,
     timestamp: Option<String>,
+    /// What an event that was read has, here or in the original, so that it can be sent as it is: it gets a new number.
+    #[serde(rename = "id")]
+    _id: Option<IgnoredAny>,
+    #[serde(rename = "version")]
+    _version: Option<IgnoredAny>,
+    #[serde(rename = "digest")]
+    _digest: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -49,6 +49,25 @@ async fn a_write_is_told_of_and_numbers_are_counted() {
 }
 
 #[tokio::test]
+async fn an_event_that_was_saved_can_be_sent_again() {
+    let world = World::start().await;
+    let event = json!({"tags": ["a:b"], "type": "metrics", "value": 1, "timestamp": "2026-01-01T00:00:00Z"});
+    world.post_json("events", &event).await.expect(201);
+    let mut saved = world.get("events").await.expect(200);
+    let again = world.post_json("events", &saved).await.expect(201);
+    assert_eq!((&saved[0]["id"], &again[0]["id"]), (&json!(1), &json!(2)));
+    saved[0]["id"] = json!(2);
+    assert_eq!(again, saved, "all else is as it was");
+    let members = [("version", json!("v1")), ("digest", json!("4f2a")), ("id", json!("AVw"))];
+    for (member, value) in members {
+        let mut of_original = event.clone();
+        of_original[member] = value;
+        let kept = world.post_json("events", &of_original).await.expect(201);
+        assert_eq!((&kept["value"], &kept["timestamp"]), (&event["value"], &again[0]["timestamp"]), "{member}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_event_is_refused() {
     let world = World::start().await;
     for body in [

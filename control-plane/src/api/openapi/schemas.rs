@@ -445,11 +445,15 @@ fn events() -> Value {
         "tags": {"type": "array", "items": {"type": "string"}, "description": "What it is about, sorted; with each `a:b` stands `a`."},
         "value": {"description": "What there is to say; null when nothing."},
     });
+    let ignored = json!({"description": "Of an event that was read before: taken, and not looked at."});
     let new_event = json!({
         "tags": {"type": ["array", "string"], "items": {"type": "string"}, "description": "What it is about, such as `deployments:shop`; with each `a:b` it gets `a`."},
         "type": text("Its type; `event` when left out."),
         "value": {"description": "What there is to say, anything."},
         "timestamp": text("When, RFC 3339; now when left out."),
+        "id": ignored.clone(),
+        "version": ignored.clone(),
+        "digest": ignored,
     });
     let aggregate = json!({"value": {"type": ["number", "null"], "description": "The number."}});
     let query = json!({
