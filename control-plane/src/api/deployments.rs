@@ -56,15 +56,20 @@ pub(super) async fn get(ask: Ask) -> Answer {
     if !ask.query.switch(Parameter::AsBlueprint)? {
         return read::get(ask, Kind::Deployment).await;
     }
-    let (deployment, _) = stored(&ask).await?;
+    let ((deployment, _), form) = (stored(&ask).await?, ask.query.form()?);
     let blueprint = ask.api.core.export(&deployment).await;
     let blueprint = blueprint.map_err(|error| Problem::internal("reading the database", &error))?;
+    Ok(ask.written.answer(StatusCode::OK, &as_blueprint(blueprint, form)))
+}
+
+/// The blueprint of a deployment as it is shown.
+pub(super) fn as_blueprint(blueprint: Blueprint, form: Form) -> Value {
     let mut blueprint = Artifact::Blueprint(blueprint);
-    if ask.query.form()? == Form::Contracted {
+    if form == Form::Contracted {
         // Everything is written out in it already.
         contract(&mut blueprint);
     }
-    Ok(ask.written.answer(StatusCode::OK, &to_json(&blueprint)))
+    to_json(&blueprint)
 }
 
 /// `GET /api/v1/deployments/{name}/status`

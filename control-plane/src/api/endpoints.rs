@@ -141,6 +141,16 @@ const FINDING: &[Parameter] = &[
     Parameter::Page,
     Parameter::PerPage,
 ];
+const LISTING: &[Parameter] =
+    &[Parameter::Label, Parameter::Page, Parameter::PerPage, Parameter::ExpandReferences, Parameter::OnlyReferences];
+const LISTING_DEPLOYMENTS: &[Parameter] = &[
+    Parameter::Label,
+    Parameter::Page,
+    Parameter::PerPage,
+    Parameter::AsBlueprint,
+    Parameter::ExpandReferences,
+    Parameter::OnlyReferences,
+];
 const WRITING: &[Parameter] = &[Parameter::ValidateOnly, Parameter::Wait, Parameter::Reason];
 const LAGGARDS: &str = "Stored; with `wait`: not every gateway process serves it yet, `rollout` says which do not.";
 
@@ -438,13 +448,7 @@ fn collection(kind: Kind) -> Vec<Endpoint> {
     };
     vec![
         Endpoint {
-            parameters: &[
-                Parameter::Label,
-                Parameter::Page,
-                Parameter::PerPage,
-                Parameter::ExpandReferences,
-                Parameter::OnlyReferences,
-            ],
+            parameters: if kind == Kind::Deployment { LISTING_DEPLOYMENTS } else { LISTING },
             ..get(
                 &path,
                 &format!("list{many}"),

@@ -287,6 +287,7 @@ fn schema(schema: Schema) -> Option<Value> {
             json!({"anyOf": [reference(name_of(kind)), list_of(&reference(name_of(kind)))]})
         }
         Schema::AnyArtifacts => json!({"anyOf": [any(), list_of(&any())]}),
+        Schema::List(Kind::Deployment) => list_of(&json!({"anyOf": [reference("Deployment"), reference("Blueprint")]})),
         Schema::List(kind) => list_of(&reference(name_of(kind))),
         Schema::History => list_of(&reference("Version")),
         Schema::Explain => reference("RequestHead"),

@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use vamp_model::{Artifact, Kind, contract, expand, nearest, to_json};
 
 use super::ask::Ask;
-use super::conditional;
 use super::endpoints::Answer;
 use super::problem::Problem;
-use super::query::{Form, Page};
+use super::query::{Form, Page, Parameter};
 use super::runtime::Runtime;
+use super::{conditional, deployments};
 use crate::core::Current;
 use crate::persist::{Snapshot, Stored};
 
@@ -23,6 +23,7 @@ static TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
 pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
     let page = ask.query.page()?;
     let (selectors, form) = (ask.query.labels()?, ask.query.form()?);
+    let is_exported = ask.query.switch(Parameter::AsBlueprint)?;
     let current = now(&ask).await?;
     let snapshot = &current.snapshot;
     let is_selected = |stored: &&Stored| {
@@ -37,8 +38,13 @@ pub(super) async fn list(ask: Ask, kind: Kind) -> Answer {
         let unreadable = |damage: &str| json!({"kind": kind, "name": stored.name, "unreadable": damage});
         documents.push(match stored.damage.as_deref() {
             Some(damage) => unreadable(damage),
-            None => with_runtime(&ask, &current, kind, stored, form)
-                .unwrap_or_else(|_| unreadable("it is no document any more")),
+            None => match current.artifact(kind, &stored.name) {
+                Some(Artifact::Deployment(deployment)) if is_exported => {
+                    deployments::as_blueprint(current.export(deployment), form)
+                }
+                _ => with_runtime(&ask, &current, kind, stored, form)
+                    .unwrap_or_else(|_| unreadable("it is no document any more")),
+            },
         });
     }
     let path = format!("/api/v1/{}{}", kind.plural(), ask.query.without_page());

@@ -31,7 +31,6 @@ use vamp_routing::{Draws, Entry, Explanation, LevelRef, PlainHead};
 use vamp_store::SharedStore;
 
 use crate::act;
-use crate::deploy;
 use crate::events;
 use crate::persist::{
     Aggregator, ArtifactId, Audit, Cause, EventQuery, Head, NewEvent, Past, PersistError, Persistence, Position,
@@ -204,8 +203,7 @@ impl Core {
 
     /// A blueprint from which the same can be deployed, with what its gateways say now.
     pub(crate) async fn export(&self, deployment: &Deployment) -> Result<Blueprint, PersistError> {
-        let current = self.shared.refresh().await?;
-        Ok(deploy::export(deployment, &current.artifacts))
+        Ok(self.shared.refresh().await?.export(deployment))
     }
 
     /// Everything that is stored, at this moment.

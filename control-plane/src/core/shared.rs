@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use tokio::sync::{Mutex, Notify, mpsc, watch};
-use vamp_model::{Artifact, Kind};
+use vamp_model::{Artifact, Blueprint, Deployment, Kind};
 use vamp_routing::wire::Generation;
 use vamp_store::SharedStore;
 
@@ -16,7 +16,7 @@ use super::draft::{Draft, unsound_ports};
 use super::table::{Former, Planned, derive};
 use super::{CoreError, CoreSettings};
 use crate::act::Acting;
-use crate::deploy::Known;
+use crate::deploy::{self, Known};
 use crate::persist::{NewEvent, PersistError, Persistence, Snapshot, StateWrite, Stored};
 use crate::plan::Finding;
 use crate::publish::StoreStatus;
@@ -68,6 +68,11 @@ impl Current {
     /// An artifact as it is stored.
     pub(crate) fn stored(&self, kind: Kind, name: &str) -> Option<&Stored> {
         self.snapshot.artifacts.get(kind.plural())?.get(name).map(Arc::as_ref)
+    }
+
+    /// The blueprint from which a deployment could be made anew.
+    pub(crate) fn export(&self, deployment: &Deployment) -> Blueprint {
+        deploy::export(deployment, &self.artifacts)
     }
 
     /// When what decides the shares of a gateway was last written: itself, or a stored route of it.

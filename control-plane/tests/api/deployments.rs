@@ -111,6 +111,9 @@ async fn what_is_exported_deploys_the_same_again() {
     let before = weights(&world).await;
     let blueprint = world.get("deployments/shop?as_blueprint=true").await.expect(200);
     assert_eq!(blueprint["kind"], "blueprints");
+    let all = world.get("deployments?as_blueprint=true&per_page=10").await;
+    assert_eq!((all.header("x-total-count"), &all.body), (Some("1"), &json!([blueprint])));
+    assert!(all.header("link").unwrap().contains("as_blueprint=true&page=1"), "{all:?}");
     send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
     world.put("blueprints/shop", &blueprint.to_string()).await.expect(201);
     world.post("deployments", "reference: shop").await.expect(201);
