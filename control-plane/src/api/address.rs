@@ -6,9 +6,6 @@
 
 use std::fmt::Write as _;
 
-/// The figures that are told as one number, in the words of the original, and one of this product.
-pub(super) const METRICS: [&str; 3] = ["rate", "responseTime", "errorRate"];
-
 /// Last segments that are not part of a name when they are written plain.
 const SUBRESOURCES: [&str; 4] = ["split", "explain", "history", "restore"];
 
@@ -27,7 +24,7 @@ enum Part {
     Cluster,
     Service,
     Port,
-    /// One of [`METRICS`].
+    /// The name of a figure.
     Metric,
     /// A path of a route: one or more segments, as in a name.
     Route,
@@ -43,7 +40,6 @@ impl Part {
     fn fits(&self, segment: &str) -> bool {
         match self {
             Self::Literal(literal) => segment == literal,
-            Self::Metric => METRICS.contains(&segment),
             _ => true,
         }
     }
@@ -234,7 +230,8 @@ mod tests {
         check("/g/{name}/history/{version}", "/g/a/b/history/7", Some(("a/b", "7")));
         check("/g/{name}/history/{version}", "/g/a/b/history", None);
         check("/g/{name}/{metric}", "/g/a/b/rate", Some(("a/b", "")));
-        check("/g/{name}/{metric}", "/g/a/b/weight", None);
+        check("/g/{name}/{metric}", "/g/a/b/own.figure", Some(("a/b", "")));
+        check("/g/{name}/{metric}", "/g/a%2Fb", None);
         check("/g", "/g/x", None);
         check("/g", "/h", None);
     }

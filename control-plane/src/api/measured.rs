@@ -12,7 +12,7 @@ use vamp_model::{Artifact, Kind};
 use super::ask::Ask;
 use super::endpoints::Answer;
 use super::problem::Problem;
-use super::read;
+use super::{metrics, read};
 use crate::core::now_unix_ms;
 use crate::persist::EventQuery;
 use crate::reconcile::ServiceState;
@@ -25,6 +25,13 @@ const EVENTS_MAX: u64 = 100;
 pub(super) async fn of_gateway(ask: Ask) -> Answer {
     let gateway = ask.name().to_owned();
     let route = Some(ask.parameters.route.clone()).filter(|route| !route.is_empty());
+    if route.is_none() && figure(&ask.parameters.metric).is_none() {
+        // The name of a gateway may be written plain: then what looks like a metric is the end of it.
+        let whole = format!("{gateway}/{}", ask.parameters.metric);
+        if let Some(figures) = metrics::figures_of(&ask, &whole).await? {
+            return Ok(figures);
+        }
+    }
     metric(&ask, &gateway, route.as_deref()).await
 }
 
@@ -42,14 +49,27 @@ async fn metric(ask: &Ask, gateway: &str, route: Option<&str>) -> Answer {
     if let Some(value) = told(ask, &subject(gateway, route), &format!("metrics:{metric}")).await? {
         return Ok(answer(ask, &value));
     }
-    let (counts, known_ms) = counted(ask, gateway, route).await?;
-    let value = match metric {
-        "rate" => Some(number(counts.requests) * 1_000.0 / number(known_ms)),
-        "responseTime" => counts.mean_ms(),
-        _ => counts.error_percent(),
+    let Some(figure) = figure(metric) else {
+        check(ask, gateway, route).await?;
+        let detail =
+            format!("nobody published `metrics:{metric}` of gateway `{gateway}` in that time, and it is not counted");
+        return Err(Problem::no_part(detail));
     };
+    let (counts, known_ms) = counted(ask, gateway, route).await?;
+    let value = figure(&counts, known_ms);
     let without = || Problem::no_part(format!("gateway `{gateway}` had no requests in that time"));
     value.map(|value| answer(ask, &value.into())).ok_or_else(without)
+}
+
+/// How a figure follows from what is counted, by its name in the original, and one of this product; `None`: it is only
+/// told.
+fn figure(metric: &str) -> Option<fn(&Counts, u64) -> Option<f64>> {
+    match metric {
+        "rate" => Some(|counts, known_ms| Some(number(counts.requests) * 1_000.0 / number(known_ms))),
+        "responseTime" => Some(|counts, _| counts.mean_ms()),
+        "errorRate" => Some(|counts, _| counts.error_percent()),
+        _ => None,
+    }
 }
 
 /// `GET /api/v1/health/gateways/{name}`, and of one route: the part of the requests that did not fail, 0 to 1.
@@ -118,20 +138,25 @@ async fn told(ask: &Ask, subject: &[String], what: &str) -> Result<Option<Value>
     Ok(of_whole.find_map(|event| Some(event.value).filter(Value::is_number)))
 }
 
+/// Whether there is such a gateway, with such a route.
+async fn check(ask: &Ask, gateway: &str, route: Option<&str>) -> Result<(), Problem> {
+    match ask.api.core.artifact(Kind::Gateway, gateway).await {
+        Ok(Some(Artifact::Gateway(found))) => {
+            let has = |route: &str| found.routes.iter().any(|known| known.path.to_string() == route);
+            match route.filter(|route| !has(route)) {
+                Some(route) => Err(Problem::no_part(format!("gateway `{gateway}` has no route `{route}`"))),
+                None => Ok(()),
+            }
+        }
+        Ok(_) => Err(read::missing_named(ask, Kind::Gateway, gateway).await),
+        Err(error) => Err(Problem::database("reading the database", &error)),
+    }
+}
+
 /// What was counted at a gateway, or of one route, and how much of the time is known.
 async fn counted(ask: &Ask, gateway: &str, route: Option<&str>) -> Result<(Counts, u64), Problem> {
     let window = ask.query.window()?;
-    match ask.api.core.artifact(Kind::Gateway, gateway).await {
-        Ok(Some(Artifact::Gateway(found))) => {
-            if let Some(route) =
-                route.filter(|route| !found.routes.iter().any(|known| known.path.to_string() == **route))
-            {
-                return Err(Problem::no_part(format!("gateway `{gateway}` has no route `{route}`")));
-            }
-        }
-        Ok(_) => return Err(read::missing_named(ask, Kind::Gateway, gateway).await),
-        Err(error) => return Err(Problem::database("reading the database", &error)),
-    }
+    check(ask, gateway, route).await?;
     let known = ask.api.core.shared.samples.read(gateway, window);
     if known.length_ms == 0 {
         let detail = format!("nothing is known of gateway `{gateway}` yet: it is counted from this question on");

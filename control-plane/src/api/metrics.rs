@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use vamp_model::Kind;
 
@@ -14,14 +15,21 @@ use crate::samples::{Counts, Known, number};
 
 /// `GET /api/v1/metrics/gateways/{name}`
 pub(super) async fn of_gateway(ask: Ask) -> Answer {
-    let window = ask.query.window()?;
-    match ask.api.core.artifact(Kind::Gateway, ask.name()).await {
-        Ok(Some(_)) => {}
-        Ok(None) => return Err(read::missing(&ask, Kind::Gateway).await),
-        Err(error) => return Err(Problem::database("reading the database", &error)),
+    match figures_of(&ask, ask.name()).await? {
+        Some(figures) => Ok(figures),
+        None => Err(read::missing(&ask, Kind::Gateway).await),
     }
-    let known = ask.api.core.shared.samples.read(ask.name(), window);
-    Ok(ask.written.answer(StatusCode::OK, &shown(ask.name(), window, &known)))
+}
+
+/// All figures of a gateway, if it is one.
+pub(super) async fn figures_of(ask: &Ask, gateway: &str) -> Result<Option<Response<Body>>, Problem> {
+    let window = ask.query.window()?;
+    let found = ask.api.core.artifact(Kind::Gateway, gateway).await;
+    if found.map_err(|error| Problem::database("reading the database", &error))?.is_none() {
+        return Ok(None);
+    }
+    let known = ask.api.core.shared.samples.read(gateway, window);
+    Ok(Some(ask.written.answer(StatusCode::OK, &shown(gateway, window, &known))))
 }
 
 fn shown(gateway: &str, window: Duration, known: &Known) -> Value {

@@ -6,7 +6,6 @@ use axum::http::Method;
 use serde_json::{Map, Value, json};
 use vamp_model::Kind;
 
-use super::address::METRICS;
 use super::endpoints::{Endpoint, Endpoints, Preconditions, Schema};
 use super::problem::{self, Code};
 use super::query::Parameter;
@@ -150,7 +149,12 @@ fn in_paths() -> [(&'static str, Value, &'static str); 7] {
         ("service", text(), "The breed of one of the cluster's services."),
         ("port", text(), "One of the ports of its services."),
         ("route", text(), "The path of one of its routes; `/` may be written plain or as `%2F`."),
-        ("metric", json!({"enum": METRICS}), "Requests in a second, mean time in milliseconds, or errors in percent."),
+        (
+            "metric",
+            json!({"type": "string", "examples": ["rate", "responseTime", "errorRate"]}),
+            "`rate`: requests in a second; `responseTime`: mean time in milliseconds; `errorRate`: errors in percent; any other \
+             is only what was published as `metrics:NAME`.",
+        ),
     ]
 }
 

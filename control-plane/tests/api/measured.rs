@@ -78,6 +78,26 @@ async fn what_somebody_measured_and_published_wins() {
     ] {
         assert_eq!(world.get(&path).await.expect(200).as_f64(), Some(expected), "{path}");
     }
+    // Any other figure is what was published of it; without a window it is about the last two minutes.
+    publish(&world, "metrics", &[&of_gateway, "gateway", "metrics:cpu"], 0.75).await;
+    publish(&world, "metrics", &[&of_gateway, "gateway", "metrics:cpu"], 0.5).await;
+    publish(&world, "metrics", &[&of_gateway, &of_route, "route", "metrics:queue.length"], 3.0).await;
+    for (path, expected) in [
+        (format!("metrics/gateways/{gateway}/cpu"), 0.5),
+        (format!("metrics/gateways/{}/cpu", coded(gateway)), 0.5),
+        (format!("metrics/gateways/{}/routes/{}/queue.length", coded(gateway), coded(route)), 3.0),
+        (format!("{cluster}/ports/port/cpu"), 0.5),
+        (format!("{cluster}/services/sava:1.0/ports/port/queue.length"), 3.0),
+    ] {
+        assert_eq!(world.get(&path).await.expect(200).as_f64(), Some(expected), "{path}");
+    }
+    for path in [format!("metrics/gateways/{gateway}/queue.length"), format!("{cluster}/ports/port/memory")] {
+        let unknown = world.get(&path).await.problem(404, "not-found").clone();
+        assert!(unknown["message"].as_str().unwrap().contains("nobody published"), "{unknown:#}");
+    }
+    world.get("metrics/gateways/none/cpu").await.problem(404, "not-found");
+    // The name of a gateway may still be written plain.
+    assert_eq!(world.get(&format!("metrics/gateways/{gateway}")).await.expect(200)["gateway"], gateway);
     // One about a part is none about the whole: nothing can run here, and so nothing is well.
     let failed = |status: &Value| status["services"].as_array().is_some_and(|services| services.len() == 2);
     world.get_where("deployments/sava/status", failed).await;
