@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser};
 use vamp_gateway::logging::{LogSettings, with_causes};
@@ -23,6 +24,8 @@ struct Program {
 }
 
 const UPGRADE: &str = "upgrade";
+/// LIMIT: how long the end waits for writes to a disk, when requests are done.
+const WRITES_PATIENCE: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -43,7 +46,10 @@ fn main() -> ExitCode {
     }
     let program = Program::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     program.log.start();
-    runtime.block_on(run(program.settings, &upgrade::Program::new(&arguments)))
+    let code = runtime.block_on(run(program.settings, &upgrade::Program::new(&arguments)));
+    // A runtime that is dropped waits for all that blocks, as long as its disk does not answer.
+    runtime.shutdown_timeout(WRITES_PATIENCE);
+    code
 }
 
 async fn run(settings: Settings, program: &upgrade::Program) -> ExitCode {
