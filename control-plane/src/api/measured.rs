@@ -31,6 +31,11 @@ pub(super) async fn of_gateway(ask: Ask) -> Answer {
         if let Some(figures) = metrics::figures_of(&ask, &whole).await? {
             return Ok(figures);
         }
+        let is_there = matches!(ask.api.core.artifact(Kind::Gateway, &gateway).await, Ok(Some(_)) | Err(_));
+        return match metric(&ask, &gateway, None).await {
+            Err(_) if !is_there => Err(read::missing_named(&ask, Kind::Gateway, &whole).await),
+            answer => answer,
+        };
     }
     metric(&ask, &gateway, route.as_deref()).await
 }

@@ -1,6 +1,6 @@
 //! What a change is told as beside its archive events: the differences that scripts wait for. No I/O.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -10,14 +10,16 @@ use vamp_routing::wire::Share;
 use super::WriteRequest;
 use super::artifacts::Artifacts;
 use crate::deploy::size_of;
-use crate::persist::NewEvent;
+use crate::persist::{Cause, NewEvent};
 
-/// LIMIT: differences that one change is told as; its archive events and the history have all of it.
-const DIFFERENCES_MAX: usize = 1_024;
+/// LIMIT: differences that one change is told as, each some rows of its transaction. Its archive events and the history
+/// have all of it.
+const DIFFERENCES_MAX: usize = 256;
 
 /// What is told of these writes to what is there.
-pub(super) fn of(current: &Artifacts, writes: &[WriteRequest], at_unix_ms: u64) -> Vec<NewEvent> {
-    let mut differences = Differences { events: Vec::new(), at_unix_ms };
+pub(super) fn of(current: &Artifacts, writes: &[WriteRequest], cause: &Cause, at_unix_ms: u64) -> Vec<NewEvent> {
+    let value = json!({"who": cause.who, "why": cause.why});
+    let mut differences = Differences { events: Vec::new(), cause: value, at_unix_ms };
     for write in writes {
         let before = current.get(write.kind, &write.name).map(Arc::as_ref);
         if before != write.artifact.as_ref() {
@@ -30,6 +32,8 @@ pub(super) fn of(current: &Artifacts, writes: &[WriteRequest], at_unix_ms: u64) 
 #[derive(Debug)]
 struct Differences {
     events: Vec<NewEvent>,
+    /// Who made the change, and why.
+    cause: Value,
     at_unix_ms: u64,
 }
 
@@ -52,15 +56,15 @@ impl Differences {
     }
 
     fn of_gateway(&mut self, before: &Gateway, after: &Gateway) {
-        for was in &before.routes {
-            let path = was.path.to_string();
-            match after.routes.iter().find(|route| route.path == was.path) {
-                Some(is) => self.of_route(&after.name, &path, was, is),
-                None => self.route(&after.name, &path, "removed", &Value::Null),
+        let (was, is) = (by_path(before), by_path(after));
+        for (path, was) in &was {
+            match is.get(path) {
+                Some(is) => self.of_route(&after.name, path, was, is),
+                None => self.route(&after.name, path, "removed", &Value::Null),
             }
         }
-        for is in after.routes.iter().filter(|is| !before.routes.iter().any(|was| was.path == is.path)) {
-            self.route(&after.name, &is.path.to_string(), "added", &Value::Null);
+        for path in is.keys().filter(|path| !was.contains_key(*path)) {
+            self.route(&after.name, path, "added", &Value::Null);
         }
     }
 
@@ -113,7 +117,8 @@ impl Differences {
         });
         if is_scaled {
             let tags = [format!("deployment-service-scales:{}", after.name), "archive:update".to_owned()];
-            self.push(NewEvent::new("archive", tags, self.at_unix_ms));
+            let value = Some(self.cause.clone());
+            self.push(NewEvent { value, ..NewEvent::new("archive", tags, self.at_unix_ms) });
         }
     }
 
@@ -128,6 +133,10 @@ impl Differences {
             self.events.push(event);
         }
     }
+}
+
+fn by_path(gateway: &Gateway) -> BTreeMap<String, &GatewayRoute> {
+    gateway.routes.iter().map(|route| (route.path.to_string(), route)).collect()
 }
 
 fn body(route: &GatewayRoute) -> Option<&RouteBody> {
@@ -145,7 +154,7 @@ mod tests {
     /// What is told of a change from one document to another.
     fn told(before: &str, after: &str) -> Vec<(Vec<String>, Value)> {
         let one = |text: &str| (!text.is_empty()).then(|| artifacts(text).remove(0));
-        let mut differences = Differences { events: Vec::new(), at_unix_ms: 1 };
+        let mut differences = Differences { events: Vec::new(), cause: json!({"who": "me"}), at_unix_ms: 1 };
         differences.note(one(before).as_ref(), one(after).as_ref());
         let shown = |event: NewEvent| {
             let tags = event.tags.into_iter().filter(|tag| tag.contains(':')).collect();
@@ -195,7 +204,7 @@ mod tests {
 
     #[test]
     fn other_targets_and_other_scales_are_told() {
-        let mut differences = Differences { events: Vec::new(), at_unix_ms: 1 };
+        let mut differences = Differences { events: Vec::new(), cause: json!({"who": "me"}), at_unix_ms: 1 };
         let target = |name: &str| vamp_model::Instance {
             name: name.to_owned(),
             ports: [("http".to_owned(), "127.0.0.1:1".to_owned())].into_iter().collect(),
@@ -218,7 +227,7 @@ mod tests {
         };
         assert_eq!(told(&shop(1), &shop(1)), []);
         let scaled = vec!["archive:update".to_owned(), "deployment-service-scales:shop".to_owned()];
-        assert_eq!(told(&shop(1), &shop(2)), [(scaled, Value::Null)]);
+        assert_eq!(told(&shop(1), &shop(2)), [(scaled, json!({"who": "me"}))]);
     }
 
     #[test]

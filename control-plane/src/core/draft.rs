@@ -107,7 +107,7 @@ impl Draft {
             table: digest,
             cause: request.cause.clone(),
             at_unix_ms: now_unix_ms,
-            events: differences::of(&current.artifacts, &requested, now_unix_ms),
+            events: differences::of(&current.artifacts, &requested, &request.cause, now_unix_ms),
             ..Change::default()
         };
         let snapshot = after(&current.snapshot, &change, &planned.ports);

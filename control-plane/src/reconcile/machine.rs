@@ -16,6 +16,9 @@ const LEAVE_MIN: Duration = Duration::from_secs(3);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(1);
 
+/// LIMIT: how long a new order waits for that of what it needs: it may never be carried out.
+const HOLD_MAX: Duration = Duration::from_mins(5);
+
 /// LIMIT: instances of one service that are started at once while none of another version has to be replaced.
 const STARTS_MAX: usize = 8;
 
@@ -106,10 +109,18 @@ pub(super) enum Action {
 #[derive(Debug, Default)]
 pub(super) struct Machine {
     failures: BTreeMap<ServiceName, Failure>,
-    /// Services whose new order waits until that of a cluster they need is carried out.
-    held: BTreeMap<ServiceName, String>,
+    /// Services whose new order waits until that of a cluster they need is carried out, and since when.
+    held: BTreeMap<ServiceName, Hold>,
     /// The instances that are to go.
     leaving: BTreeMap<String, Leaving>,
+}
+
+/// For which cluster a service waits, and since when it does.
+#[derive(Debug)]
+struct Hold {
+    cluster: String,
+    since: Duration,
+    is_over: bool,
 }
 
 /// How far an instance is that is to go.
@@ -155,7 +166,7 @@ impl Machine {
 
     /// The cluster for whose new order that of this service waits.
     pub(super) fn waits_for(&self, service: &ServiceName) -> Option<&str> {
-        self.held.get(service).map(String::as_str)
+        self.held.get(service).filter(|hold| !hold.is_over).map(|hold| hold.cluster.as_str())
     }
 
     /// What is to be done now. `now` is any steady clock.
@@ -172,7 +183,7 @@ impl Machine {
             .collect();
         let mut actions = Vec::new();
         let mut leaving = BTreeSet::new();
-        self.held = held(wanted, &by_service);
+        self.hold(now, wanted, &by_service, picture);
         for service in wanted {
             if picture.unknown.contains(&service.name) {
                 continue;
@@ -187,6 +198,18 @@ impl Machine {
         self.failures.retain(|service, _| names.contains(service));
         self.remove_unused(now, &leaving, picture, &mut actions);
         actions
+    }
+
+    /// Takes note of who waits for whom, and whether it has waited long enough.
+    fn hold(&mut self, now: Duration, wanted: &[Wanted], seen: &BTreeMap<&ServiceName, Vec<&Seen>>, picture: &Picture) {
+        let is_stuck = |name: &ServiceName| picture.unknown.contains(name) || self.failures.contains_key(name);
+        let mut held = BTreeMap::new();
+        for (name, cluster) in held_now(wanted, seen, is_stuck) {
+            let since = self.held.get(name).map_or(now, |hold| hold.since);
+            let is_over = now.saturating_sub(since) >= HOLD_MAX;
+            held.insert(name.clone(), Hold { cluster: cluster.to_owned(), since, is_over });
+        }
+        self.held = held;
     }
 
     #[expect(clippy::too_many_arguments, reason = "one step, parted for reading")]
@@ -219,7 +242,7 @@ impl Machine {
         let at_once = if others.iter().any(|seen| seen.running) { 1 } else { STARTS_MAX };
         let may_start = self.failures.get(&wanted.name).is_none_or(|failure| failure.not_before <= now);
         let was_begun = seen.iter().any(|seen| !seen.stopped);
-        if may_start && (needs || was_begun) && !self.held.contains_key(&wanted.name) {
+        if may_start && (needs || was_begun) && self.waits_for(&wanted.name).is_none() {
             let starts = missing.take(at_once.saturating_sub(unready));
             actions.extend(starts.map(|number| Action::Start(wanted.name.clone(), number)));
         }
@@ -272,31 +295,39 @@ impl Machine {
     }
 }
 
-/// Services of which instances of a former order run, none of the present one, and a cluster that they need is on its way
-/// to its own new order: what is needed is changed first. Who serves nothing any more waits for nobody.
-fn held(wanted: &[Wanted], seen: &BTreeMap<&ServiceName, Vec<&Seen>>) -> BTreeMap<ServiceName, String> {
+/// Services that serve in full by a former order, of which no instance of the present one was begun, and of which a cluster
+/// that they need is on its way to its own new order: what is needed is changed first. Of what can't be seen nothing is
+/// known, and what can't be started is waited for no longer.
+fn held_now<'w>(
+    wanted: &'w [Wanted],
+    seen: &BTreeMap<&ServiceName, Vec<&Seen>>,
+    is_stuck: impl Fn(&ServiceName) -> bool,
+) -> BTreeMap<&'w ServiceName, &'w str> {
     let is_former = |wanted: &Wanted, seen: &Seen| seen.template != wanted.template;
     let of = |wanted: &Wanted| seen.get(&wanted.name).map(Vec::as_slice).unwrap_or_default();
-    let serves_as_before = |wanted: &Wanted| of(wanted).iter().any(|seen| seen.running && is_former(wanted, seen));
+    let are_all = |wanted: &Wanted, ready: usize| u32::try_from(ready).is_ok_and(|ready| ready >= wanted.count);
+    let is_changing = |wanted: &&Wanted| {
+        let ready = of(wanted).iter().filter(|seen| seen.ready && !is_former(wanted, seen)).count();
+        let serves = of(wanted).iter().any(|seen| seen.running && is_former(wanted, seen));
+        serves && !are_all(wanted, ready) && !is_stuck(&wanted.name)
+    };
     let changing: BTreeSet<(&str, &str)> = wanted
         .iter()
-        .filter(|wanted| {
-            let ready = of(wanted).iter().filter(|seen| seen.ready && !is_former(wanted, seen)).count();
-            serves_as_before(wanted) && u32::try_from(ready).is_ok_and(|ready| ready < wanted.count)
-        })
+        .filter(is_changing)
         .map(|wanted| (wanted.name.deployment.as_str(), wanted.name.cluster.as_str()))
         .collect();
     let mut held = BTreeMap::new();
     for service in wanted {
         let is_begun = of(service).iter().any(|seen| !is_former(service, seen) && !seen.stopped);
-        if is_begun || !serves_as_before(service) {
+        let ready = of(service).iter().filter(|seen| seen.ready && is_former(service, seen)).count();
+        if is_begun || !are_all(service, ready) {
             continue;
         }
         let deployment = service.name.deployment.as_str();
         let mut needs = service.needs.iter().filter(|cluster| changing.contains(&(deployment, cluster.as_str())));
         // Clusters whose services need each other would wait for each other.
         if let Some(cluster) = needs.find(|cluster| !leads_to(wanted, deployment, cluster, &service.name.cluster)) {
-            held.insert(service.name.clone(), cluster.clone());
+            held.insert(&service.name, cluster.as_str());
         }
     }
     held
@@ -415,15 +446,16 @@ mod tests {
             ready,
             ..seen(id, number)
         };
-        let starts = |machine: &mut Machine, seen: &[Seen], wanted: &[Wanted]| {
+        let starts_at = |machine: &mut Machine, now: Duration, seen: &[Seen], wanted: &[Wanted]| {
             let picture = Picture { seen: seen.to_vec(), ..Picture::default() };
-            let actions = machine.step(SECOND, wanted, &picture);
+            let actions = machine.step(now, wanted, &picture);
             let starts = actions.into_iter().filter_map(|action| match action {
                 Action::Start(service, number) => Some((service.cluster, number)),
                 _ => None,
             });
             starts.collect::<Vec<_>>()
         };
+        let starts = |machine: &mut Machine, seen: &[Seen], wanted: &[Wanted]| starts_at(machine, SECOND, seen, wanted);
         let both = [needed.clone(), changed.clone()];
         let mut all = vec![seen("a", 0), of_other("b0", "t", 0, true), of_other("b1", "t", 1, true)];
         assert_eq!(starts(&mut machine, &all, &both), [("other".to_owned(), 0)]);
@@ -435,11 +467,25 @@ mod tests {
         all[4].ready = true;
         assert_eq!(starts(&mut machine, &all, &both), [("c".to_owned(), 0)]);
         assert_eq!(machine.waits_for(&service()), None);
-        // What was begun is carried on, and who serves nothing any more waits for nobody.
+        // What was begun is carried on, and who does not serve in full waits for nobody, nor does anybody for ever.
         all[4].ready = false;
-        let dead = Seen { running: false, ready: false, stopped: true, ..seen("a", 0) };
-        let none = [vec![dead], all[1..].to_vec()].concat();
-        assert_eq!(starts(&mut machine, &none, &both), [("c".to_owned(), 0)]);
+        assert_eq!(starts(&mut machine, &all, &both), []);
+        let ill = [vec![Seen { ready: false, ..seen("a", 0) }], all[1..].to_vec()].concat();
+        assert_eq!(starts(&mut machine, &ill, &both), [("c".to_owned(), 0)]);
+        assert_eq!(starts(&mut machine, &all, &both), []);
+        let later = SECOND + HOLD_MAX;
+        assert_eq!(starts_at(&mut machine, later, &all, &both), [("c".to_owned(), 0)]);
+        assert_eq!(starts_at(&mut machine, later + SECOND, &all, &both), [("c".to_owned(), 0)], "it stays over");
+        // Nor for what can't be started, or seen.
+        let mut machine = Machine::default();
+        assert_eq!(starts(&mut machine, &all, &both), []);
+        machine.failed(&other, SECOND);
+        assert_eq!(starts(&mut machine, &all, &both), [("c".to_owned(), 0)]);
+        let mut machine = Machine::default();
+        let unknown = BTreeSet::from([other.clone()]);
+        let picture = Picture { seen: all.clone(), unknown, ..Picture::default() };
+        assert!(machine.step(SECOND, &both, &picture).contains(&Action::Start(service(), 0)));
+        let mut machine = Machine::default();
         all.push(Seen { template: "new".to_owned(), ready: true, ..seen("a-new", 0) });
         let more = Wanted { count: 2, ..changed.clone() };
         assert_eq!(starts(&mut machine, &all, &[needed.clone(), more]), [("c".to_owned(), 1)]);

@@ -91,6 +91,8 @@ struct Reconciler {
     acts: bool,
     /// When its turn began, or before that, when it began to look.
     since_unix_ms: u64,
+    /// The instances that were ready at the last look: since when they run, and where.
+    well: BTreeMap<String, (Option<u64>, Target)>,
 }
 
 /// Works until it is told to stop; what was begun is not waited for: the next one finds it.
@@ -170,6 +172,7 @@ impl Reconciler {
             told: None,
             acts: false,
             since_unix_ms: now_unix_ms(),
+            well: BTreeMap::new(),
         }
     }
 
@@ -218,6 +221,7 @@ impl Reconciler {
         // What is begun from here on does not explain how an instance was seen.
         let at_work = self.under_way.clone();
         self.route(&view, &actions).await;
+        self.forget(&view).await;
         // The database may have been away for longer than the turn lasts.
         if !self.core.shared.acting.is_so() {
             return;
@@ -296,7 +300,16 @@ impl Reconciler {
                         let health = runner.monitor.health(&instance.id);
                         let terms = self.terms.of(&instance, &orders);
                         let is_going = self.going.contains(instance.id.as_str());
+                        // Other checks make nobody unwell who was well.
+                        let was_well = |instance: &Instance| {
+                            let was = self.well.get(instance.id.as_str());
+                            was.is_some_and(|(since, at)| {
+                                *since == instance.started_at_unix_ms && *at == target(instance)
+                            })
+                        };
                         let took = took_requests(&current, self.since_unix_ms);
+                        let took =
+                            |service: &ServiceName, instance: &Instance| was_well(instance) || took(service, instance);
                         Known::new(instance, health, kind, terms, took).map(|known| known.going(is_going))
                     }));
                 }
@@ -306,16 +319,13 @@ impl Reconciler {
         for known in &known {
             self.places.insert(known.seen.service.clone(), known.platform.to_owned());
         }
-        // What was ordered there, or where requests go, can't be said either.
+        // What was ordered there can't be said either.
         for (kind, name) in current.unreadable() {
-            let is_meant = |service: &ServiceName| match kind {
-                Kind::Deployment => service.deployment == name,
-                Kind::Instances => service.to_string() == name,
-                _ => false,
-            };
-            let services = known.iter().map(|known| &known.seen.service).chain(picture.routed.keys());
-            let meant: Vec<ServiceName> = services.filter(|service| is_meant(service)).cloned().collect();
-            picture.unknown.extend(meant);
+            if kind == Kind::Deployment {
+                let services = known.iter().map(|known| &known.seen.service).chain(picture.routed.keys());
+                let meant: Vec<_> = services.filter(|service| service.deployment == name).cloned().collect();
+                picture.unknown.extend(meant);
+            }
         }
         let is_silent = |kind: Option<&str>| kind.is_some_and(|kind| silent.contains_key(kind));
         for order in &orders {
@@ -328,6 +338,16 @@ impl Reconciler {
                 picture.unknown.insert(name.clone());
             }
         }
+        let well = known.iter().filter(|known| known.seen.ready);
+        let well = well.map(|known| (known.seen.id.clone(), (known.instance.started_at_unix_ms, known.target())));
+        // Of a platform that is silent nothing new is known.
+        let mut well: BTreeMap<_, _> = well.collect();
+        if !silent.is_empty() {
+            for (id, was) in std::mem::take(&mut self.well) {
+                well.entry(id).or_insert(was);
+            }
+        }
+        self.well = well;
         self.meet(&current, &known);
         self.met.retain(|service| picture.routed.contains_key(service));
         picture.unmet = picture.routed.keys().filter(|service| !self.met.contains(service)).cloned().collect();
@@ -376,9 +396,6 @@ impl Reconciler {
                 writes.push(WriteRequest::replace(artifact, None));
             }
         }
-        // A service that went while this look was taken is not brought back by it.
-        let gone = view.picture.routed.keys().filter(|service| view.is_gone(service));
-        writes.extend(gone.map(|service| WriteRequest::delete(Kind::Instances, &service.to_string(), None)));
         let deploys = self.follow(view, &writes);
         if writes.is_empty() && deploys.is_empty() {
             return;
@@ -406,6 +423,23 @@ impl Reconciler {
         for (writes, deploys) in alone {
             if let Err(error) = self.core.change(request(writes, deploys)).await {
                 tracing::warn!("requests go where they went: {error}");
+            }
+        }
+    }
+
+    /// A service that went while a look was taken is not brought back by it. Each is forgotten alone: one that something
+    /// still refers to holds up no other.
+    async fn forget(&self, view: &View<'_>) {
+        for service in view.picture.routed.keys().filter(|service| view.is_gone(service)) {
+            let request = ChangeRequest {
+                writes: vec![WriteRequest::delete(Kind::Instances, &service.to_string(), None)],
+                deploys: Vec::new(),
+                premises: Vec::new(),
+                validate_only: false,
+                cause: Cause::own("a service is gone"),
+            };
+            if let Err(error) = self.core.change(request).await {
+                tracing::debug!(%service, "where its requests went is not forgotten yet: {error}");
             }
         }
     }
@@ -826,6 +860,29 @@ mod tests {
         assert!(is_stored(&world, "shop/web/web:1").await);
         reconciler.look().await;
         assert!(!is_stored(&world, "shop/web/web:1").await);
+    }
+
+    #[tokio::test]
+    async fn where_requests_of_a_service_went_that_can_not_be_read_is_written_anew() {
+        let mut world = World::new().await;
+        let web =
+            "{kind: deployments, name: shop, clusters: {web: {services: {breed: {name: 'web:1', deployable: i}}}}}";
+        crate::core::tests::put(&world.core, web).await.unwrap();
+        make(&world.core, vec![WriteRequest::replace(instances(), None)]).await.unwrap();
+        world.kill();
+        by_hand(&world, "UPDATE versions SET document = '{' WHERE kind = 'instances'").await;
+        world.restart().await;
+        let current = world.core.shared.refresh().await.unwrap();
+        assert_eq!(current.unreadable().count(), 1);
+        let platforms = Platforms::new("127.0.0.1".to_owned());
+        let mut reconciler = Reconciler::new(Arc::clone(&world.core), platforms.clone(), watch::Sender::default());
+        let mut view = reconciler.view(current, &platforms).await;
+        // No platform is there that could run it.
+        view.picture.unknown.clear();
+        let service = view.orders[0].wanted.name.clone();
+        reconciler.route(&view, &[Action::Route(service, Vec::new())]).await;
+        assert_eq!(world.core.shared.refresh().await.unwrap().unreadable().count(), 0);
+        assert!(is_stored(&world, "shop/web/web:1").await);
     }
 
     #[tokio::test]

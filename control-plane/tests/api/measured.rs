@@ -96,6 +96,10 @@ async fn what_somebody_measured_and_published_wins() {
         assert!(unknown["message"].as_str().unwrap().contains("nobody published"), "{unknown:#}");
     }
     world.get("metrics/gateways/none/cpu").await.problem(404, "not-found");
+    // What is no gateway with its last part is told whole.
+    let misspelt = world.get("metrics/gateways/sava/sava/prot").await;
+    let message = misspelt.problem(404, "not-found")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("`sava/sava/prot`"), "{message}");
     // The name of a gateway may still be written plain.
     assert_eq!(world.get(&format!("metrics/gateways/{gateway}")).await.expect(200)["gateway"], gateway);
     // One about a part is none about the whole: nothing can run here, and so nothing is well.

@@ -179,6 +179,13 @@ impl Engine {
         }
     }
 
+    /// Takes it as silent that does not list what there is, even if it gives a sign of life.
+    pub(super) fn note_silence(&self, failure: &Failure) {
+        if let Failure::Silent(what) = failure {
+            self.set_silence(Some((Instant::now(), what.clone())));
+        }
+    }
+
     fn set_silence(&self, silence: Option<(Instant, String)>) {
         *self.silence.lock().unwrap_or_else(PoisonError::into_inner) = silence;
     }

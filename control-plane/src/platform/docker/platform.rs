@@ -18,7 +18,7 @@ use super::container::{self, NAMESPACE, Own, Places};
 use super::engine::{Engine, Failure};
 use super::options::{self, Options};
 use super::seen::Seen;
-use super::{DockerSettings, events, image, logs, networks, usage};
+use super::{DockerSettings, events, image, logs, networks, seen, usage};
 use crate::platform::ports::{self, Owners};
 use crate::platform::turns::Turns;
 use crate::platform::{
@@ -289,6 +289,7 @@ impl DockerPlatform {
         let filters = HashMap::from([("label".to_owned(), wanted)]);
         let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
         let told = self.engine.look(|docker| docker.list_containers(Some(options))).await;
+        let told = told.inspect_err(|failure| self.engine.note_silence(failure));
         let told = told.map_err(|failure| self.engine.error("list containers", failure))?;
         let own = told.into_iter().filter_map(|told| {
             let own = Own::read(told.labels.as_ref()?, self.namespace())?;
@@ -310,7 +311,8 @@ impl DockerPlatform {
         // Asked first: who is done by then has started it.
         let is_prepared = self.preparing.lock().contains_key(&own.id);
         let until = deadline.min(Instant::now() + patience / ONE_OF_ALL);
-        let is_asked = !self.seen.is_silent(container, patience) && until > Instant::now();
+        let was_silent = self.seen.is_silent(container, patience);
+        let is_asked = !was_silent && until > Instant::now();
         let told = if is_asked {
             let asked = self.engine.ask_apart(|docker| docker.inspect_container(container, None));
             tokio::time::timeout_at(until, asked).await.ok()
@@ -338,7 +340,9 @@ impl DockerPlatform {
             }
             Some(Err(Failure::Answered { .. })) | None => {
                 let instance = as_told(&container::listed(&listed), own);
-                Ok(Some(self.seen.silent(container, instance, is_asked)))
+                let instance = self.seen.untold(container, instance, is_asked);
+                // Of one for which there was no time nothing is said.
+                Ok(Some(if is_asked || was_silent { seen::warned(instance) } else { instance }))
             }
         }
     }

@@ -33,24 +33,18 @@ impl Seen {
         silent.is_some_and(|since| since.elapsed() < pause)
     }
 
-    /// What is known of one that is silent: what it told last, unless the list of all says that it changed since.
-    pub(super) fn silent(&self, container: &str, listed: Instance, is_asked: bool) -> Instance {
+    /// What is known of one that told nothing: what it told last, unless the list of all says that it changed since.
+    pub(super) fn untold(&self, container: &str, listed: Instance, is_asked: bool) -> Instance {
         let mut all = self.lock();
         let last = all.entry(container.to_owned()).or_default();
         if is_asked {
             last.silent = Some(Instant::now());
         }
-        let mut instance = match &last.instance {
+        match &last.instance {
             Some(seen) if discriminant(&seen.state) == discriminant(&listed.state) => seen.clone(),
             Some(seen) => Instance { restarts: seen.restarts, ..listed },
             None => listed,
-        };
-        instance.warnings.push(
-            "the engine lists this container, and tells no more of it when it is asked about it alone: \
-             `docker inspect` it, and restart the engine if that hangs"
-                .to_owned(),
-        );
-        instance
+        }
     }
 
     /// Forgets those that are gone.
@@ -61,6 +55,16 @@ impl Seen {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Last>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// An instance of whose container nothing is told.
+pub(super) fn warned(mut instance: Instance) -> Instance {
+    instance.warnings.push(
+        "the engine lists this container, and tells no more of it when it is asked about it alone: \
+         `docker inspect` it, and restart the engine if that hangs"
+            .to_owned(),
+    );
+    instance
 }
 
 #[cfg(test)]
