@@ -6,6 +6,7 @@
 //!     /say/TEXT     writes the text to both outputs
 //!     /take/BYTES   takes that much memory, and says so
 //!     /work/TICKS   uses that many hundredths of a second of a processor
+//!     /ask/PATH     what the service at BACKEND (http://HOST:PORT) answers at this path, or 502
 //!
 //! It ends at SIGTERM with code 0, unless `STUBBORN` is set.
 
@@ -15,7 +16,7 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -62,10 +63,32 @@ async fn serve(stream: TcpStream) -> Result<Infallible, std::io::Error> {
             head.clear();
         }
         let Some(path) = path else { return Err(std::io::ErrorKind::UnexpectedEof.into()) };
-        let (status, body) = answer(&path);
+        let (status, body) = match path.strip_prefix("/ask/") {
+            Some(path) => ask(path).await.map_or_else(|error| (502, error.to_string()), |body| (200, body)),
+            None => answer(&path),
+        };
         let answer = format!("HTTP/1.1 {status} Told\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         stream.get_mut().write_all(answer.as_bytes()).await?;
     }
+}
+
+/// The body of what the service behind this one answers.
+async fn ask(path: &str) -> Result<String, std::io::Error> {
+    let backend = std::env::var("BACKEND").unwrap_or_default();
+    let address = backend.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut stream = BufReader::new(stream);
+    let (mut line, mut length) = (String::new(), 0);
+    while stream.read_line(&mut line).await? > 2 {
+        let field = line.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        length = field.and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(length);
+        line.clear();
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await?;
+    Ok(String::from_utf8_lossy(&body).into_owned())
 }
 
 fn answer(path: &str) -> (u16, String) {

@@ -30,6 +30,7 @@ mod durability;
 mod fleet_split;
 mod gateway_faults;
 mod main_job;
+mod recipes;
 mod shipping;
 mod sla;
 mod store_faults;
