@@ -195,6 +195,14 @@ impl Installation {
         .await
     }
 
+    /// The orders by which the programs of the control plane run now.
+    pub fn orders(&self) -> Vec<Value> {
+        let folders = std::fs::read_dir(instances_folder(self.folder.path())).into_iter().flatten().flatten();
+        // A folder may go while it is looked at.
+        let plans = folders.filter_map(|folder| std::fs::read(folder.path().join("plan.json")).ok());
+        plans.filter_map(|plan| Some(serde_json::from_slice::<Value>(&plan).ok()?["spec"].take())).collect()
+    }
+
     /// Starts a gateway process and waits until the control plane knows it.
     pub async fn gateway(&self, id: &str) -> Gateway {
         self.gateway_with(id, &[]).await
@@ -253,6 +261,11 @@ pub fn find<'rollout>(rollout: &'rollout Value, id: &str) -> Option<&'rollout Va
     rollout["gateways"].as_array()?.iter().find(|gateway| gateway["id"] == id)
 }
 
+/// Where a control plane with this folder keeps its programs.
+fn instances_folder(folder: &Path) -> PathBuf {
+    folder.join("instances")
+}
+
 /// Ports for the instances of one control plane: others that run at the same time have other ones, most likely.
 fn instance_ports() -> String {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
@@ -280,7 +293,7 @@ fn launch_control_plane(
         "--namespace".to_owned(),
         namespace.to_owned(),
         "--process-dir".to_owned(),
-        folder.join("instances").display().to_string(),
+        instances_folder(folder).display().to_string(),
         "--instance-ports".to_owned(),
         instance_ports(),
     ];

@@ -15,7 +15,7 @@ const HEADS_KEPT: usize = 64;
 /// What an origin does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Behaviour {
-    /// Answers at once.
+    /// Answers at once, at `/status/CODE` with that status.
     Answer,
     /// Answers after a while.
     Slow(Duration),
@@ -199,7 +199,9 @@ fn answer(version: &str, head: &str, behaviour: Behaviour) -> Vec<u8> {
     let target = head.split(' ').nth(1).unwrap_or_default();
     let echo = target.split_once("n=").map_or("", |(_, n)| n.split('&').next().unwrap_or_default());
     let body = format!("{{\"version\":\"{version}\",\"n\":\"{echo}\"}}\n");
-    let status = if let Behaviour::Status(code) = behaviour { code } else { 200 };
+    let path = target.split('?').next().unwrap_or_default();
+    let asked = path.strip_prefix("/status/").and_then(|code| code.parse().ok());
+    let status = if let Behaviour::Status(code) = behaviour { code } else { asked.unwrap_or(200) };
     let content = if head.starts_with("HEAD ") { "" } else { body.as_str() };
     format!(
         "HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{content}",

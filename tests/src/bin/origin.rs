@@ -1,5 +1,5 @@
 //! A service as a program of its own: answers `VERSION` and what it was asked at `PORT`, after `DELAY_MS` if that is set,
-//! until somebody ends it. It listens on loopback, or at `ADDRESS`.
+//! until somebody ends it. It listens on loopback, or at `ADDRESS`. At `/status/CODE` it answers with that status.
 
 #![allow(clippy::expect_used, reason = "a service of tests may end by a panic")]
 

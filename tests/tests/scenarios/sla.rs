@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use vamp_tests::engine::Engine;
 use vamp_tests::installation::{ControlPlane, Gateway, Installation, PATIENCE};
-use vamp_tests::load::Load;
+use vamp_tests::load::{Load, Plan};
 use vamp_tests::process::Signal;
 use vamp_tests::{eventually, free_port};
 
@@ -158,6 +158,52 @@ async fn who_measures_elsewhere_asks_by_events() {
     assert!(stuck["value"]["message"].as_str().unwrap().contains("asks for sla:escalate"), "{stuck:#}");
     ask("sla:deescalate").await;
     scene.until_instances(1).await;
+    scene.end().await;
+}
+
+/// Waits until one instance runs, by this order of memory in millions of bytes and thousandths of a processor.
+async fn until_ordered(scene: &Scene, memory: u64, cpu_milli: u64) -> String {
+    scene.until_instances(1).await;
+    let what = format!("the one instance has {memory} MB and {cpu_milli} thousandths of a processor");
+    eventually(2 * PATIENCE, &what, async || {
+        let [order] = scene.installation.orders().try_into().ok()?;
+        let has = (order["memory_bytes"].as_u64()?, order["cpu_milli"].as_u64()?);
+        (has == (memory * 1_000_000, cpu_milli)).then(|| order["id"].as_str().unwrap().to_owned())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_give_instances_more_memory_then_more_processor_and_take_both_back() {
+    let scene = Scene::set().await;
+    let sla = format!(
+        "{{type: error_rate_sliding_window, threshold: {{upper: 0.5, lower: 0.1}}, \
+         window: {{interval: {WINDOW}, cooldown: {COOLDOWN}}}, escalations: [{{to_one: [\
+         {{type: scale_memory, minimum: 256, maximum: 320, scale_by: 64}}, \
+         {{type: scale_cpu, minimum: 1, maximum: 1.5, scale_by: 0.5}}]}}]}}"
+    );
+    scene.deploy(&sla).await;
+    let mut instances = vec![until_ordered(&scene, 256, 1_000).await];
+    let load = Load::start(load_on(scene.port));
+    let errors = Load::start(Plan { path: "/status/503".to_owned(), ..load_on(scene.port) });
+    instances.push(until_ordered(&scene, 320, 1_000).await);
+    // The first is at its bound.
+    instances.push(until_ordered(&scene, 320, 1_500).await);
+    load.flow(100).await;
+    let report = errors.finish().await;
+    assert!(report.answered == 0 && report.wrong == 0 && report.failed > 0, "{report:#?}");
+    assert!(report.failures.iter().all(|failure| failure.contains("503")), "only errors on purpose: {report:#?}");
+
+    // From the last to the first on the way down.
+    instances.push(until_ordered(&scene, 320, 1_000).await);
+    instances.push(until_ordered(&scene, 256, 1_000).await);
+    load.flow(100).await;
+    load.finish().await.assert_flawless();
+    let steps = pairs(&[("256MB", "320MB"), ("1", "1.5"), ("1.5", "1"), ("320MB", "256MB")]);
+    assert_eq!(scene.steps().await, steps);
+    assert!(instances.windows(2).all(|pair| pair[0] != pair[1]), "each order is another instance: {instances:?}");
+    let message = scene.events("escalation").await[0]["value"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("error rate") && message.contains("is above 0.5 %"), "{message}");
     scene.end().await;
 }
 
