@@ -60,7 +60,8 @@ impl Example {
     }
 }
 
-const NO_INSTANCE: &str = "nothing runs in this test; the scenarios of deployments and of the client read it";
+const NO_INSTANCE: &str =
+    "nothing runs in this test; the scenario `what_runs_is_told_of_as_the_openapi_document_says` reads it";
 
 /// A document of a kind, but for its name.
 fn document_of(kind: &str) -> Value {

@@ -25,6 +25,7 @@ mod command_line_reading;
 mod conformance;
 mod cost;
 mod deployments;
+mod described;
 mod dev;
 mod durability;
 mod fleet_split;

@@ -286,9 +286,13 @@ fn deployments() -> Value {
             "services": list_of(&reference("ServiceStatus")),
         }), &[]),
         "ServiceStatus": answered("How far a service has come.", service, &["message"]),
-        "InstanceStatus": answered("One instance.", seen, &[]),
-        "Instances": named("Where the instances of a service are that take requests.", json!({"instances": list_of(&reference("Instance"))}), Kind::Instances),
-        "Instance": members("Where an instance is.", instance),
+        "InstanceStatus": answered("One instance.", seen, &["warnings"]),
+        "Instances": answered("Where the instances of a service are that take requests.", json!({
+            "name": text("`DEPLOYMENT/CLUSTER/SERVICE`."),
+            "kind": {"enum": [Kind::Instances.plural()]},
+            "instances": list_of(&reference("Instance")),
+        }), &[]),
+        "Instance": answered("Where an instance is.", instance, &[]),
     })
 }
 
