@@ -277,6 +277,7 @@ fn document() -> impl Strategy<Value = Value> {
     prop_oneof![
         breeds("x").boxed(),
         blueprints().boxed(),
+        deployments().boxed(),
         scales().boxed(),
         escalations().boxed(),
         slas().boxed(),
@@ -390,6 +391,28 @@ fn blueprints() -> impl Strategy<Value = Value> {
     )
 }
 
+/// Blueprints that were deployed.
+fn deployments() -> impl Strategy<Value = Value> {
+    blueprints().prop_map(|mut deployment| {
+        deployment["kind"] = json!("deployments");
+        deployment
+    })
+}
+
+/// The same with what runs, as they are answered.
+fn shown_deployments() -> impl Strategy<Value = Value> {
+    deployments().prop_map(|mut deployment| {
+        deployment["status"] = json!({"phase": {"name": "Done"}, "instances": {"wanted": 1, "ready": 1}});
+        deployment["ports"] = json!({"api.web": "40000/http"});
+        deployment["hosts"] = json!({"api": "127.0.0.1"});
+        let service = &mut deployment["clusters"]["api"]["services"][0];
+        service["status"] = json!({"intention": "Deployment", "phase": {"name": "Done"}});
+        service["instances"] = json!([{"name": "a", "ports": {"web": 30_000}}]);
+        service["health"] = json!({"healthy": 1});
+        deployment
+    })
+}
+
 /// What may stand in the place of anything.
 fn instead() -> impl Strategy<Value = Value> {
     let texts =
@@ -414,7 +437,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn what_is_written_is_read_back_as_the_same(document in document()) {
+    fn what_is_written_is_read_back_as_the_same(document in prop_oneof![7 => document(), 1 => shown_deployments()]) {
         let artifact = read(&document.to_string(), Format::Json).unwrap().remove(0).artifact;
         schemas::check(artifact.kind(), &document);
         let written = to_json(&artifact);

@@ -209,34 +209,93 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Of the kinds that concern traffic; those of deployables, workflows and templates stand with their tests.
 fn artifact() -> impl Strategy<Value = Artifact> {
-    prop_oneof![3 => gateway_of("http"), 1 => gateway_of("tcp")]
+    let rest = prop_oneof![routes().boxed(), conditions().boxed(), rewrites().boxed(), instances().boxed()];
+    let rest = rest.prop_map(|document| checked(&document));
+    prop_oneof![3 => gateway_of("http").boxed(), 1 => gateway_of("tcp").boxed(), 4 => rest.boxed()]
 }
 
-fn gateway_of(protocol: &'static str) -> impl Strategy<Value = Artifact> {
-    let carries_requests = protocol == "http";
-    let share = prop::option::of((0..=10_000_u16).prop_map(|share| format!("{}.{:02}%", share / 100, share % 100)));
+/// What is read from a document, which its schema takes.
+fn checked(document: &Value) -> Artifact {
+    let artifact = read(&document.to_string(), Format::Json).unwrap().remove(0).artifact;
+    schemas::check(artifact.kind(), document);
+    artifact
+}
+
+fn share() -> impl Strategy<Value = Option<String>> {
+    prop::option::of((0..=10_000_u16).prop_map(|share| format!("{}.{:02}%", share / 100, share % 100)))
+}
+
+fn metadata() -> impl Strategy<Value = Value> {
+    prop::collection::vec((text(), value()), 0..3).prop_map(|pairs| pairs.into_iter().collect::<Value>())
+}
+
+/// What a route says but for its weight.
+fn bodies(carries_requests: bool) -> impl Strategy<Value = Value> {
     let test = if carries_requests { "has header x and not path under /a" } else { "not source in 10.0.0.0/8" };
     let condition = prop::option::of(prop_oneof![
         Just(json!(if carries_requests { "method is GET" } else { "source is ::1" })),
         Just(json!({"reference": "c"})),
         Just(json!({"condition": test}))
     ]);
-    let body = (condition, share.clone(), prop::option::of(prop_oneof![Just("leastconn"), Just("roundrobin")]))
-        .prop_map(move |(condition, strength, balance)| {
-            let rewrites = if carries_requests {
-                json!([{"path": "/b if path is /a"}, "stored", {"ref": "other"}])
-            } else {
-                json!([])
-            };
-            json!({"condition": condition, "condition_strength": strength, "balance": balance, "rewrites": rewrites})
-        });
+    let balance = prop::option::of(prop_oneof![Just("leastconn"), Just("roundrobin")]);
+    (condition, share(), balance).prop_map(move |(condition, strength, balance)| {
+        let rewrites = if carries_requests {
+            json!([{"path": "/b if path is /a"}, "stored", {"ref": "other"}])
+        } else {
+            json!([])
+        };
+        json!({"condition": condition, "condition_strength": strength, "balance": balance, "rewrites": rewrites})
+    })
+}
+
+fn routes() -> impl Strategy<Value = Value> {
+    (any::<bool>(), metadata(), share()).prop_flat_map(|(carries_requests, metadata, weight)| {
+        bodies(carries_requests).prop_map(move |mut body| {
+            body["kind"] = json!("routes");
+            body["name"] = json!("r");
+            body["metadata"] = metadata.clone();
+            body["weight"] = json!(weight);
+            body
+        })
+    })
+}
+
+fn conditions() -> impl Strategy<Value = Value> {
+    let tests = prop_oneof![
+        Just("method is GET"),
+        Just("User-Agent == Firefox"),
+        Just("< url_beg /2 >"),
+        Just("header X is \"a (b)\" OR (not has cookie beta && source in (10.0.0.0/8, ::1))"),
+    ];
+    (tests, metadata()).prop_map(|(condition, metadata)| {
+        json!({"kind": "conditions", "name": "c", "condition": condition, "metadata": metadata})
+    })
+}
+
+fn rewrites() -> impl Strategy<Value = Value> {
+    let paths = prop_oneof![Just("/new if path is /old"), Just("/b if path under /a and not has query if")];
+    (paths, metadata())
+        .prop_map(|(path, metadata)| json!({"kind": "rewrites", "name": "w", "path": path, "metadata": metadata}))
+}
+
+fn instances() -> impl Strategy<Value = Value> {
+    let ports =
+        prop::collection::btree_map("[a-z]{1,4}", (1..=u16::MAX).prop_map(|port| format!("[::1]:{port}")), 0..3);
+    prop::collection::btree_map("[a-z0-9-]{1,9}", ports, 0..4).prop_map(|instances| {
+        let instances: Vec<Value> =
+            instances.into_iter().map(|(name, ports)| json!({"name": name, "ports": ports})).collect();
+        json!({"kind": "instances", "name": "shop/web/web:1", "instances": instances})
+    })
+}
+
+fn gateway_of(protocol: &'static str) -> impl Strategy<Value = Artifact> {
+    let carries_requests = protocol == "http";
     let port = prop::option::of(1..=u16::MAX);
     let sticky = prop_oneof![Just("none"), Just("route"), Just("instance")];
-    let metadata =
-        prop::collection::vec((text(), value()), 0..3).prop_map(|pairs| pairs.into_iter().collect::<Value>());
     let proxy = (any::<bool>(), prop_oneof![Just("none"), Just("v1"), Just("v2")]);
-    (prop::collection::vec(body, 0..5), port, sticky, metadata, proxy).prop_map(
+    (prop::collection::vec(bodies(carries_requests), 0..5), port, sticky, metadata(), proxy).prop_map(
         move |(bodies, port, sticky, metadata, (accept_proxy, send_proxy))| {
             let bodies = bodies.into_iter().enumerate().map(|(index, body)| (format!("[10.0.0.{index}:80]"), body));
             let routes: serde_json::Map<String, Value> = bodies.chain([("stored".to_owned(), json!("r"))]).collect();
@@ -247,8 +306,7 @@ fn gateway_of(protocol: &'static str) -> impl Strategy<Value = Artifact> {
                 "accept_proxy": (!carries_requests).then_some(accept_proxy),
                 "send_proxy": (!carries_requests).then_some(send_proxy),
             });
-            schemas::check(Kind::Gateway, &document);
-            read(&document.to_string(), Format::Json).unwrap().remove(0).artifact
+            checked(&document)
         },
     )
 }
