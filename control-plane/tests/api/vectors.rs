@@ -1,5 +1,9 @@
 //! What clients of the original rely on, by the vectors of its behaviour that concern the API; those of documents stand with
-//! the model.
+//! the model, those of pages with lists.
+//!
+//! Not carried over: the two of the WebSocket (put `breeds`, put `breeds/x`), since there is no `/websocket`: events are
+//! followed at `/events/stream`. `WorkflowUpdateError` refuses a change of a workflow that runs; nothing runs workflows, so
+//! what is refused is to say that one does (`a_workflow_is_changed_at_any_time_and_never_said_to_run`).
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -66,4 +70,21 @@ async fn an_event_has_a_tag_and_a_time_has_one_bound_of_each_kind() {
     assert_eq!(event["tags"], json!(["deployments", "deployments:shop:1"]));
     let both = json!({"tags": ["a"], "timestamp": {"lt": "now", "lte": "now"}});
     send(world.ask(Method::GET, "events").json(&both)).await.problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn a_workflow_is_changed_at_any_time_and_never_said_to_run() {
+    let world = World::start().await;
+    let workflow = |schedule: &str, status: &str| {
+        let breed = "{name: watch, deployable: {type: application/javascript, definition: run()}}";
+        format!("{{breed: {breed}, schedule: {schedule}, status: {status}}}")
+    };
+    world.put("workflows/watch", &workflow("daemon", "suspended")).await.expect(201);
+    let refused = world.put("workflows/watch", &workflow("daemon", "running")).await;
+    assert!(
+        refused.problem(400, "bad-document").to_string().contains("nothing runs workflows yet"),
+        "{}",
+        refused.text
+    );
+    world.put("workflows/watch", &workflow("{time: PT5S}", "suspended")).await.expect(200);
 }

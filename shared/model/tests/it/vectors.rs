@@ -1,4 +1,8 @@
-//! The conformance vectors of the original that concern documents, in its own order.
+//! The conformance vectors of the original that concern documents, in its own order. Those of the API stand with the
+//! control plane.
+//!
+//! Not carried over: the two ids of ACLs, which name lines of a HAProxy configuration, and there is none. Decided otherwise:
+//! `StickyPortTypeError`, since TCP gateways keep clients by their addresses (`ports_and_paths`).
 
 use serde_json::{Value, json};
 use vamp_model::host::generated_virtual_host;
@@ -64,6 +68,8 @@ fn weights_and_strength() {
 fn ports_and_paths() {
     let ports = shown(Kind::Breed, "{deployable: i, ports: {a: '8080', b: 8080/tcp, c: 9000/HTTP}}");
     assert_eq!(ports["ports"], json!({"a": "8080/http", "b": "8080/tcp", "c": "9000/http"}));
+    // The original refuses it (`StickyPortTypeError`).
+    assert_eq!(shown(Kind::Gateway, "{port: 9050/tcp, sticky: instance}")["sticky"], "instance");
     for path in ["a", "a/b", "a/b/c"] {
         assert_eq!(RoutePath::parse(path), Ok(RoutePath::Gateway(path.to_owned())));
     }
