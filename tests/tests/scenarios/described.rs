@@ -78,6 +78,8 @@ async fn what_runs_is_told_of_as_the_openapi_document_says() {
     let old = format!("{one}/history/{{version}}");
     reader.check(&old, name).await;
     reader.check(&format!("{old}/diff"), name).await;
+    let told = reader.installation.get(&format!("events?tag=instances:{name}&tag=archive:update")).await.expect(&[200]);
+    assert!(told.as_array().is_some_and(|told| !told.is_empty()), "{told:#}");
 
     let logs = "/api/v1/deployments/{name}/logs";
     let lines = eventually(PATIENCE, "it has said something", async || {
