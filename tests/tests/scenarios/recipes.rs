@@ -259,12 +259,6 @@ async fn shift(runner: &Runner, gateway: &str, weights: &[(&str, u8)]) {
     assert_eq!(answer["rollout"]["applied"], answer["rollout"]["of"], "{answer:#}");
 }
 
-/// Publishes an event as workflows do, and waits for it as recipes do.
-async fn emit(runner: &Runner, tags: &[&str], kind: &str, value: Value) {
-    let event = json!({"tags": tags, "type": kind, "value": value});
-    runner.installation.post("events", &event).await.expect(&[201]);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn canary_release_introducing_a_new_service_version() {
     let runner = Runner::start().await;
@@ -302,7 +296,7 @@ async fn canary_release_introducing_a_new_service_version() {
     assert_eq!(host, "127.0.0.1");
     for weight in [95, 90] {
         shift(&runner, inner, &[(old, weight), (new, 100 - weight)]).await;
-        emit(&runner, &["workflows", "workflows:canary", "updated"], "event", json!(weight)).await;
+        runner.emit("workflows:canary updated", "event", json!(weight)).await;
     }
     assert_eq!(runner.burst(runner.port, "env/ID", "sava:1.0").await, 45);
     // Instances follow the rate of a route, which the gateways tell.
@@ -341,7 +335,7 @@ async fn scale(runner: &Runner, deployment: &str, cluster: &str, service: &str, 
     let scaled = format!("deployment-service-scales:{deployment} archive:update");
     let deployed = of_service(deployment, cluster, service, "deployed");
     runner.create_all(&address, &scale.to_string(), &[&scaled, &deployed]).await;
-    emit(runner, &["workflows", "workflows:auto-scaling", "scale"], "event", scale).await;
+    runner.emit("workflows:auto-scaling scale", "event", scale).await;
     assert_eq!(runner.get(&address).await["instances"], instances);
 }
 
@@ -360,7 +354,7 @@ async fn canary_release_with_weight_check() {
         assert_eq!(measured, usize::from(weight));
         weight -= 20;
         shift(&runner, "runner/runner/port", &[(old, weight), (new, 100 - weight)]).await;
-        emit(&runner, &["workflows:runner-canary", "action:weight"], "event", json!(weight)).await;
+        runner.emit("workflows:runner-canary action:weight", "event", json!(weight)).await;
     }
     assert_eq!(runner.burst(runner.port, "env/ID", "runner:2").await, BURST);
     assert_eq!(runner.get("events?tag=action:weight").await.as_array().map(Vec::len), Some(5));
@@ -377,8 +371,7 @@ async fn auto_scaling() {
     assert_eq!(runner.installation.get("workflows/metrics").await.status, 404);
     runner.workflow("runner-auto-scaling").await;
     for (response_time, instances) in [(1100, 2), (1100, 3), (50, 2), (50, 1)] {
-        let tags = ["gateways:runner/runner/port", "metrics:responseTime"];
-        emit(&runner, &tags, "metrics", json!(response_time)).await;
+        runner.emit("gateways:runner/runner/port metrics:responseTime", "metrics", json!(response_time)).await;
         let address = "metrics/gateways/runner%2Frunner%2Fport/responseTime";
         let told = runner.get(address).await;
         assert_eq!(told.as_f64(), Some(f64::from(response_time)), "what was published wins over what was counted");
@@ -414,7 +407,7 @@ clusters:
     runner.create("deployments/sava", &body, &of_service("sava", "sava", "sava", "deployed")).await;
     runner.workflow("runner-escalation").await;
     for (what, instances) in [("sla:escalate", 2), ("sla:escalate", 3), ("sla:deescalate", 2)] {
-        emit(&runner, &["deployment:sava", "cluster:sava", what], "event", Value::Null).await;
+        runner.emit(&format!("deployment:sava cluster:sava {what}"), "event", Value::Null).await;
         // Who asks before the last step is done is told that nothing is done about it.
         eventually(PATIENCE, &format!("{what} makes {instances} instances"), async || {
             let status = runner.get("deployments/sava/status").await;

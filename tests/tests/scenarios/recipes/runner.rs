@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use vamp_tests::components::http_client;
 use vamp_tests::installation::{Gateway, Installation, PATIENCE};
@@ -62,14 +62,27 @@ impl Runner {
         let (status, answer) = self.send(method.clone(), address, body).await;
         assert!(status < 300, "{method} {address}: {status} {answer:#}\n{body}");
         for tags in awaited {
-            let comes = async || {
-                let told = self.told.lock().unwrap();
-                let has_all = |event: &Vec<String>| tags.split(' ').all(|tag| event.iter().any(|found| found == tag));
-                told.iter().skip(before).any(has_all).then_some(())
-            };
-            eventually(PATIENCE, &format!("{method} {address} is told of by {tags}"), comes).await;
+            self.until_told(before, tags, &format!("{method} {address}")).await;
         }
         answer
+    }
+
+    /// Waits for one event with all these tags, after so many others.
+    async fn until_told(&self, before: usize, tags: &str, of: &str) {
+        let comes = async || {
+            let told = self.told.lock().unwrap();
+            let has_all = |event: &Vec<String>| tags.split(' ').all(|tag| event.iter().any(|found| found == tag));
+            told.iter().skip(before).any(has_all).then_some(())
+        };
+        eventually(PATIENCE, &format!("{of} is told of by {tags}"), comes).await;
+    }
+
+    /// Publishes an event as workflows do, and waits for it as recipes do.
+    pub(super) async fn emit(&self, tags: &str, kind: &str, value: Value) {
+        let before = self.told.lock().unwrap().len();
+        let event = json!({"tags": tags.split(' ').collect::<Vec<_>>(), "type": kind, "value": value});
+        self.installation.post("events", &event).await.expect(&[201]);
+        self.until_told(before, tags, "an event").await;
     }
 
     /// What is answered to a body, as the runner sent it.
