@@ -300,16 +300,8 @@ impl Reconciler {
                         let health = runner.monitor.health(&instance.id);
                         let terms = self.terms.of(&instance, &orders);
                         let is_going = self.going.contains(instance.id.as_str());
-                        // Other checks make nobody unwell who was well.
-                        let was_well = |instance: &Instance| {
-                            let was = self.well.get(instance.id.as_str());
-                            was.is_some_and(|(since, at)| {
-                                *since == instance.started_at_unix_ms && *at == target(instance)
-                            })
-                        };
-                        let took = took_requests(&current, self.since_unix_ms);
                         let took =
-                            |service: &ServiceName, instance: &Instance| was_well(instance) || took(service, instance);
+                            |service: &ServiceName, instance: &Instance| self.is_trusted(&current, service, instance);
                         Known::new(instance, health, kind, terms, took).map(|known| known.going(is_going))
                     }));
                 }
@@ -319,14 +311,7 @@ impl Reconciler {
         for known in &known {
             self.places.insert(known.seen.service.clone(), known.platform.to_owned());
         }
-        // What was ordered there can't be said either.
-        for (kind, name) in current.unreadable() {
-            if kind == Kind::Deployment {
-                let services = known.iter().map(|known| &known.seen.service).chain(picture.routed.keys());
-                let meant: Vec<_> = services.filter(|service| service.deployment == name).cloned().collect();
-                picture.unknown.extend(meant);
-            }
-        }
+        picture.unknown = unsaid(&current, &known, &picture.routed);
         let is_silent = |kind: Option<&str>| kind.is_some_and(|kind| silent.contains_key(kind));
         for order in &orders {
             let name = &order.wanted.name;
@@ -338,22 +323,36 @@ impl Reconciler {
                 picture.unknown.insert(name.clone());
             }
         }
-        let well = known.iter().filter(|known| known.seen.ready);
-        let well = well.map(|known| (known.seen.id.clone(), (known.instance.started_at_unix_ms, known.target())));
-        // Of a platform that is silent nothing new is known.
-        let mut well: BTreeMap<_, _> = well.collect();
-        if !silent.is_empty() {
-            for (id, was) in std::mem::take(&mut self.well) {
-                well.entry(id).or_insert(was);
-            }
-        }
-        self.well = well;
+        self.note_well(&known, !silent.is_empty());
         self.meet(&current, &known);
         self.met.retain(|service| picture.routed.contains_key(service));
         picture.unmet = picture.routed.keys().filter(|service| !self.met.contains(service)).cloned().collect();
         self.terms.keep(known.iter().map(|known| &known.seen), &picture.unknown);
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();
         View { current, orders, known, picture, silent }
+    }
+
+    /// Whether an instance is well of which nobody knows it: it was at the last look, and other checks make nobody unwell;
+    /// or it took requests already when the turn to act began. One of the same name that was started since, here or in
+    /// another place, has yet to show that it is.
+    fn is_trusted(&self, current: &Current, service: &ServiceName, instance: &Instance) -> bool {
+        let target = target(instance);
+        let was_well = self.well.get(instance.id.as_str());
+        if was_well.is_some_and(|(since, at)| *since == instance.started_at_unix_ms && *at == target) {
+            return true;
+        }
+        let is_older = instance.started_at_unix_ms.is_some_and(|at| at <= self.since_unix_ms);
+        is_older && is_routed(current, service, &target)
+    }
+
+    /// Takes note of who is well. Of a platform that is silent nothing new is known.
+    fn note_well(&mut self, known: &[Known<'_>], is_any_silent: bool) {
+        let ready = known.iter().filter(|known| known.seen.ready);
+        let well = ready.map(|known| (known.seen.id.clone(), (known.instance.started_at_unix_ms, known.target())));
+        let former = std::mem::replace(&mut self.well, well.collect());
+        for (id, was) in former.into_iter().filter(|_| is_any_silent) {
+            self.well.entry(id).or_insert(was);
+        }
     }
 
     /// Takes note of services whose instances take requests where a platform shows them, or may from now on.
@@ -593,13 +592,16 @@ fn is_routed(current: &Current, service: &ServiceName, target: &Target) -> bool 
     }
 }
 
-/// Whether an instance took requests already when the turn to act began. One of the same name that was started since,
-/// here or in another place, has yet to show that it is well.
-fn took_requests(current: &Current, since_unix_ms: u64) -> impl Fn(&ServiceName, &Instance) -> bool {
-    move |service, instance| {
-        instance.started_at_unix_ms.is_some_and(|at| at <= since_unix_ms)
-            && is_routed(current, service, &target(instance))
-    }
+/// Services whose deployment can't be read: what was ordered there can't be said.
+fn unsaid(
+    current: &Current,
+    known: &[Known<'_>],
+    routed: &BTreeMap<ServiceName, Vec<String>>,
+) -> BTreeSet<ServiceName> {
+    let unreadable = current.unreadable().filter(|(kind, _)| *kind == Kind::Deployment);
+    let unreadable: BTreeSet<&str> = unreadable.map(|(_, name)| name).collect();
+    let services = known.iter().map(|known| &known.seen.service).chain(routed.keys());
+    services.filter(|service| unreadable.contains(service.deployment.as_str())).cloned().collect()
 }
 
 /// Where an instance takes requests.
@@ -839,17 +841,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_an_instance_that_took_requests_before_is_taken_for_well_unasked() {
+    async fn only_an_instance_that_took_requests_before_or_was_well_is_taken_for_well_unasked() {
         let world = World::new().await;
         make(&world.core, vec![WriteRequest::replace(instances(), None)]).await.unwrap();
         let current = world.core.shared.refresh().await.unwrap();
+        let platforms = Platforms::new("127.0.0.1".to_owned());
+        let mut reconciler = Reconciler::new(Arc::clone(&world.core), platforms, watch::Sender::default());
+        reconciler.since_unix_ms = 1_000;
         let service =
             ServiceName { deployment: "shop".to_owned(), cluster: "web".to_owned(), service: "web:1".to_owned() };
-        let took = took_requests(&current, 1_000);
-        assert!(took(&service, &instance(Some(999), 1)));
-        assert!(!took(&service, &instance(Some(1_001), 1)), "it was started since");
-        assert!(!took(&service, &instance(None, 1)), "nobody knows since when it runs");
-        assert!(!took(&service, &instance(Some(999), 2)), "it is another one of that name");
+        let trusted =
+            |reconciler: &Reconciler, since, port| reconciler.is_trusted(&current, &service, &instance(since, port));
+        assert!(trusted(&reconciler, Some(999), 1));
+        assert!(!trusted(&reconciler, Some(1_001), 1), "it was started since");
+        assert!(!trusted(&reconciler, None, 1), "nobody knows since when it runs");
+        assert!(!trusted(&reconciler, Some(999), 2), "it is another one of that name");
+        // Other checks leave it well, and a restart does not.
+        reconciler.well.insert("x".to_owned(), (Some(1_001), target(&instance(None, 2))));
+        assert!(trusted(&reconciler, Some(1_001), 2));
+        assert!(!trusted(&reconciler, Some(1_002), 2) && !trusted(&reconciler, Some(1_001), 3));
     }
 
     #[tokio::test]
