@@ -274,6 +274,12 @@ fn instance_ports() -> String {
     format!("{first}-{}", first + 49)
 }
 
+/// Ports for the gateways of one database: those of others that run at the same time begin elsewhere, most likely.
+fn gateway_ports(database: &str) -> String {
+    let sum = database.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    format!("{}-29999", 20_000 + sum % 180 * 50)
+}
+
 fn launch_control_plane(
     etcd: &Etcd,
     folder: &Path,
@@ -297,7 +303,9 @@ fn launch_control_plane(
         "--instance-ports".to_owned(),
         instance_ports(),
     ];
-    let arguments = arguments.into_iter().chain(more.iter().cloned());
+    let own_range = ["--port-range".to_owned(), gateway_ports(database)];
+    let own_range = own_range.into_iter().filter(|_| !more.iter().any(|argument| argument == "--port-range"));
+    let arguments = arguments.into_iter().chain(own_range).chain(more.iter().cloned());
     Process::spawn(&own_binary("vamp"), arguments, NO_ENVIRONMENT, &folder.join("control-plane.log"))
 }
 
