@@ -211,6 +211,7 @@ fn settle(
             for (route, share) in routes.iter_mut().zip(&shares) {
                 route.weight = *share;
             }
+            wait_for_instances(gateway, routes, warnings);
             if !routes.is_empty() && shares.iter().all(|share| *share == Share::NONE) {
                 let what = match gateway.tcp {
                     Some(_) => "connections that no condition takes are closed",
@@ -226,5 +227,29 @@ fn settle(
             let hint = "make them add up to 100%, or all to 0%, or leave one out to take the rest";
             findings.push(Finding::gateway(&gateway.name, "/routes", message, hint));
         }
+    }
+}
+
+/// A route to a service of which no instance takes requests gets none: its share goes to the others in proportion, and its
+/// condition takes nothing, until there is one. What weighs nothing gets nothing either way.
+fn wait_for_instances(gateway: &Gateway, routes: &mut [wire::Route], warnings: &mut Vec<Warning>) {
+    let is_empty = |route: &wire::Route| matches!(&route.target, wire::Target::Endpoints(none) if none.is_empty());
+    let (empty, mut serving): (Vec<_>, Vec<_>) = routes.iter_mut().partition(|route| is_empty(route));
+    let shares: Vec<Share> = serving.iter().map(|route| route.weight).collect();
+    let fitted = weights::fit(&shares, Share::WHOLE);
+    let waiting = empty.into_iter().filter(|route| route.weight != Share::NONE || route.condition.is_some());
+    for route in waiting.filter(|_| !shares.is_empty()) {
+        let what = if fitted.is_some() {
+            (route.weight, route.condition) = (Share::NONE, None);
+            "the others get what it was given until there is one"
+        } else {
+            "what it gets fails until there is one"
+        };
+        let message =
+            format!("no instance takes requests behind route `{}` of gateway `{}`: {what}", route.name, gateway.name);
+        warnings.push(Warning { gateway: Some(gateway.name.clone()), message });
+    }
+    for (route, share) in serving.iter_mut().zip(fitted.into_iter().flatten()) {
+        route.weight = share;
     }
 }

@@ -14,6 +14,7 @@ struct Stored {
     routes: Vec<Route>,
     conditions: Vec<Condition>,
     rewrites: Vec<Rewrite>,
+    instances: Vec<vamp_model::Instances>,
 }
 
 impl Stored {
@@ -37,7 +38,7 @@ impl Stored {
             routes: self.routes.iter().collect(),
             conditions: self.conditions.iter().collect(),
             rewrites: self.rewrites.iter().collect(),
-            instances: Vec::new(),
+            instances: self.instances.iter().collect(),
             assigned_ports: ports.clone(),
             kept: HashMap::new(),
             settings: settings.clone(),
@@ -219,6 +220,7 @@ fn shuffled(stored: &Stored) -> impl Strategy<Value = Stored> + use<> {
         routes,
         conditions: conditions.clone(),
         rewrites: Vec::new(),
+        instances: Vec::new(),
     })
 }
 
@@ -263,4 +265,38 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_route_whose_service_has_no_instance_leaves_its_share_to_the_others() {
+    let plan = |routes: &str, running: &[&str]| {
+        let mut stored = Stored::read(&format!("{{kind: gateways, name: s/c/p, routes: {{{routes}}}}}"));
+        stored.instances.extend(running.iter().map(|service| vamp_model::Instances {
+            name: format!("s/c/{service}"),
+            instances: vec![vamp_model::Instance {
+                name: (*service).to_owned(),
+                ports: vec![("p".to_owned(), "10.0.0.1:1".to_owned())],
+            }],
+        }));
+        let plan = stored.plan(&BTreeMap::new(), &settings()).unwrap();
+        let routes = plan.gateways[0].routes.iter();
+        let warnings: Vec<String> = plan.warnings.into_iter().map(|warning| warning.message).collect();
+        (routes.map(|route| (route.weight.0 / 100, route.condition.is_some())).collect::<Vec<_>>(), warnings.join("; "))
+    };
+    let three = "s/c/a/p: {weight: 60%}, s/c/b/p: {weight: 20%}, s/c/d/p: {weight: 20%, condition: path is /d}";
+    let (all, warnings) = plan(three, &["a", "b", "d"]);
+    assert_eq!((all, warnings), (vec![(60, false), (20, false), (20, true)], String::new()));
+    let (some, warnings) = plan(three, &["a", "b"]);
+    assert_eq!(some, [(75, false), (25, false), (0, false)]);
+    assert!(warnings.contains("behind route `s/c/d/p`") && warnings.contains("the others get"), "{warnings}");
+    // While nothing runs yet nobody is told, and nothing is moved.
+    let (none, warnings) = plan(three, &[]);
+    assert_eq!((none, warnings), (vec![(60, false), (20, false), (20, true)], String::new()));
+    // What weighs nothing gets nothing.
+    let (moved, warnings) = plan("s/c/a/p: {weight: 0%}, s/c/b/p: {weight: 100%}", &["a"]);
+    assert_eq!(moved, [(0, false), (100, false)]);
+    assert!(warnings.contains("behind route `s/c/b/p`") && warnings.contains("fails until"), "{warnings}");
+    // Addresses and other gateways are always there.
+    let (mixed, _) = plan("s/c/a/p: {weight: 50%}, '[10.0.0.9:1]': {weight: 50%}", &[]);
+    assert_eq!(mixed, [(0, false), (100, false)]);
 }
