@@ -1,5 +1,6 @@
 //! Changes: documents in, one change of the core, what became of it out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -266,14 +267,26 @@ pub(super) enum Shape {
     List,
 }
 
+/// A deployment of which a gateway was changed, and which is told without it, was not left as it was.
+fn with_gateways(outcomes: &mut [Outcome]) {
+    let changed = outcomes.iter().filter(|outcome| outcome.kind == Kind::Gateway && !outcome.unchanged);
+    let owners: BTreeSet<String> =
+        changed.filter_map(|outcome| Some(outcome.name.split_once('/')?.0.to_owned())).collect();
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.kind == Kind::Deployment) {
+        outcome.unchanged &= !owners.contains(&outcome.name);
+    }
+}
+
 /// The answer to a change of which only the artifacts of one kind are told.
 pub(super) fn answer_of(ask: &Ask, mut made: Made, kind: Kind, shape: Shape) -> Answer {
+    with_gateways(&mut made.changed.outcomes);
     made.changed.outcomes.retain(|outcome| outcome.kind == kind);
     answer(ask, made, shape)
 }
 
 /// The answer to a change of which only these artifacts are told.
 pub(super) fn answer_named(ask: &Ask, mut made: Made, named: &[(Kind, String)], shape: Shape) -> Answer {
+    with_gateways(&mut made.changed.outcomes);
     let is_named = |outcome: &Outcome| named.iter().any(|(kind, name)| (*kind, name) == (outcome.kind, &outcome.name));
     made.changed.outcomes.retain(is_named);
     answer(ask, made, shape)

@@ -5,6 +5,8 @@
 //! people and by promises: of these only what the file changed counts, so that applying it once more takes back no
 //! canary that went on, and no instance that the load needed.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use vamp_model::{
     Artifact, Blueprint, Cluster, Deployment, Gateway, GatewayRoute, InnerGateway, Kind, OuterGateway, RouteBody,
@@ -206,7 +208,12 @@ impl Comparison<'_> {
         let live = settled(&format!("{}/{}", self.running.name, said.key), self.known).filter(|_| is_own);
         let Some(live) = live else { return Some(said) };
         let then = self.former.body.gateways.iter().find(|found| found.key == said.key);
-        if then == Some(&said) {
+        // What runs may lead elsewhere again than the file that was stored last: by an undo.
+        let paths = |of: &OuterGateway| -> BTreeSet<String> {
+            of.body.routes.iter().map(|route| route.path.to_string()).collect()
+        };
+        let runs = self.running.body.gateways.iter().find(|found| found.key == said.key);
+        if then == Some(&said) && runs.is_some_and(|runs| paths(runs) == paths(&said)) {
             return None;
         }
         let path = |route: &str| format!("{}/{route}", self.running.name);

@@ -224,7 +224,7 @@ fn settle(
         Err(wrong) => {
             let message =
                 format!("the weights of gateway `{}` add up to {}", gateway.name, percent::format_sum(wrong.sum));
-            let hint = "make them add up to 100%, or all to 0%, or leave one out to take the rest";
+            let hint = "make them add up to 100%, or all to 0%, or give one of them none to take the rest";
             findings.push(Finding::gateway(&gateway.name, "/routes", message, hint));
         }
     }

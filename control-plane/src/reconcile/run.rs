@@ -32,6 +32,7 @@ const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
 const WORK_MAX: usize = 32;
 
 /// Why an instance is still there that gets nothing in the newest table, or a service is not done whose instances are ready.
+const IS_ANOTHERS: &str = "another control plane brings it about, where this one does not see it";
 const WAITS_FOR_GATEWAYS: &str = "waits until every live gateway serves the newest table and has let instances go: `vamp rollout status` says which lag";
 
 /// What an instance gets to end by itself.
@@ -534,6 +535,9 @@ impl Reconciler {
             .map(|name| {
                 let failure = self.failures.get(name).or(self.removal_failures.get(name));
                 let mut state = view.state(name, failure, places.get(name).map(String::as_str));
+                if !self.acts {
+                    view.tell_of_other(name, &mut state);
+                }
                 if state.phase == Phase::Updating
                     && let Some(cluster) = self.machine.waits_for(name)
                 {
@@ -566,6 +570,19 @@ impl Reconciler {
             }
             is_other
         });
+    }
+}
+
+/// An instance that takes requests, and of which another control plane knows more.
+fn of_other(target: &Target) -> InstanceState {
+    InstanceState {
+        name: target.name.clone(),
+        state: "it takes requests".to_owned(),
+        stage: Stage::Running,
+        ready: true,
+        routed: true,
+        ports: target.ports.iter().cloned().collect(),
+        ..InstanceState::default()
     }
 }
 
@@ -692,6 +709,28 @@ fn exit_in_words(exit: &crate::platform::Exit) -> String {
 impl View<'_> {
     fn order(&self, service: &ServiceName) -> Option<&Order> {
         self.orders.iter().find(|order| order.wanted.name == *service)
+    }
+
+    /// What another control plane brings about may run where only that one sees it: which instances take requests says then
+    /// how far it is.
+    fn tell_of_other(&self, name: &ServiceName, state: &mut ServiceState) {
+        let Some(order) = self.order(name).filter(|order| order.spec.is_ok()) else { return };
+        let routed = match self.current.artifact(Kind::Instances, &name.to_string()) {
+            Some(Artifact::Instances(found)) => found.instances.as_slice(),
+            _ => &[],
+        };
+        let is_seen = |target: &Target| self.known.iter().any(|known| known.target() == *target);
+        if routed.iter().all(is_seen) {
+            return;
+        }
+        let wanted: BTreeSet<String> =
+            (0..order.wanted.count).filter_map(|number| Some(order.instance(number).ok()?.id.to_string())).collect();
+        let ready = routed.iter().filter(|target| wanted.contains(&target.name)).count();
+        let is_reached = ready == wanted.len() && routed.len() == ready;
+        state.phase = if is_reached { Phase::Done } else { Phase::Updating };
+        state.message = (!is_reached).then(|| IS_ANOTHERS.to_owned());
+        state.ready = u32::try_from(ready).unwrap_or(u32::MAX);
+        state.instances = routed.iter().map(of_other).collect();
     }
 
     /// Whether nothing that is stored orders this service any more.

@@ -511,7 +511,9 @@ fn decode_outer_gateway<'t>(
         decoder.refuse_at(key.place, &item.pointer, format!("a gateway of {owner}: {message}"), hint);
     }
     let by_key = parse_port(&key.text);
-    if by_key.is_none() && key.text.contains('/') {
+    // One that is a number and no port would be a name, and get another port.
+    let is_number = key.text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
+    if by_key.is_none() && (key.text.contains('/') || is_number) {
         decoder.refuse_at(key.place, &item.pointer, format!("{what} has a key that is no port"), HINT);
     }
     let (port, protocol, body) = if matches!(item.node.content, Content::Map(_)) {

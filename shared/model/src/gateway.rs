@@ -96,7 +96,7 @@ impl Gateway {
                 place,
                 &pointer,
                 message,
-                "make them add up to 100%, or all to 0%, or leave one out to take the rest",
+                "make them add up to 100%, or all to 0%, or give one of them none to take the rest",
             );
         }
         Self { name, metadata, port, tcp, sticky, virtual_hosts: hosts, routes }

@@ -133,7 +133,7 @@ async fn what_is_waited_for_is_told_beside_the_document() {
     let late = ["deploy", "-f", "never.yaml", "--wait", "--timeout", "1s", "-o", "name"];
     let (output, errors, code) = dev.vamp(&late).await;
     assert_eq!((output.as_str(), code), ("deployments/never\n", 6), "{errors}");
-    assert!(errors.contains("vamp describe deployment never"), "{errors}");
+    assert!(errors.contains("vamp rollout status never --wait"), "{errors}");
 
     // Warnings stand beside it, too.
     dev.done(&["gateway", "set-weights", "store/web/http", "web:1=0", "web:2=100", "--wait"]).await;

@@ -280,6 +280,12 @@ async fn no_request_is_lost_while_a_control_plane_with_programs_of_its_own_takes
     let second = scene.installation.second_control_plane().await;
     let first_ones = second.get("instances").await.unwrap();
     assert_eq!(first_ones[0]["instances"].as_array().map(Vec::len), Some(2), "{first_ones:#}");
+    // It sees no program of the first one, and tells how far these are all the same.
+    eventually(PATIENCE, "the second one tells what the first one runs", async || {
+        let status = second.get("deployments/shop/status").await?;
+        (status["done"] == true && status["services"][0]["ready"] == 2).then_some(())
+    })
+    .await;
     let load = Load::start(load_on(scene.port));
     load.flow(200).await;
     scene.installation.kill_control_plane().await;
@@ -326,6 +332,40 @@ async fn without_health_checks_an_instance_takes_requests_when_its_port_is_open(
     assert_eq!(status["services"][1]["instances"][0]["routed"], false);
     let report = load.finish().await;
     report.assert_flawless();
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_with_a_weight_gets_nothing_before_it_takes_requests() {
+    let scene = Scene::set().await;
+    scene.merge(&scene.blueprint("1", 1, CHECK, "")).await;
+    scene.until_done().await;
+    let load = Load::start(load_on(scene.port));
+    load.flow(100).await;
+    let program = own_binary("origin").display().to_string();
+    let canary = scene.blueprint("2", 1, CHECK, "").replace(&program, &format!("sleep 3; exec {program}"));
+    let weighted = "gateways: {http: {routes: {'web:2': {weight: 30%, condition: path is /canary}}}}";
+    let canary = canary.replacen("    services:", &format!("    {weighted}\n    services:"), 1);
+    assert!(canary.contains(weighted), "{canary}");
+    let answer = scene.installation.put("deployments/shop", &canary).await.expect(&[200]);
+    let told = answer["warnings"].to_string();
+    assert!(told.contains("no instance takes requests behind route `shop/web/web:2/http`"), "{answer:#}");
+    let asked = async |path: &str| {
+        let answer = vamp_tests::components::http_client().get(format!("http://127.0.0.1:{}{path}", scene.port));
+        answer.send().await.unwrap().status().as_u16()
+    };
+    let mut canaries = 0;
+    let routed = |status: &Value| status["services"][1]["instances"][0]["routed"] == true;
+    while !routed(&scene.status().await) {
+        assert_eq!(asked("/canary").await, 200, "its condition takes nothing yet");
+        canaries += 1;
+    }
+    assert!(canaries > 0);
+    scene.until_done().await;
+    load.flow(200).await;
+    let report = load.finish().await;
+    report.assert_flawless();
+    assert!(report.of("2") > 0, "it gets its share");
     scene.end().await;
 }
 

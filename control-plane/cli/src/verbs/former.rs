@@ -56,7 +56,8 @@ fn condition_of(
     condition: &str,
     strength: Option<&str>,
 ) -> Result<(), Failure> {
-    let Some(found) = route_meant(document, gateway, route)?.as_object_mut() else {
+    let (_, found) = route_meant(document, gateway, route)?;
+    let Some(found) = found.as_object_mut() else {
         let what = format!("route `{route}` is stored by itself: change it with `vamp edit route NAME`");
         return Err(Failure::Usage { what });
     };

@@ -89,22 +89,33 @@ pub(super) async fn put_gateway(
 
 /// Gives routes of a gateway's document new weights.
 pub(super) fn weigh(document: &mut Value, gateway: &str, weights: &[(String, String)]) -> Result<(), Failure> {
+    let mut done: Vec<(String, &str)> = Vec::new();
     for (given, weight) in weights {
-        if let Some(route) = route_meant(document, gateway, given)?.as_object_mut() {
+        let (path, route) = route_meant(document, gateway, given)?;
+        if let Some((_, other)) = done.iter().find(|(known, _)| *known == path) {
+            let what = format!("route `{path}` is given a weight twice, as `{other}` and as `{given}`: leave one out");
+            return Err(Failure::Usage { what });
+        }
+        if let Some(route) = route.as_object_mut() {
             route.insert("weight".to_owned(), weight.as_str().into());
         }
+        done.push((path, given));
     }
     Ok(())
 }
 
 /// The route that is meant: by its path, or by the breed of the service that it leads to.
-pub(super) fn route_meant<'d>(document: &'d mut Value, gateway: &str, given: &str) -> Result<&'d mut Value, Failure> {
+pub(super) fn route_meant<'d>(
+    document: &'d mut Value,
+    gateway: &str,
+    given: &str,
+) -> Result<(String, &'d mut Value), Failure> {
     let routes = document.get_mut("routes").and_then(Value::as_object_mut);
     let known: Vec<String> = routes.iter().flat_map(|routes| routes.keys().cloned()).collect();
     let is_meant = |path: &&String| *path == given || path.split('/').nth(2) == Some(given);
     let meant: Vec<&String> = known.iter().filter(is_meant).collect();
     let found = match (routes, meant.as_slice()) {
-        (Some(routes), [path]) => routes.get_mut(*path),
+        (Some(routes), [path]) => routes.get_mut(*path).map(|route| ((*path).clone(), route)),
         _ => None,
     };
     found.ok_or_else(|| {

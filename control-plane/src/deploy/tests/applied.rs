@@ -210,3 +210,20 @@ fn gateways_for_clients_and_variables_that_the_file_drops_go() {
     assert!(deployment.body.environment.is_empty() && deployment.body.clusters[0].sla.is_none());
     assert_eq!(deployment.body.gateways.len(), 1);
 }
+
+#[test]
+fn a_file_is_applied_again_after_an_undo_that_led_its_gateway_back() {
+    let mut world = World::new();
+    let file = |port: &str| {
+        format!(
+            "{{gateways: {{9050: web/{port}}}, clusters: {{web: {{breed: {{name: a, deployable: i, ports: {{{port}: 80/http}}}}}}}}}}"
+        )
+    };
+    world.applies(&file("http"));
+    let then = world.deployment("shop").clone();
+    world.applies(&file("main"));
+    world.ask("shop", Action::Restore { then: Box::new(then), gateways: Vec::new() }).unwrap();
+    assert_eq!(world.weights("shop/9050"), shares(&[("shop/web/http", 100)]));
+    world.applies(&file("main"));
+    assert_eq!(world.weights("shop/9050"), shares(&[("shop/web/main", 100)]));
+}
