@@ -578,7 +578,8 @@ async fn a_damaged_file_makes_room_for_the_table_before_it() {
     std::fs::write(&newest, content).unwrap();
     handle.refuse();
     let process = Process::start(&store, &directory);
-    let status = process.until("the older one is served", |status| status.applied == Some(generation(1))).await;
+    let is_served = |status: &SyncStatus| status.applied == Some(generation(1)) && !status.problems.is_empty();
+    let status = process.until("the older one is served, and it is told why", is_served).await;
     assert!(status.problems[0].message.contains("does not match its checksum"), "{:?}", status.problems);
     assert!(directory.path().join("data/table-1.2.vamp.refused").exists());
     handle.answer();
