@@ -76,7 +76,7 @@ pub(super) fn gateway(
     }
     // With a route missing the weights mean nothing.
     if routes.len() == gateway.routes.len() {
-        settle(gateway, &mut routes, &given, findings, warnings);
+        settle(gateway, &mut routes, &given, stored, findings, warnings);
     }
     wire::Gateway {
         name: gateway.name.clone(),
@@ -203,6 +203,7 @@ fn settle(
     gateway: &Gateway,
     routes: &mut [wire::Route],
     given: &[Option<Share>],
+    stored: &Stored<'_>,
     findings: &mut Vec<Finding>,
     warnings: &mut Vec<Warning>,
 ) {
@@ -211,7 +212,7 @@ fn settle(
             for (route, share) in routes.iter_mut().zip(&shares) {
                 route.weight = *share;
             }
-            wait_for_instances(gateway, routes, warnings);
+            wait_for_instances(gateway, routes, stored, warnings);
             if !routes.is_empty() && shares.iter().all(|share| *share == Share::NONE) {
                 let what = match gateway.tcp {
                     Some(_) => "connections that no condition takes are closed",
@@ -230,26 +231,33 @@ fn settle(
     }
 }
 
-/// A route to a service of which no instance takes requests gets none: its share goes to the others in proportion, and its
-/// condition takes nothing, until there is one. What weighs nothing gets nothing either way.
-fn wait_for_instances(gateway: &Gateway, routes: &mut [wire::Route], warnings: &mut Vec<Warning>) {
-    let is_empty = |route: &wire::Route| matches!(&route.target, wire::Target::Endpoints(none) if none.is_empty());
-    let (empty, mut serving): (Vec<_>, Vec<_>) = routes.iter_mut().partition(|route| is_empty(route));
-    let shares: Vec<Share> = serving.iter().map(|route| route.weight).collect();
+/// A route to a service that is new, and of which no instance has taken requests yet, gets none: its share goes to the
+/// others in proportion, and its condition takes nothing, until there is one. What weighs nothing gets nothing either way,
+/// and a share whose instances are gone falls to nobody else.
+fn wait_for_instances(gateway: &Gateway, routes: &mut [wire::Route], stored: &Stored<'_>, warnings: &mut Vec<Warning>) {
+    let paths = gateway.routes.iter().map(|route| &route.path);
+    let is_new = |path: &RoutePath| path.service().is_some_and(|(service, _)| !stored.instances.contains_key(service));
+    let (new, mut serving): (Vec<_>, Vec<_>) = routes.iter_mut().zip(paths).partition(|(_, path)| is_new(path));
+    let shares: Vec<Share> = serving.iter().map(|(route, _)| route.weight).collect();
     let fitted = weights::fit(&shares, Share::WHOLE);
-    let waiting = empty.into_iter().filter(|route| route.weight != Share::NONE || route.condition.is_some());
-    for route in waiting.filter(|_| !shares.is_empty()) {
+    let new = new.into_iter().map(|(route, _)| route);
+    for route in new.filter(|route| route.weight != Share::NONE || route.condition.is_some()) {
+        if shares.is_empty() {
+            continue;
+        }
         let what = if fitted.is_some() {
             (route.weight, route.condition) = (Share::NONE, None);
-            "the others get what it was given until there is one"
+            "the others get what it was given until one does"
         } else {
-            "what it gets fails until there is one"
+            "what it gets fails until one does"
         };
-        let message =
-            format!("no instance takes requests behind route `{}` of gateway `{}`: {what}", route.name, gateway.name);
+        let message = format!(
+            "no instance takes requests yet behind route `{}` of gateway `{}`: {what}",
+            route.name, gateway.name
+        );
         warnings.push(Warning { gateway: Some(gateway.name.clone()), message });
     }
-    for (route, share) in serving.iter_mut().zip(fitted.into_iter().flatten()) {
+    for ((route, _), share) in serving.iter_mut().zip(fitted.into_iter().flatten()) {
         route.weight = share;
     }
 }

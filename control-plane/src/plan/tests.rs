@@ -268,7 +268,7 @@ proptest! {
 }
 
 #[test]
-fn a_route_whose_service_has_no_instance_leaves_its_share_to_the_others() {
+fn a_route_whose_service_is_new_leaves_its_share_to_the_others_until_it_has_an_instance() {
     let plan = |routes: &str, running: &[&str]| {
         let mut stored = Stored::read(&format!("{{kind: gateways, name: s/c/p, routes: {{{routes}}}}}"));
         stored.instances.extend(running.iter().map(|service| vamp_model::Instances {
@@ -296,6 +296,14 @@ fn a_route_whose_service_has_no_instance_leaves_its_share_to_the_others() {
     let (moved, warnings) = plan("s/c/a/p: {weight: 0%}, s/c/b/p: {weight: 100%}", &["a"]);
     assert_eq!(moved, [(0, false), (100, false)]);
     assert!(warnings.contains("behind route `s/c/b/p`") && warnings.contains("fails until"), "{warnings}");
+    // A share whose instances are gone falls to nobody else.
+    let mut gone = Stored::read(&format!("{{kind: gateways, name: s/c/p, routes: {{{three}}}}}"));
+    gone.instances.extend(
+        ["a", "b", "d"].map(|service| vamp_model::Instances { name: format!("s/c/{service}"), instances: Vec::new() }),
+    );
+    let gone = gone.plan(&BTreeMap::new(), &settings()).unwrap();
+    assert_eq!(gone.gateways[0].routes.iter().map(|route| route.weight.0 / 100).collect::<Vec<_>>(), [60, 20, 20]);
+    assert_eq!(gone.warnings, []);
     // Addresses and other gateways are always there.
     let (mixed, _) = plan("s/c/a/p: {weight: 50%}, '[10.0.0.9:1]': {weight: 50%}", &[]);
     assert_eq!(mixed, [(0, false), (100, false)]);

@@ -349,7 +349,7 @@ async fn a_new_version_with_a_weight_gets_nothing_before_it_takes_requests() {
     assert!(canary.contains(weighted), "{canary}");
     let answer = scene.installation.put("deployments/shop", &canary).await.expect(&[200]);
     let told = answer["warnings"].to_string();
-    assert!(told.contains("no instance takes requests behind route `shop/web/web:2/http`"), "{answer:#}");
+    assert!(told.contains("no instance takes requests yet behind route `shop/web/web:2/http`"), "{answer:#}");
     let asked = async |path: &str| {
         let answer = vamp_tests::components::http_client().get(format!("http://127.0.0.1:{}{path}", scene.port));
         answer.send().await.unwrap().status().as_u16()
