@@ -51,8 +51,9 @@ async fn a_blueprint_is_stored_and_deployed_in_one_change() {
     let before = world.last_event().await;
     world.put("?deploy=true", BOTH).await.expect(200);
     assert_eq!((weights(&world).await, world.last_event().await), (json!(["50%", "50%"]), before));
-    world.put("?deploy=true", &BOTH.replace("90%", "80%").replace("10%", "20%")).await.expect(200);
+    let moved = world.put("?deploy=true", &BOTH.replace("90%", "80%").replace("10%", "20%")).await.expect(200);
     assert_eq!(weights(&world).await, json!(["80%", "20%"]));
+    assert!(moved[1]["kind"] == "deployments" && moved[1].get("unchanged").is_none(), "its gateway was: {moved:#}");
 
     // Services that are named no longer are left, and who is to say so is told how.
     let one =

@@ -157,3 +157,23 @@ fn level(level: &Value) -> String {
         .collect();
     table(&["ROUTE", "WANTED", "DELIVERED", "ERROR (REQUESTS)"], &rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_route_gets_one_weight() {
+        let mut document =
+            json!({"routes": {"d/c/web:1/http": {"weight": "100%"}, "d/c/web:2/http": {"weight": "0%"}}});
+        let given = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(route, weight)| ((*route).to_owned(), (*weight).to_owned())).collect()
+        };
+        weigh(&mut document, "g", &given(&[("web:1", "40%"), ("d/c/web:2/http", "60%")])).unwrap();
+        assert_eq!(document["routes"]["d/c/web:2/http"]["weight"], "60%");
+        let twice = weigh(&mut document, "g", &given(&[("web:1", "50%"), ("d/c/web:1/http", "100%")])).unwrap_err();
+        assert!(twice.to_string().contains("`d/c/web:1/http` is given a weight twice"), "{twice}");
+    }
+}

@@ -40,6 +40,12 @@ fn of_a_breed_all_parts_are_told() {
 }
 
 #[test]
+fn a_number_that_is_no_port_is_no_name_of_a_gateway() {
+    let no_port = ["gateway `70000` of blueprint `x` has a key that is no port", "gateway `-5` of blueprint `x` has"];
+    check(Kind::Blueprint, "gateways: {70000: w/http, '-5': w/http, 7a: w/http}\nclusters: {w: a}", &no_port);
+}
+
+#[test]
 fn a_cluster_that_can_not_be_read_hides_no_other() {
     let text = "
 gateways: {9050: web/http, 9060: api/http, 9070: nowhere/http}
