@@ -31,8 +31,10 @@ const LOOK_EVERY_MIN: Duration = Duration::from_millis(50);
 /// LIMIT: instances that are started and removed at the same time; the others wait for the next look.
 const WORK_MAX: usize = 32;
 
-/// Why an instance is still there that gets nothing in the newest table, or a service is not done whose instances are ready.
+/// Why a service is not done that this control plane does not see.
 const IS_ANOTHERS: &str = "another control plane brings it about, where this one does not see it";
+
+/// Why an instance is still there that gets nothing in the newest table, or a service is not done whose instances are ready.
 const WAITS_FOR_GATEWAYS: &str = "waits until every live gateway serves the newest table and has let instances go: `vamp rollout status` says which lag";
 
 /// What an instance gets to end by itself.
@@ -537,8 +539,7 @@ impl Reconciler {
                 let mut state = view.state(name, failure, places.get(name).map(String::as_str));
                 if !self.acts {
                     view.tell_of_other(name, &mut state);
-                }
-                if state.phase == Phase::Updating
+                } else if state.phase == Phase::Updating
                     && let Some(cluster) = self.machine.waits_for(name)
                 {
                     state.message =
