@@ -289,27 +289,35 @@ impl Running {
             told.await;
             self.plane.drain().await;
         };
+        let finished = async {
+            tokio::select! {
+                () = self.plane.hand_over() => {}
+                () = hurried => {}
+            }
+            // What the process before this one still counts, the new one hears from here. It began to drain earlier, by
+            // the same limit.
+            let mut before = self.before.subscribe();
+            drop(tokio::time::timeout_at(deadline, before.wait_for(|before| !before.is_open)).await);
+        };
         let bereft = async {
             heir.keep_telling(|| self.split_counts()).await;
             if !is_supervised() {
                 // Nobody would start another one: what is open here is all that is left.
                 std::future::pending::<()>().await;
             }
-            tracing::error!(
-                "the process that took over has failed: this one ends within {BEREFT_PATIENCE:?}, so that another one is started"
-            );
-            drop(tokio::time::timeout(BEREFT_PATIENCE, self.plane.drain()).await);
         };
-        let is_bereft = tokio::select! {
-            () = self.plane.hand_over() => false,
-            () = hurried => false,
-            () = bereft => true,
-        };
+        tokio::select! {
+            () = finished => {}
+            () = bereft => {
+                tracing::error!(
+                    "the process that took over has failed: this one ends within {BEREFT_PATIENCE:?}, so that another one is started"
+                );
+                drop(tokio::time::timeout(BEREFT_PATIENCE, self.plane.drain()).await);
+            }
+        }
+        // It may have failed since it was last looked at.
+        let is_bereft = is_supervised() && heir.has_failed();
         if !is_bereft {
-            // What the process before this one still counts, the new one hears from here. It began to drain earlier, by
-            // the same limit.
-            let mut before = self.before.subscribe();
-            drop(tokio::time::timeout_at(deadline, before.wait_for(|before| !before.is_open)).await);
             heir.tell(&self.split_counts()).await;
         }
         self.flush.send_replace(true);

@@ -58,7 +58,7 @@ impl Heir {
     }
 
     /// Whether it ended otherwise than in good order, as one does that was told to stop or has handed over, too.
-    fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(process.try_wait(), Ok(Some(status)) if !status.success())
     }
