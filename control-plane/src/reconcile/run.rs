@@ -40,6 +40,10 @@ const WAITS_FOR_GATEWAYS: &str = "waits until every live gateway serves the newe
 /// What an instance gets to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// What an instance gets from its start before it is told as a fault that its checks fail: programs need a while until they
+/// take connections.
+const COMING_MS: u64 = 10_000;
+
 /// What became of work on a platform.
 struct Done {
     id: String,
@@ -64,6 +68,7 @@ struct View<'p> {
     picture: Picture,
     /// What each platform that does not answer says.
     silent: BTreeMap<&'p str, String>,
+    at_unix_ms: u64,
 }
 
 struct Reconciler {
@@ -332,7 +337,7 @@ impl Reconciler {
         picture.unmet = picture.routed.keys().filter(|service| !self.met.contains(service)).cloned().collect();
         self.terms.keep(known.iter().map(|known| &known.seen), &picture.unknown);
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();
-        View { current, orders, known, picture, silent }
+        View { current, orders, known, picture, silent, at_unix_ms: now_unix_ms() }
     }
 
     /// Whether an instance is well of which nobody knows it: it was at the last look, and other checks make nobody unwell;
@@ -678,10 +683,19 @@ impl<'p> Known<'p> {
         target(&self.instance)
     }
 
-    fn state_in_words(&self) -> String {
+    /// Whether it was started so lately that failing checks are no fault yet.
+    fn is_coming(&self, at_unix_ms: u64) -> bool {
+        let since = self.instance.started_at_unix_ms;
+        since.is_some_and(|since| at_unix_ms.checked_sub(since).is_some_and(|age| age < COMING_MS))
+    }
+
+    fn state_in_words(&self, at_unix_ms: u64) -> String {
         match (&self.instance.state, &self.health) {
             (State::Preparing(what), _) => what.clone(),
             (State::Starting, _) => "it is being started".to_owned(),
+            (State::Running, Health::Failing { reason }) if self.is_coming(at_unix_ms) => {
+                format!("it runs, and is not ready yet: {reason}")
+            }
             (State::Running, Health::Failing { reason }) => format!("it is not well: {reason}"),
             (State::Running, _) if self.seen.ready => "it runs".to_owned(),
             (State::Running, _) => "it runs, and is not ready yet".to_owned(),
@@ -691,10 +705,10 @@ impl<'p> Known<'p> {
     }
 
     /// Why it does not serve, if something is wrong.
-    fn fault(&self) -> Option<String> {
+    fn fault(&self, at_unix_ms: u64) -> Option<String> {
         let is_wrong = matches!(self.instance.state, State::Restarting(_) | State::Exited(_))
-            || matches!(self.health, Health::Failing { .. });
-        is_wrong.then(|| format!("instance `{}`: {}", self.seen.id, self.state_in_words()))
+            || (matches!(self.health, Health::Failing { .. }) && !self.is_coming(at_unix_ms));
+        is_wrong.then(|| format!("instance `{}`: {}", self.seen.id, self.state_in_words(at_unix_ms)))
     }
 }
 
@@ -766,7 +780,7 @@ impl View<'_> {
         let is_reached = usize::try_from(wanted) == Ok(ready)
             && own.len() == ready
             && own.iter().all(|known| routed.contains(&known.seen.id));
-        let fault = own.iter().find_map(|known| known.fault());
+        let fault = own.iter().find_map(|known| known.fault(self.at_unix_ms));
         let own_kind = order.and_then(|order| self.silent.get(order.kind.as_str()));
         let silence = own_kind.or_else(|| place.and_then(|place| self.silent.get(place)));
         let (phase, message) = match order {
@@ -795,7 +809,7 @@ impl View<'_> {
                 .iter()
                 .map(|known| InstanceState {
                     name: known.seen.id.clone(),
-                    state: known.state_in_words(),
+                    state: known.state_in_words(self.at_unix_ms),
                     ready: known.seen.ready,
                     routed: routed.contains(&known.seen.id),
                     ports: self
@@ -846,6 +860,7 @@ impl super::Runner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use super::super::order::labels;
     use crate::core::tests::{DEADLINE, World, by_hand, make};
     use crate::platform::Labels;
 
@@ -900,6 +915,25 @@ mod tests {
         reconciler.well.insert("x".to_owned(), (Some(1_001), target(&instance(None, 2))));
         assert!(trusted(&reconciler, Some(1_001), 2));
         assert!(!trusted(&reconciler, Some(1_002), 2) && !trusted(&reconciler, Some(1_001), 3));
+    }
+
+    #[test]
+    fn an_instance_gets_a_while_until_failing_checks_are_a_fault_and_its_end_is_one_at_once() {
+        let fault = |state, health, since, at_unix_ms| {
+            let service = ServiceName { deployment: String::new(), cluster: String::new(), service: String::new() };
+            let labels = labels(&service, "t", 0);
+            let instance = Instance { labels, state, ..instance(since, 1) };
+            Known::new(instance, health, "command", None, |_, _| false).unwrap().fault(at_unix_ms)
+        };
+        let failing = || Health::Failing { reason: "refused".to_owned() };
+        let ended = || State::Exited(crate::platform::Exit::default());
+        assert_eq!(fault(State::Running, failing(), Some(1_000), 1_000 + COMING_MS - 1), None);
+        let told = fault(State::Running, failing(), Some(1_000), 1_000 + COMING_MS).unwrap();
+        assert!(told.contains("refused"), "{told}");
+        assert!(fault(State::Running, failing(), None, 1_000).is_some(), "nobody knows since when it runs");
+        assert!(fault(State::Running, failing(), Some(1_001), 1_000).is_some(), "its host has another clock");
+        assert!(fault(ended(), Health::Unknown, Some(1_000), 1_000).is_some());
+        assert_eq!(fault(State::Running, Health::Unknown, Some(1_000), 1_000_000), None);
     }
 
     #[tokio::test]
