@@ -98,6 +98,7 @@ impl Draft {
         let mut answer = answer(current, &planned, outcomes, revision);
         answer.warnings.extend(warnings);
         answer.warnings.extend(inert::warnings(&requested));
+        answer.warnings.extend(gone_along(request, &requested));
         let ports = all_moves(&current.snapshot, &planned.ports);
         let change = Change {
             expected: current.snapshot.position.clone(),
@@ -220,6 +221,26 @@ fn check(
         }
     }
     (findings, warnings)
+}
+
+/// Outer gateways that go with a part of their deployment, and that nobody named.
+fn gone_along(request: &ChangeRequest, requested: &[WriteRequest]) -> Option<Warning> {
+    let is_named = |name: &str| request.writes.iter().any(|write| write.kind == Kind::Gateway && write.name == name);
+    let stays = |owner: &str| {
+        let mut deployments = requested.iter().filter(|write| write.kind == Kind::Deployment && write.name == owner);
+        deployments.any(|write| write.artifact.is_some())
+    };
+    let is_outer = |name: &str| name.split_once('/').is_some_and(|(owner, key)| !key.contains('/') && stays(owner));
+    let gone = requested.iter().filter(|write| write.kind == Kind::Gateway && write.artifact.is_none());
+    let names: Vec<_> = gone
+        .map(|write| write.name.as_str())
+        .filter(|name| is_outer(name) && !is_named(name))
+        .map(|name| format!("`{name}`"))
+        .collect();
+    (!names.is_empty()).then(|| Warning {
+        gateway: None,
+        message: format!("this takes gateway {} along: nothing takes requests there any more", names.join(", ")),
+    })
 }
 
 /// What can't happen to deployments.

@@ -859,8 +859,8 @@ impl super::Runner {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::order::labels;
+    use super::*;
     use crate::core::tests::{DEADLINE, World, by_hand, make};
     use crate::platform::Labels;
 

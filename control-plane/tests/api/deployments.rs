@@ -104,6 +104,26 @@ async fn a_deletion_with_a_body_removes_the_services_that_it_names_and_no_others
 }
 
 #[tokio::test]
+async fn what_goes_along_with_a_service_is_told() {
+    let world = World::start().await;
+    let backend =
+        SHOP.replace("9050: web/", "9051: backend/").replace("'web:1'", "'back:1'").replace("  web:\n", "  backend:\n");
+    world.post("deployments", SHOP).await.expect(201);
+    let merged = world.put("deployments/shop", &backend).await.expect(200);
+    let is_told = |answer: &Value| answer["warnings"].to_string().contains(" along");
+    assert!(!is_told(&merged), "{merged:#}");
+    let answer = send(yaml_of(world.ask(Method::DELETE, "deployments/shop"), "clusters: {backend: 'back:1'}")).await;
+    let told = answer.expect(200)["warnings"].to_string();
+    assert!(told.contains("takes gateway `shop/9051` along"), "{told}");
+    let left = world.get("gateways").await.expect(200);
+    let names: Vec<_> = left.as_array().unwrap().iter().map(|gateway| gateway["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["shop/9050", "shop/web/http"]);
+    // With all of it goes what everybody expects to go.
+    let gone = send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
+    assert!(!is_told(&gone), "{gone:#}");
+}
+
+#[tokio::test]
 async fn what_is_exported_deploys_the_same_again() {
     let world = World::start().await;
     world.post("deployments", SHOP).await.expect(201);

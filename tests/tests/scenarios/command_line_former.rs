@@ -42,8 +42,11 @@ async fn verbs_of_the_original_do_what_they_did() {
     dev.done(&["update-gateway", "shop", "-r", second, "-c", "User-Agent == Firefox", "-s", "50%"]).await;
     let shown = dev.done(&["get", "gateway", "shop", "-o", "yaml"]).await;
     assert!(shown.contains("User-Agent == Firefox") && shown.contains("condition_strength: 50%"), "{shown}");
+    dev.done(&["update-gateway", "shop", "-r", second, "-c", "User-Agent == Safari"]).await;
+    let shown = dev.done(&["get", "gateway", "shop", "-o", "yaml"]).await;
+    assert!(shown.contains("User-Agent == Safari") && shown.contains("condition_strength: 50%"), "{shown}");
     dev.done(&["update-gateway", "shop", "--route", second, "--condition", "null"]).await;
-    assert!(!dev.done(&["get", "gateway", "shop", "-o", "yaml"]).await.contains("Firefox"));
+    assert!(!dev.done(&["get", "gateway", "shop", "-o", "yaml"]).await.contains("Safari"));
 
     dev.fails(&["generate", "breed", "-s", "web:1", "-t", "web:2", "-d", "image:2"], 2, "vamp get breed").await;
     dev.fails(&["login", "-u", "ada"], 2, "vamp context set").await;

@@ -38,7 +38,7 @@ pub(crate) struct UpdateGatewayArguments {
     /// The condition; `null` takes it away
     #[arg(short, long, value_name = "CONDITION", requires = "route")]
     pub(crate) condition: Option<String>,
-    /// How many of the requests that match take the route, in percent
+    /// How many of the requests that match take the route, in percent; without it as many as before, or all
     #[arg(short, long, value_name = "PERCENT", requires = "condition", value_parser = percent)]
     pub(crate) strength: Option<String>,
     /// New weights, as in `route@70%,route2@30%`

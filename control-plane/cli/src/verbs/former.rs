@@ -61,11 +61,12 @@ fn condition_of(
         let what = format!("route `{route}` is stored by itself: change it with `vamp edit route NAME`");
         return Err(Failure::Usage { what });
     };
-    found.remove("condition_strength");
     if condition == "null" {
         found.remove("condition");
+        found.remove("condition_strength");
         return Ok(());
     }
+    // Without a strength, the one that it has stays.
     found.insert("condition".to_owned(), condition.into());
     if let Some(strength) = strength {
         found.insert("condition_strength".to_owned(), strength.into());
