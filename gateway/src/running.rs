@@ -281,6 +281,9 @@ impl Running {
     /// stop, it waits for no further request. False: the other process failed meanwhile, so nobody serves.
     pub async fn hand_over(mut self, heir: &Heir, told: impl Future<Output = ()>) -> bool {
         let deadline = tokio::time::Instant::now() + self.drain_timeout;
+        // First of all: until then, a newcomer may still meet this process and its table.
+        let plane = Arc::clone(&self.plane);
+        let handed_over = tokio::spawn(async move { plane.hand_over().await });
         self.close.send_replace(true);
         self.course.send_replace(Course::HandOver);
         ended("the synchronisation", (&mut self.sync).await);
@@ -291,7 +294,7 @@ impl Running {
         };
         let finished = async {
             tokio::select! {
-                () = self.plane.hand_over() => {}
+                outcome = handed_over => ended("the data plane", outcome),
                 () = hurried => {}
             }
             // What the process before this one still counts, the new one hears from here. It began to drain earlier, by
