@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Parser;
 use reqwest::Method;
@@ -14,6 +15,10 @@ use crate::context::Target;
 use crate::demo_service::DemoService;
 use crate::failure::Failure;
 use crate::output::print;
+use crate::verbs::until_one_serves;
+
+/// LIMIT: how long the welcome waits for the gateway.
+const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Settings of a part of the product, as its own program would read them.
 #[derive(Debug, Parser)]
@@ -43,7 +48,12 @@ pub(crate) async fn dev(arguments: DevArguments) -> Result<(), Failure> {
         }
     };
     let outcome = async {
-        write_demo(&arguments, control_plane.address, &demo).await?;
+        let host = url::Url::parse(&format!("http://{}", control_plane.address))
+            .map_err(|error| Failure::Usage { what: format!("{} is no address: {error}", control_plane.address) })?;
+        let client = Client::of(Target::own(host))?;
+        write_demo(&arguments, &client, &demo).await?;
+        // What is told to be tried is to work.
+        until_one_serves(&client, SERVED_WITHIN).await?;
         print(&welcome(&arguments, &demo))?;
         until_told_to_stop().await;
         print("stopping: requests under way are finished first")
@@ -107,10 +117,7 @@ fn loopback(port: u16) -> SocketAddr {
 }
 
 /// Writes the demo gateway through the API, unless a former start did: what its user made of it stays.
-async fn write_demo(arguments: &DevArguments, api: SocketAddr, demo: &[DemoService; 2]) -> Result<(), Failure> {
-    let host = url::Url::parse(&format!("http://{api}"))
-        .map_err(|error| Failure::Usage { what: format!("{api} is no address: {error}") })?;
-    let client = Client::of(Target::own(host))?;
+async fn write_demo(arguments: &DevArguments, client: &Client, demo: &[DemoService; 2]) -> Result<(), Failure> {
     let path = ["gateways", "shop"];
     match client.send(Request::get(&path)).await {
         Err(Failure::Refused { status: 404, .. }) => {}
@@ -122,11 +129,7 @@ async fn write_demo(arguments: &DevArguments, api: SocketAddr, demo: &[DemoServi
         "port": format!("{}/http", arguments.shop_port),
         "routes": {one: {"weight": "90%"}, two: {"weight": "10%"}},
     });
-    let request = Request {
-        query: vec![("wait", "10s".to_owned())],
-        body: Some(("application/json", gateway.to_string())),
-        ..Request::new(Method::PUT, &path)
-    };
+    let request = Request { body: Some(("application/json", gateway.to_string())), ..Request::new(Method::PUT, &path) };
     client.send(request).await.map(drop)
 }
 

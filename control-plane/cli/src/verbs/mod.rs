@@ -38,7 +38,7 @@ pub(crate) use get::get;
 pub(crate) use history::{diff, history, undo};
 pub(crate) use import::import_compose;
 pub(crate) use logs::logs;
-pub(crate) use rollout::rollout_status;
+pub(crate) use rollout::{rollout_status, until_one_serves};
 pub(crate) use split::{set_weights, split};
 pub(crate) use version::{completion, version};
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{deploy, items, patiently, text};
 use crate::arguments::RolloutStatusArguments;
-use crate::client::Client;
+use crate::client::{Client, Request};
 use crate::failure::Failure;
 use crate::format::show;
 use crate::output::{cell, remark, table, warn};
@@ -42,6 +42,18 @@ pub(crate) async fn rollout_status(arguments: RolloutStatusArguments) -> Result<
 /// Waits until every gateway process serves the newest table; it is a failure if not all do in time.
 pub(super) async fn until_served(client: &Client, timeout: Duration) -> Result<(), Failure> {
     judge(&until_complete(client, timeout).await?)
+}
+
+/// Waits until some gateway process serves the newest table, and all that are known do; or until the time is over.
+pub(crate) async fn until_one_serves(client: &Client, timeout: Duration) -> Result<(), Failure> {
+    let begun = Instant::now();
+    loop {
+        let json = client.send(Request::get(&["rollout"])).await?.json();
+        if (number(&json, "of") > 0 && is_complete(&json)) || begun.elapsed() >= timeout {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// The rollout as soon as it is complete, or as it is when the time is over.
