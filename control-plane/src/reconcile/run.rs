@@ -37,6 +37,9 @@ const IS_ANOTHERS: &str = "another control plane brings it about, where this one
 /// Why an instance is still there that gets nothing in the newest table, or a service is not done whose instances are ready.
 const WAITS_FOR_GATEWAYS: &str = "waits until every live gateway serves the newest table and has let instances go: `vamp rollout status` says which lag";
 
+/// How long a gateway whose registration ended may come back to it: longer than its lease.
+const LOST_PATIENCE: Duration = Duration::from_secs(15);
+
 /// What an instance gets to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -101,6 +104,10 @@ struct Reconciler {
     since_unix_ms: u64,
     /// The instances that were ready at the last look: since when they run, and where.
     well: BTreeMap<String, (Option<u64>, Target)>,
+    /// The gateways that were registered at the last look.
+    members: BTreeSet<String>,
+    /// Those that were before, and since when they are not.
+    lost: BTreeMap<String, Instant>,
 }
 
 /// Works until it is told to stop; what was begun is not waited for: the next one finds it.
@@ -181,6 +188,8 @@ impl Reconciler {
             acts: false,
             since_unix_ms: now_unix_ms(),
             well: BTreeMap::new(),
+            members: BTreeSet::new(),
+            lost: BTreeMap::new(),
         }
     }
 
@@ -376,10 +385,19 @@ impl Reconciler {
         }
     }
 
-    /// Whether no gateway that is alive still serves an older table.
-    fn is_acknowledged(&self) -> bool {
+    /// Whether no gateway that is alive still serves an older table. One whose registration ended while the store was away
+    /// registers again when it is back, and serves meanwhile.
+    fn is_acknowledged(&mut self) -> bool {
         let rollout = self.core.rollout();
-        !rollout.unknown && rollout.is_complete()
+        if rollout.unknown {
+            return false;
+        }
+        let members: BTreeSet<String> = rollout.gateways.iter().map(|gateway| gateway.id.clone()).collect();
+        let now = Instant::now();
+        self.lost.extend(self.members.difference(&members).map(|lost| (lost.clone(), now)));
+        self.lost.retain(|lost, since| !members.contains(lost) && now.duration_since(*since) < LOST_PATIENCE);
+        self.members = members;
+        rollout.is_complete() && self.lost.is_empty()
     }
 
     /// Writes down where requests go: what the actions say, and new addresses of instances that stay.
@@ -859,6 +877,8 @@ impl super::Runner {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::order::labels;
     use super::*;
     use crate::core::tests::{DEADLINE, World, by_hand, make};
@@ -889,6 +909,38 @@ mod tests {
         let acts = async || world.core.shared.acting.is_so();
         vamp_store::testing::eventually("it acts", DEADLINE, acts).await;
         Reconciler::new(Arc::clone(&world.core), Platforms::new("127.0.0.1".to_owned()), watch::Sender::default())
+    }
+
+    /// Waits until the control plane has seen how many gateways are registered.
+    async fn until_registered(world: &World, count: usize) {
+        let seen = async || world.core.rollout().gateways.len() == count;
+        vamp_store::testing::eventually("the control plane sees it", DEADLINE, seen).await;
+    }
+
+    #[tokio::test]
+    async fn a_gateway_whose_registration_ended_may_come_back_before_it_counts_as_gone() {
+        let world = World::new().await;
+        let mut reconciler = reconciler(&world).await;
+        let key = vamp_store::layout::registration("default", "g1");
+        let said = json!({"id": "g1", "boot": "b1", "admin": "", "version": ""}).to_string();
+        let register =
+            async || world.store.put(&key, said.clone().into(), vamp_store::Expected::Anything, None).await.unwrap();
+        register().await;
+        until_registered(&world, 1).await;
+        assert!(reconciler.is_acknowledged());
+        world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
+        until_registered(&world, 0).await;
+        assert!(!reconciler.is_acknowledged(), "it may serve, and what it serves is not known");
+        register().await;
+        until_registered(&world, 1).await;
+        assert!(reconciler.is_acknowledged());
+        world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
+        until_registered(&world, 0).await;
+        assert!(!reconciler.is_acknowledged());
+        for since in reconciler.lost.values_mut() {
+            *since = since.checked_sub(LOST_PATIENCE).unwrap();
+        }
+        assert!(reconciler.is_acknowledged(), "it is gone");
     }
 
     async fn is_stored(world: &World, name: &str) -> bool {
