@@ -212,21 +212,25 @@ impl Folder {
         write_whole(&path, status).map_err(at(&path))
     }
 
-    /// What the instance does, whether its supervisor lives or not. Who was ended before there was a supervisor left nothing
-    /// but the order: that instance is to be started like one that ended.
-    pub(super) fn state(&self, status: Option<&Status>) -> State {
-        let Some(status) = status else {
-            return if self.is_supervised() { State::Starting } else { State::Exited(Exit::default()) };
+    /// What was told of the instance, and what it does, whether its supervisor lives or not. Who was ended before there was a
+    /// supervisor left nothing but the order: that instance is to be started like one that ended.
+    pub(super) fn look(&self) -> Result<(Option<Status>, State), PlatformError> {
+        // Asked first: what is read after the end of a supervisor is its last word.
+        let is_supervised = self.is_supervised();
+        let status = self.status()?;
+        let Some(told) = &status else {
+            return Ok((None, if is_supervised { State::Starting } else { State::Exited(Exit::default()) }));
         };
-        let is_there = || status.process.as_ref().is_some_and(Identity::is_alive);
-        match &status.state {
-            State::Exited(_) => status.state.clone(),
+        let is_there = || told.process.as_ref().is_some_and(Identity::is_alive);
+        let state = match &told.state {
+            State::Exited(_) => told.state.clone(),
             // A supervisor tells what it sees. Without one, the process is looked for.
-            told if self.is_supervised() => told.clone(),
+            state if is_supervised => state.clone(),
             State::Running if is_there() => State::Running,
             State::Restarting(exit) => State::Exited(*exit),
             _ => State::Exited(Exit::default()),
-        }
+        };
+        Ok((status, state))
     }
 
     /// Whether a supervisor reads orders.
@@ -238,11 +242,12 @@ impl Folder {
     pub(super) fn order_stop(&self, grace: Duration) -> Result<bool, PlatformError> {
         let path = self.control();
         match self.open_control() {
-            Ok(mut control) => {
-                // One line is written in one piece, or not at all.
-                control.write_all(stop_order(grace).as_bytes()).map_err(at(&path))?;
-                Ok(true)
-            }
+            // One line is written in one piece, or not at all.
+            Ok(mut control) => match control.write_all(stop_order(grace).as_bytes()) {
+                // It ended since.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+                written => written.map(|()| true).map_err(at(&path)),
+            },
             // Nobody reads, or the folder is gone.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => Ok(false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

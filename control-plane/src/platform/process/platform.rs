@@ -59,7 +59,7 @@ pub struct ProcessPlatform {
     hints: watch::Sender<u64>,
     listening: AbortHandle,
     /// Held as long as this folder is ours.
-    _lock: File,
+    lock: File,
 }
 
 impl ProcessPlatform {
@@ -80,7 +80,7 @@ impl ProcessPlatform {
         let turns = Arc::default();
         let placing = tokio::sync::Mutex::default();
         let look_ups = LookUps::default();
-        Ok(Self { settings, groups, turns, look_ups, placing, hints: sender, listening, _lock: lock })
+        Ok(Self { settings, groups, turns, look_ups, placing, hints: sender, listening, lock })
     }
 
     fn root(&self) -> &Path {
@@ -219,6 +219,8 @@ impl ProcessPlatform {
 impl Drop for ProcessPlatform {
     fn drop(&mut self) {
         self.listening.abort();
+        // A program that is being started just now has a copy of the descriptor for a moment, which would hold the lock.
+        drop(self.lock.unlock());
     }
 }
 
@@ -293,7 +295,7 @@ impl Platform for ProcessPlatform {
     async fn run(&self, id: &InstanceId, command: &[String], patience: Duration) -> Result<Outcome, PlatformError> {
         let folder = self.find(id)?;
         let plan = folder.plan()?;
-        if folder.state(folder.status()?.as_ref()) != State::Running {
+        if folder.look()?.1 != State::Running {
             return Err(PlatformError::NotRunning { id: id.to_string() });
         }
         let name = command.first().cloned().unwrap_or_default();
@@ -392,13 +394,13 @@ async fn listen(mut pipe: pipe::Receiver, hints: watch::Sender<u64>) {
 }
 
 fn read(id: InstanceId, folder: &Folder, host: &str, is_ordered: bool) -> Result<Instance, PlatformError> {
-    let (plan, status) = (folder.plan()?, folder.status()?);
+    let (plan, (status, state)) = (folder.plan()?, folder.look()?);
     let is_begun = status.is_none() && is_ordered;
     Ok(Instance {
         id,
         labels: plan.spec.labels,
         digest: plan.digest,
-        state: if is_begun { State::Starting } else { folder.state(status.as_ref()) },
+        state: if is_begun { State::Starting } else { state },
         host: host.to_owned(),
         ports: plan.ports,
         started_at_unix_ms: status.as_ref().and_then(|status| status.started_at_unix_ms),
