@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -122,6 +123,15 @@ impl Installation {
             self.client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()).then_some(())
         })
         .await;
+    }
+
+    /// The split of a gateway, as soon as each of its processes told what it counted: one that is slow is left out.
+    pub async fn split(&self, gateway: &str) -> Value {
+        eventually(PATIENCE, "each process tells what it counted", async || {
+            let split = self.get(&format!("gateways/{gateway}/split")).await.expect(&[200]);
+            (split["counted"] == split["of"]).then_some(split)
+        })
+        .await
     }
 
     /// Where the control plane is, for its client.
@@ -266,18 +276,24 @@ fn instances_folder(folder: &Path) -> PathBuf {
     folder.join("instances")
 }
 
-/// Ports for the instances of one control plane: others that run at the same time have other ones, most likely.
-fn instance_ports() -> String {
+/// Ports for the instances of one control plane: others that run at the same time have other ones.
+pub fn instance_ports() -> String {
     static TAKEN: AtomicU32 = AtomicU32::new(0);
-    let part = std::process::id().wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % 40;
-    let first = 30_000 + part * 50;
+    let first = 30_000 + TAKEN.fetch_add(1, Ordering::Relaxed) % 40 * 50;
     format!("{first}-{}", first + 49)
 }
 
-/// Ports for the gateways of one database: those of others that run at the same time begin elsewhere, most likely.
-fn gateway_ports(database: &str) -> String {
-    let sum = database.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
-    format!("{}-29999", 20_000 + sum % 180 * 50)
+/// Ports for the gateways of one database, whichever control plane acts on it: those of others that run at the same time
+/// have other ones.
+pub fn gateway_ports(database: &str) -> String {
+    static DATABASES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut databases = DATABASES.lock().unwrap_or_else(PoisonError::into_inner);
+    let part = databases.iter().position(|known| known == database).unwrap_or_else(|| {
+        databases.push(database.to_owned());
+        databases.len() - 1
+    });
+    let first = 20_000 + part % 100 * 100;
+    format!("{first}-{}", first + 99)
 }
 
 fn launch_control_plane(
@@ -302,10 +318,10 @@ fn launch_control_plane(
         instances_folder(folder).display().to_string(),
         "--instance-ports".to_owned(),
         instance_ports(),
+        "--port-range".to_owned(),
+        gateway_ports(database),
     ];
-    let own_range = ["--port-range".to_owned(), gateway_ports(database)];
-    let own_range = own_range.into_iter().filter(|_| !more.iter().any(|argument| argument == "--port-range"));
-    let arguments = arguments.into_iter().chain(own_range).chain(more.iter().cloned());
+    let arguments = arguments.into_iter().chain(more.iter().cloned());
     Process::spawn(&own_binary("vamp"), arguments, NO_ENVIRONMENT, &folder.join("control-plane.log"))
 }
 
@@ -525,7 +541,9 @@ impl Gateway {
 
     /// The sum of a metric over its series whose labels contain `labels`.
     pub async fn metric(&self, name: &str, labels: &str) -> f64 {
-        let (_, text) = self.admin("metrics").await.expect("the admin listener answers");
+        // A connection that is kept to a process which hands over is closed, and another one leads to the new process.
+        let asked = async || self.admin("metrics").await;
+        let (_, text) = eventually(PATIENCE, "the admin listener answers", asked).await;
         text.lines().filter_map(|line| sample(line, name, labels)).sum()
     }
 }

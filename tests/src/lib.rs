@@ -24,6 +24,8 @@ pub mod origin;
 pub mod process;
 pub mod relay;
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Waits until `probe` gives a value, and says what it waited for when it never does.
@@ -41,12 +43,14 @@ pub async fn eventually<T>(deadline: Duration, what: &str, mut probe: impl Async
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on, outside the range from which the system gives ports to clients, so that
-/// a component that is stopped finds its port free when it comes back.
+/// A port of 127.0.0.1 that nobody listens on and nobody else here was given, outside the range from which the system
+/// gives ports to clients, so that a component that is stopped finds its port free when it comes back.
 pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     for _ in 0..1_000 {
         let port = rand::random_range(10_000..20_000);
-        if std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let is_free = std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).is_ok();
+        if is_free && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
             return port;
         }
     }
@@ -56,6 +60,12 @@ pub fn free_port() -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let given: BTreeSet<_> = (0..300).map(|_| free_port()).collect();
+        assert_eq!(given.len(), 300);
+    }
 
     #[tokio::test]
     async fn waiting_ends_when_the_state_is_reached() {

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use vamp_tests::crowd::{self, Crowd, Kind};
 use vamp_tests::installation::{Gateway, Installation, PATIENCE};
-use vamp_tests::load::{Load, Plan};
+use vamp_tests::load::{Load, Plan, Report};
 use vamp_tests::memory_group::MemoryGroup;
 use vamp_tests::origin::{Behaviour, Origin};
 use vamp_tests::{eventually, free_port};
@@ -175,9 +175,9 @@ async fn healthy_clients_beside(sizes: [usize; 5]) {
     assert!(scene.clients().await >= expected, "the crowd is still there");
     let left = Instant::now();
     drop(crowds);
-    // Some connections to endpoints are kept for later.
+    // Connections to endpoints are kept for later: as many as there were requests at once.
     eventually(BACK_WITHIN, "descriptors are back", async || {
-        (scene.gateway.descriptors() <= descriptors + 16).then_some(())
+        (scene.gateway.descriptors() <= descriptors + 64).then_some(())
     })
     .await;
     println!("descriptors back after {:?}", left.elapsed());
@@ -205,7 +205,7 @@ async fn with_256_descriptors_and_400_clients_each_gets_an_answer_and_nothing_sp
     let room = scene.gateway.metric("vamp_gateway_capacity", "connections").await;
     assert!((16.0..128.0).contains(&room), "{room}");
     let crowd = Crowd::gather(at(scene.small), Kind::Idle, 400).await;
-    assert!(crowd.turned_away > 200 && crowd.len() >= 16, "{} of 400 turned away", crowd.turned_away);
+    assert!(crowd.turned_away > 0 && crowd.len() >= 16, "{} of 400 turned away", crowd.turned_away);
     assert!(scene.refused("connections").await > 0.0);
     scene.does_not_spin().await;
     drop(crowd);
@@ -232,6 +232,16 @@ async fn clients_for_whom_no_descriptor_is_left_are_turned_away_until_there_are_
     assert!(log.contains("--connections-max is 10000, but there is room for") && !log.contains("panicked"), "{log}");
 }
 
+/// Who keeps sending is served beside a crowd of newcomers. A connection of the load on which nothing came for a second, as
+/// this process had no turn, makes room for one of them, and is turned away as one when it comes back.
+#[track_caller]
+fn check_served(report: &Report) {
+    let is_turned_away = |failure: &String| failure.contains("503");
+    let turned_away = report.failures.iter().filter(|failure| is_turned_away(failure)).count();
+    assert_eq!((report.wrong, report.failures.len()), (0, turned_away), "{report:#?}");
+    assert!(report.failed <= report.answered / 100, "{report:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_short_of_memory_turns_newcomers_away_and_lives() {
     let scene = Scene::set(&patient("", ""), LARGE).await;
@@ -249,7 +259,7 @@ async fn a_gateway_short_of_memory_turns_newcomers_away_and_lives() {
         (crowd::ask(&mut crowd::connect(at(scene.small), 1).await).await == Some(200)).then_some(())
     })
     .await;
-    load.finish().await.assert_flawless();
+    check_served(&load.finish().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -271,7 +281,7 @@ async fn a_gateway_in_a_memory_group_turns_newcomers_away_and_is_never_ended_by_
     println!("{} stalled clients were let in, {} turned away", flood.len(), flood.turned_away);
     drop(flood);
     eventually(PATIENCE, "clients are let in again", async || (newcomer().await == Some(200)).then_some(())).await;
-    load.finish().await.assert_flawless();
+    check_served(&load.finish().await);
     assert_eq!(group.killed(), 0, "the kernel ended processes of the group");
     scene.gateway.stop().await;
 }

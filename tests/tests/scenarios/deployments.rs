@@ -343,7 +343,7 @@ async fn a_new_version_with_a_weight_gets_nothing_before_it_takes_requests() {
     let load = Load::start(load_on(scene.port));
     load.flow(100).await;
     let program = own_binary("origin").display().to_string();
-    let canary = scene.blueprint("2", 1, CHECK, "").replace(&program, &format!("sleep 3; exec {program}"));
+    let canary = scene.blueprint("2", 1, CHECK, "").replace(&program, &format!("sleep 8; exec {program}"));
     let weighted = "gateways: {http: {routes: {'web:2': {weight: 30%, condition: path is /canary}}}}";
     let canary = canary.replacen("    services:", &format!("    {weighted}\n    services:"), 1);
     assert!(canary.contains(weighted), "{canary}");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use vamp_tests::components::http_client;
-use vamp_tests::installation::PATIENCE;
+use vamp_tests::installation::{PATIENCE, gateway_ports, instance_ports};
 use vamp_tests::process::{Process, Signal, own_binary};
 use vamp_tests::{eventually, free_port};
 
@@ -136,7 +136,9 @@ impl Dev {
 }
 
 fn launch(arguments: &[String], folder: &Path, engine: Option<&'static str>) -> Process {
-    let environment = engine.map(|engine| ("VAMP_DOCKER_HOST", engine));
+    let ports =
+        [("VAMP_PORT_RANGE", gateway_ports(&folder.display().to_string())), ("VAMP_INSTANCE_PORTS", instance_ports())];
+    let environment = ports.into_iter().chain(engine.map(|engine| ("VAMP_DOCKER_HOST", engine.to_owned())));
     Process::spawn(&own_binary("vamp"), arguments, environment, &folder.join("log"))
 }
 

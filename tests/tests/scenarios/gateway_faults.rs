@@ -17,6 +17,12 @@ async fn a_gateway_that_restarts_without_the_store_serves_its_last_good_table() 
     let origin = Origin::start("1").await;
     let port = free_port();
     installation.serve("shop", &gateway_document("shop", port, &[(&origin, 100)])).await;
+    // A table that is on its way to a slow disk is told as a problem.
+    installation
+        .rollout_where("the table is kept", |rollout| {
+            find(rollout, "g1").is_some_and(|gateway| gateway["problems"] == serde_json::json!([]))
+        })
+        .await;
     gateway.kill().await;
     installation.etcd.kill().await;
     gateway.start_again();

@@ -144,7 +144,7 @@ async fn a_thousand_connections_on_two_threads_are_split_exactly_and_recorded_on
     assert_eq!((one.connections(), two.connections()), (900, 100));
     until_recorded(&gateway, CONNECTIONS).await;
     assert_eq!(completed(&gateway).await, CONNECTIONS);
-    let split = installation.get("gateways/db/split").await.expect(&[200]);
+    let split = installation.split("db").await;
     assert_eq!((&split["tickets"], &split["routes"][0]["error"]), (&CONNECTIONS.into(), &0.0.into()), "{split:#}");
     gateway.stop().await;
 }
@@ -232,7 +232,7 @@ async fn clients_are_kept_by_their_address_in_every_process_and_only_the_needed_
         let mut other = socket.connect(SocketAddr::from(([127, 0, 0, 2], port))).await.unwrap();
         assert_eq!(other.read_u8().await.unwrap(), before[source], "the other process has it otherwise");
     }
-    let split = installation.get("gateways/db/split").await.expect(&[200]);
+    let split = installation.split("db").await;
     let kept: u64 = split["decided_by"].as_array().unwrap().iter().map(|route| route["source"].as_u64().unwrap()).sum();
     assert!(kept >= 410 && split["tickets"] == 0, "{split:#}");
     for gateway in &mut gateways {

@@ -30,10 +30,7 @@ pub(super) struct Runner {
 
 impl Runner {
     pub(super) async fn start() -> Self {
-        // Ports of gateways are this runner's own: another control plane gives out the same ones otherwise.
-        let first = 20_000 + rand::random_range(0..100) * 100;
-        let range = format!("{first}-{}", first + 99);
-        let installation = Installation::start_with_arguments("default", &["--port-range", &range]).await;
+        let installation = Installation::start().await;
         let gateway = installation.gateway_with("g1", &["--threads", "2"]).await;
         let client = http_client();
         let url = format!("{}/api/v1/events/stream", installation.address());
