@@ -112,11 +112,13 @@ fn listen(address: SocketAddr, only_v6: bool, threads: usize) -> io::Result<Vec<
 mod tests {
     use std::net::TcpStream;
 
+    use vamp_store::testing::free_port;
+
     use super::*;
 
     #[test]
     fn all_addresses_are_ipv4_and_ipv6() {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let sockets = BindAddress::All.listen(port, 2).unwrap();
         assert_eq!(sockets.len(), 2);
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
@@ -126,7 +128,7 @@ mod tests {
 
     #[test]
     fn one_address_is_that_one() {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let _sockets = BindAddress::One(Ipv4Addr::LOCALHOST.into()).listen(port, 1).unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
         assert!(TcpStream::connect((Ipv4Addr::new(127, 0, 0, 2), port)).is_err());
@@ -134,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_socket_is_known_again_by_what_it_was_bound_for() {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let addresses = [BindAddress::All, BindAddress::One(Ipv4Addr::LOCALHOST.into())];
         for (place, address) in addresses.into_iter().enumerate() {
             let sockets = address.listen(port, 1).unwrap();
@@ -146,7 +148,7 @@ mod tests {
     #[test]
     fn who_listens_alone_shares_the_port_with_nobody_who_would() {
         for other in [BindAddress::All, BindAddress::One(Ipv4Addr::LOCALHOST.into())] {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let sockets = other.listen(port, 2).unwrap();
             for alone in [BindAddress::All, BindAddress::One(Ipv4Addr::LOCALHOST.into())] {
                 let error = alone.listen_alone(port, 2).unwrap_err();

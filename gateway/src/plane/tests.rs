@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use vamp_record::Reason;
 use vamp_routing::wire::{self, Balance, Endpoint, Gateway, Generation, Route, Share, Sticky, Target};
+use vamp_store::testing::free_port;
 
 use super::*;
 use crate::listen::Refused;
@@ -16,6 +17,7 @@ use crate::listen::Refused;
 /// An HTTP server that answers each request with its name.
 struct Origin {
     address: SocketAddr,
+    requests: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -38,13 +40,15 @@ impl Origin {
     async fn start(name: &'static str, manner: Manner) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&requests);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(answer_all(stream, name, manner));
+                tokio::spawn(answer_all(stream, name, manner, Arc::clone(&counted)));
             }
         });
-        Self { address, task }
+        Self { address, requests, task }
     }
 
     fn target(&self) -> Endpoint {
@@ -52,7 +56,7 @@ impl Origin {
     }
 }
 
-async fn answer_all(mut stream: TcpStream, name: &'static str, manner: Manner) {
+async fn answer_all(mut stream: TcpStream, name: &'static str, manner: Manner, requests: Arc<AtomicUsize>) {
     let mut read = Vec::new();
     loop {
         while !read.ends_with(b"\r\n\r\n") {
@@ -61,6 +65,7 @@ async fn answer_all(mut stream: TcpStream, name: &'static str, manner: Manner) {
             }
         }
         read.clear();
+        requests.fetch_add(1, Ordering::Relaxed);
         match manner {
             Manner::Answers | Manner::AnswersAndCloses => {}
             Manner::AnswersLate => tokio::time::sleep(Duration::from_millis(300)).await,
@@ -173,18 +178,6 @@ async fn apply(plane: &DataPlane, revision: u64, gateways: Vec<Gateway>) -> Vec<
     plane.apply(plane.compile(&table).unwrap()).await
 }
 
-/// A port that was free a moment ago: never given twice here, and below those that the system gives to clients.
-fn free_port() -> u16 {
-    static NEXT: std::sync::LazyLock<AtomicUsize> =
-        std::sync::LazyLock::new(|| AtomicUsize::new(rand::random_range(0..20_000)));
-    loop {
-        let port = u16::try_from(10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000).unwrap();
-        if std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-            return port;
-        }
-    }
-}
-
 #[track_caller]
 fn eventually(what: &str, mut holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let what = what.to_owned();
@@ -207,8 +200,8 @@ fn reasons(plane: &DataPlane, reason: Reason) -> u64 {
 async fn a_taken_port_degrades_its_gateway_only_and_is_bound_when_it_is_free() {
     let origin = Origin::start("origin", Manner::Answers).await;
     let plane = start(settings(2));
-    let (taken, free) = (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), free_port());
-    let taken_port = taken.local_addr().unwrap().port();
+    let (taken_port, free) = (free_port(), free_port());
+    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, taken_port)).unwrap();
     let gateways = vec![simple("a", taken_port, &origin), simple("b", free, &origin)];
     let degradations = apply(&plane, 1, gateways).await;
     let [Degradation { gateway: Some(gateway), message }] = degradations.as_slice() else { panic!("{degradations:?}") };
@@ -436,20 +429,34 @@ async fn a_panic_in_one_connection_ends_no_other() {
     eventually("its place is free again", || plane.counters().clients == 0).await;
 }
 
+/// A gateway that has room for two clients and has just turned a third one away: both may be about to ask again.
+async fn crowded(origin: &Origin) -> (Arc<DataPlane>, u16, [Client; 2]) {
+    for _ in 0..20 {
+        let limits = Limits { connections_max: Some(2), ..Limits::default() };
+        let plane = start(PlaneSettings { limits, ..settings(1) });
+        let port = free_port();
+        apply(&plane, 1, vec![simple("shop", port, origin)]).await;
+        let mut both = [Client::connect(port).await, Client::connect(port).await];
+        let began = std::time::Instant::now();
+        for client in &mut both {
+            assert_eq!(client.get().await, Some(ok("origin")));
+        }
+        let mut third = Client::connect(port).await;
+        let answer = third.get().await;
+        if answer.as_ref().is_some_and(|answer| answer.0 == 503) {
+            third.closed().await;
+            return (plane, port, both);
+        }
+        // On a machine that took a second for this, one of them has waited long enough to be closed.
+        assert!(began.elapsed() >= Duration::from_secs(1), "one was closed that may ask again: {answer:?}");
+    }
+    panic!("the machine never gets to two requests and a connection within a second");
+}
+
 #[tokio::test]
 async fn one_connection_too_many_is_answered_and_closes_one_that_waits() {
     let origin = Origin::start("origin", Manner::Answers).await;
-    let limits = Limits { connections_max: Some(2), ..Limits::default() };
-    let plane = start(PlaneSettings { limits, ..settings(1) });
-    let port = free_port();
-    apply(&plane, 1, vec![simple("shop", port, &origin)]).await;
-    let (mut first, mut second) = (Client::connect(port).await, Client::connect(port).await);
-    assert_eq!(first.get().await, Some(ok("origin")));
-    assert_eq!(second.get().await, Some(ok("origin")));
-    // Both may be about to ask again.
-    let mut third = Client::connect(port).await;
-    assert_eq!(third.get().await.map(|answer| answer.0), Some(503));
-    third.closed().await;
+    let (plane, port, [mut first, mut second]) = crowded(&origin).await;
     assert_eq!(plane.counters().refused[Refused::Connections as usize], 1);
     // One of them has begun to ask again, the other has not for a while.
     first.0.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
@@ -480,9 +487,12 @@ async fn no_newcomer_is_turned_away_while_another_thread_has_one_that_waits() {
         let mut crowd = Vec::new();
         while crowd.len() < 16 {
             let mut client = Client::connect(port).await;
-            // A thread that the machine held up may have been waited for in vain: that is counted below.
             if client.get().await == Some(ok("origin")) {
                 crowd.push(client);
+            } else {
+                // A thread that the machine held up was waited for in vain. For 100 ms nobody is given room then, and
+                // everybody is turned away: with a pause, that counts once below.
+                tokio::time::sleep(Duration::from_millis(150)).await;
             }
         }
         crowd
@@ -515,7 +525,8 @@ async fn a_drain_lets_requests_end_and_closes_what_is_idle() {
         client.closed().await;
         answer
     });
-    eventually("both are open", || plane.counters().clients == 2).await;
+    // A connection alone would be closed as the idle one is.
+    eventually("the second request is under way", || origin.requests.load(Ordering::Relaxed) == 2).await;
     plane.drain().await;
     assert_eq!(under_way.await.unwrap(), Some(ok("origin")));
     idle.closed().await;

@@ -228,13 +228,31 @@ async fn watches_from_a_list_without_a_gap(store: &SharedStore) {
     assert_eq!(mirror.keys, Mirror::list(store, "watch").await.keys);
 }
 
+/// Writes `lease/key` under a lease that is about to end, and `lease/stays` without it at last; where both are there.
+async fn leased(store: &SharedStore) -> Position {
+    for _ in 0..10 {
+        let lease = store.grant(Duration::from_secs(3)).await.unwrap();
+        let mut has_ended = false;
+        for key in ["lease/key", "lease/stays"] {
+            match store.put(key, Bytes::from_static(b"x"), Expected::Anything, Some(lease)).await {
+                Ok(_) => {}
+                Err(StoreError::LeaseEnded) => has_ended = true,
+                Err(error) => panic!("{key}: {error:?}"),
+            }
+        }
+        // Written without the lease, a key outlives it.
+        put(store, "lease/stays", "y").await;
+        let listing = store.list("lease").await.unwrap();
+        if !has_ended && listing.entries.len() == 2 {
+            return listing.position;
+        }
+        // A machine that stalled let the lease end meanwhile.
+    }
+    panic!("a lease of 3 s never lives for three writes");
+}
+
 async fn ends_a_lease_and_tells_the_watchers(store: &SharedStore) {
-    let lease = store.grant(Duration::from_secs(1)).await.unwrap();
-    store.put("lease/key", Bytes::from_static(b"x"), Expected::Absent, Some(lease)).await.unwrap();
-    store.put("lease/stays", Bytes::from_static(b"x"), Expected::Absent, Some(lease)).await.unwrap();
-    // Written without the lease, a key outlives it.
-    put(store, "lease/stays", "y").await;
-    let position = store.list("lease").await.unwrap().position;
+    let position = leased(store).await;
     let mut watch = store.watch("lease", position).await.unwrap();
     let event = loop {
         if let Some(event) = next(&mut watch).await.unwrap().events.pop() {
@@ -250,8 +268,9 @@ async fn keeps_a_lease_alive(store: &SharedStore) {
     let put_under = async |key: &str, lease: Lease| {
         store.put(key, Bytes::from_static(b"x"), Expected::Absent, Some(lease)).await.unwrap();
     };
-    let kept = store.grant(Duration::from_secs(2)).await.unwrap();
-    let left = store.grant(Duration::from_secs(2)).await.unwrap();
+    // Long enough to be kept by a machine that stalls.
+    let kept = store.grant(Duration::from_secs(5)).await.unwrap();
+    let left = store.grant(Duration::from_secs(5)).await.unwrap();
     put_under("alive/kept", kept).await;
     put_under("alive/left", left).await;
     eventually("the lease that is left ends", DEADLINE, async || {

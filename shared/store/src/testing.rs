@@ -6,13 +6,17 @@
     reason = "a test that cannot start its store must fail, loudly"
 )]
 
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::Ipv4Addr;
 use std::process::Stdio;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::SharedStore;
+use crate::{SharedStore, StoreError};
 
 const START_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -182,13 +186,19 @@ impl Etcd {
             if child.try_wait().expect("a state of etcd").is_some() {
                 return false;
             }
-            if tokio::net::TcpStream::connect(self.endpoint()).await.is_ok() {
+            if self.answers().await {
                 self.child = Some(child);
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         false
+    }
+
+    /// Whether it answers requests: it takes connections before it has found its leader, itself.
+    async fn answers(&self) -> bool {
+        let is_open = tokio::net::TcpStream::connect(self.endpoint()).await.is_ok();
+        is_open && !matches!(self.store().get("answers").await, Err(StoreError::Unreachable { .. }))
     }
 
     async fn make_certificates(&self) {
@@ -206,9 +216,23 @@ impl Etcd {
     }
 }
 
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").port()
+/// A port that was free a moment ago, below those that the system gives to clients, so that who listens there finds it
+/// free again later; given to nobody else in this process.
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 20_000;
+    // Another process begins elsewhere.
+    static START: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(()));
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let given = GIVEN.fetch_add(1, Ordering::Relaxed);
+        assert!(given < COUNT, "all ports from {FIRST} on were given or are taken");
+        let place = (*START % u64::from(COUNT) + u64::from(given)) % u64::from(COUNT);
+        let port = FIRST + u16::try_from(place).expect("a place below the count");
+        if std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Waits until `holds` does.

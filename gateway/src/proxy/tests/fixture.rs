@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use vamp_record::{Reason, Record};
 use vamp_routing::CompiledTable;
 use vamp_routing::wire::{Balance, Endpoint, Gateway, Generation, Route, Share, Sticky, Table, Target};
+pub(crate) use vamp_store::testing::free_port;
 
 use crate::limits::Limits;
 use crate::plane::{DataPlane, PlaneSettings};
@@ -69,11 +70,6 @@ pub(crate) fn gateway(routes: Vec<Route>) -> Gateway {
         tcp: None,
         routes,
     }
-}
-
-/// A port that nobody listens on. Another process could take it at once; a test that meets that fails and says so.
-pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 impl Vamp {

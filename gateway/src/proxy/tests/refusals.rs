@@ -82,9 +82,9 @@ async fn heads_over_a_limit_are_answered_with_what_is_too_large() {
 #[tokio::test]
 async fn clients_that_stop_are_given_up() {
     let origin = Origin::answering(HELLO).await;
-    let short = Duration::from_millis(150);
-    let limits = Limits { head_timeout: short, keep_alive_timeout: short, ..limits() };
-    let vamp = Vamp::with(limits, gateway(vec![route("only", 100, &[origin.address])])).await;
+    // A client that the machine holds up must still come to say the first byte.
+    let impatient = Limits { head_timeout: Duration::from_secs(1), ..limits() };
+    let vamp = Vamp::with(impatient, gateway(vec![route("only", 100, &[origin.address])])).await;
     // Half a head: an answer.
     let mut client = vamp.client().await;
     client.send("GET / HT").await;
@@ -107,11 +107,15 @@ async fn clients_that_stop_are_given_up() {
     // Nothing, at first or between requests: closed without a word.
     let client = vamp.client().await;
     assert_eq!(client.closed().await, "");
+    assert_eq!(vamp.reasons(2).await, [Reason::HeadTimeout, Reason::HeadTimeout]);
+    // The first request has the usual time here: it must come through on a machine that stalls, too.
+    let between = Limits { keep_alive_timeout: Duration::from_millis(150), ..limits() };
+    let vamp = Vamp::with(between, gateway(vec![route("only", 100, &[origin.address])])).await;
     let mut client = vamp.client().await;
     client.send(GET).await;
     assert_eq!(client.answer().await.status, 200);
     assert_eq!(client.closed().await, "");
-    assert_eq!(vamp.reasons(3).await, [Reason::HeadTimeout, Reason::HeadTimeout, Reason::Completed]);
+    assert_eq!(vamp.reasons(1).await, [Reason::Completed]);
 }
 
 #[tokio::test]

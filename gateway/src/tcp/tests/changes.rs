@@ -37,7 +37,7 @@ async fn a_connection_goes_on_over_tables_that_no_longer_have_its_route_and_keep
 #[tokio::test]
 async fn a_gateway_that_is_deleted_gives_its_connections_the_time_to_end_then_resets_them() {
     let server = Server::named("hello").await;
-    let limits = Limits { drain_timeout: Duration::from_secs(1), ..limits() };
+    let limits = Limits { drain_timeout: Duration::from_secs(3), ..limits() };
     let vamp = Vamp::start(settings(limits), gateway(vec![route("only", 100, &[server.address])])).await;
     let (mut quick, mut slow) = (connect(&vamp).await, connect(&vamp).await);
     says(&mut quick, b"hello").await;
@@ -60,7 +60,7 @@ async fn a_gateway_that_is_deleted_gives_its_connections_the_time_to_end_then_re
 #[tokio::test]
 async fn a_stop_lets_connections_end_and_cuts_those_that_do_not() {
     let server = Server::named("hello").await;
-    let limits = Limits { drain_timeout: Duration::from_millis(500), ..limits() };
+    let limits = Limits { drain_timeout: Duration::from_secs(2), ..limits() };
     let vamp = Vamp::start(settings(limits), gateway(vec![route("only", 100, &[server.address])])).await;
     let mut client = connect(&vamp).await;
     says(&mut client, b"hello").await;

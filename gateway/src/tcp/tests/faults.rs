@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use vamp_record::Reason;
 use vamp_routing::wire::Share;
@@ -12,8 +11,8 @@ use super::fixture::*;
 use crate::limits::Limits;
 
 /// An address at which nobody listens.
-async fn nobody() -> std::net::SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+fn nobody() -> std::net::SocketAddr {
+    (std::net::Ipv4Addr::LOCALHOST, vamp_store::testing::free_port()).into()
 }
 
 #[tokio::test]
@@ -56,7 +55,7 @@ async fn a_reset_of_the_server_is_one_for_the_client() {
 #[tokio::test]
 async fn a_server_that_is_not_there_is_passed_by() {
     let server = Server::named("here").await;
-    let gone = nobody().await;
+    let gone = nobody();
     let vamp = before(&[gone, server.address]).await;
     for _ in 0..4 {
         let mut client = connect(&vamp).await;
@@ -71,7 +70,7 @@ async fn a_server_that_is_not_there_is_passed_by() {
 
 #[tokio::test]
 async fn a_connection_that_no_server_takes_is_closed() {
-    let vamp = before(&[nobody().await, nobody().await]).await;
+    let vamp = before(&[nobody(), nobody()]).await;
     let mut client = connect(&vamp).await;
     assert_eq!(rest(&mut client).await.unwrap(), b"");
     let records = vamp.records(1).await;
@@ -82,7 +81,7 @@ async fn a_connection_that_no_server_takes_is_closed() {
     assert_eq!(rest(&mut connect(&vamp).await).await.unwrap(), b"");
     assert_eq!(vamp.reasons(1).await, [Reason::NoEndpoint]);
 
-    let off = vamp_routing::wire::Route { weight: Share::NONE, ..route("only", 0, &[nobody().await]) };
+    let off = vamp_routing::wire::Route { weight: Share::NONE, ..route("only", 0, &[nobody()]) };
     let vamp = Vamp::start(settings(limits()), gateway(vec![off])).await;
     assert_eq!(rest(&mut connect(&vamp).await).await.unwrap(), b"");
     let records = vamp.records(1).await;
@@ -92,16 +91,17 @@ async fn a_connection_that_no_server_takes_is_closed() {
 
 #[tokio::test]
 async fn a_connection_in_which_nothing_moves_is_reset_and_one_in_which_something_does_is_not() {
-    let idle = Duration::from_millis(400);
+    // Far longer than a pause between two bytes, also on a machine that stalls.
+    let idle = Duration::from_secs(3);
     let server = Server::named("").await;
     let limits = Limits { tunnel_idle_timeout: idle, ..limits() };
     let vamp = Vamp::start(settings(limits), gateway(vec![route("only", 100, &[server.address])])).await;
     let mut client = connect(&vamp).await;
     let began = Instant::now();
-    while began.elapsed() < idle * 3 {
+    while began.elapsed() < idle * 3 / 2 {
         client.write_all(b"x").await.unwrap();
         says(&mut client, b"x").await;
-        tokio::time::sleep(idle / 8).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
     }
     assert!(is_reset(&mut client).await, "it ended as if both sides had wanted it");
     assert_eq!(vamp.reasons(1).await, [Reason::IdleTimeout]);
@@ -109,7 +109,7 @@ async fn a_connection_in_which_nothing_moves_is_reset_and_one_in_which_something
 
 #[tokio::test]
 async fn who_reads_slowly_but_steadily_is_not_idle() {
-    let idle = Duration::from_secs(2);
+    let idle = Duration::from_secs(4);
     let server = Server::start(|mut stream| async move {
         let endless = stream.write_all(&vec![7; 64 * 1024 * 1024]).await;
         assert!(endless.is_err(), "all of it was taken at once");
@@ -119,9 +119,9 @@ async fn who_reads_slowly_but_steadily_is_not_idle() {
     let vamp = Vamp::start(settings(limits), gateway(vec![route("only", 100, &[server.address])])).await;
     let mut client = connect_with_room(&vamp, 64 * 1024).await;
     let began = Instant::now();
-    // 320 KiB each second: a third of a socket's buffer of 4 MiB takes longer than a pause may last.
-    let mut piece = [0; 16 * 1024];
-    while began.elapsed() < idle * 4 {
+    // 160 KiB each second: a third of a socket's buffer of 4 MiB takes longer than a pause may last.
+    let mut piece = [0; 8 * 1024];
+    while began.elapsed() < idle * 2 {
         client.read_exact(&mut piece).await.expect("something moves");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
