@@ -221,6 +221,15 @@ async fn what_was_deployed_before_can_be_changed_without_its_driver() {
     send(world.ask(Method::DELETE, "deployments/shop")).await.expect(200);
 }
 
+/// A deployment without why it failed: a start that is tried again meanwhile may fail for another reason.
+fn without_words(shown: &Value) -> Value {
+    let mut shown = shown.clone();
+    assert!(shown["status"].as_object_mut().unwrap().remove("message").is_some(), "{shown:#}");
+    let phase = &mut shown["clusters"]["web"]["services"][0]["status"]["phase"];
+    assert!(phase.as_object_mut().unwrap().remove("notification").is_some());
+    shown
+}
+
 #[tokio::test]
 async fn a_deployment_shows_what_runs_of_it_and_can_be_sent_back() {
     let world = World::start_with(&["--gateway-host", "10.0.0.2"]).await;
@@ -233,7 +242,9 @@ async fn a_deployment_shows_what_runs_of_it_and_can_be_sent_back() {
     assert_eq!(service["status"]["phase"]["name"], "Failed");
     assert!(service["status"]["phase"]["notification"].as_str().unwrap().contains("`serve`"), "{service:#}");
     assert_eq!(service["health"], json!({"staged": 0, "running": 0, "healthy": 0, "unhealthy": 0}));
-    assert_eq!(world.get("deployments").await.expect(200), json!([shown]));
+    let listed = world.get("deployments").await.expect(200);
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed:#}");
+    assert_eq!(without_words(&listed[0]), without_words(&shown));
     // What changes without a new version is told to who knows the version, too.
     let again = send(world.ask(Method::GET, "deployments/shop").header("if-none-match", "\"1\"")).await;
     assert_eq!(again.expect_ref(200).header("etag"), Some("\"1\""));

@@ -35,7 +35,7 @@ async fn an_old_version_becomes_the_newest() {
     world.put("gateways/shop", &gateway("shop", 9051)).await.expect(200);
     let tried = world.post("gateways/shop/history/1/restore?validate_only=true", "").await;
     assert_eq!(tried.expect(200)["port"], "9050/http");
-    let restored = world.post_json("gateways/shop/history/1/restore?wait=5s", &json!(null)).await;
+    let restored = world.post_json("gateways/shop/history/1/restore?wait=20s", &json!(null)).await;
     assert_eq!(restored.header("etag"), Some("\"3\""));
     let restored = restored.expect(200);
     assert_eq!((&restored["port"], &restored["rollout"]["of"]), (&"9050/http".into(), &0.into()), "{restored:#}");

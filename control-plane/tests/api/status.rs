@@ -26,7 +26,7 @@ async fn info_tells_what_runs_here_and_no_secret() {
 async fn changes_tell_who_changed_what_newest_first() {
     let world = World::start().await;
     world.put("gateways/shop", &gateway("shop", 9050)).await.expect(201);
-    world.delete("gateways/shop?wait=5s").await.expect(200);
+    world.delete("gateways/shop?wait=20s").await.expect(200);
     let changes = world.get("audit/changes").await.expect(200);
     assert_eq!(changes.as_array().map(Vec::len), Some(2), "{changes:#}");
     assert_eq!((&changes[0]["sequence"], &changes[0]["cause"]), (&2.into(), &"DELETE /api/v1/gateways/shop".into()));

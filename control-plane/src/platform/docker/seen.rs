@@ -126,7 +126,8 @@ mod tests {
         let engine = axum::Router::new().fallback(answer).with_state(Arc::clone(&phase));
         let serving = tokio::spawn(async move { axum::serve(listener, engine).await });
         let second = std::time::Duration::from_secs(1);
-        let patience = Patience { look: 4 * second, work: second, ..Patience::default() };
+        // A part of the look is for each container: enough for one that is well, on a machine that stalls.
+        let patience = Patience { look: 16 * second, work: 2 * second, ..Patience::default() };
         let open = || {
             let settings = DockerSettings { patience, ..DockerSettings::new(address.clone(), "n".to_owned()) };
             DockerPlatform::open(settings)

@@ -30,6 +30,7 @@ type UnderWay<K, T> = Mutex<BTreeMap<K, Answer<T>>>;
 pub(super) struct LookUps<K, T> {
     room: Arc<Semaphore>,
     under_way: Arc<UnderWay<K, T>>,
+    patience: Duration,
 }
 
 /// The place of one look, free again when this is dropped.
@@ -45,16 +46,17 @@ impl<K: Ord, T> Drop for Place<K, T> {
     }
 }
 
-impl<K, T> Default for LookUps<K, T> {
-    fn default() -> Self {
-        Self { room: Arc::new(Semaphore::new(LOOKS_MAX)), under_way: Arc::default() }
+impl<K, T> LookUps<K, T> {
+    /// `patience`: how long a look is waited for.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { room: Arc::new(Semaphore::new(LOOKS_MAX)), under_way: Arc::default(), patience }
     }
 }
 
 impl<K: Ord + Clone + Send + 'static, T: Clone + Send + Sync + 'static> LookUps<K, T> {
     /// Looks at something, or waits for who looks at it already; `None`: there was no answer in time, or no room to ask.
     pub(super) async fn make(&self, at: K, look: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let known = locked(&self.under_way).get(&at).cloned();
         let answer = if let Some(answer) = known {
             answer
@@ -97,6 +99,9 @@ mod tests {
 
     use super::*;
 
+    /// For a look that must be answered, on a machine that does other things too.
+    const LONG: Duration = Duration::from_secs(20);
+
     /// Looks that hang until the test lets them go, and tell of each that is begun.
     struct Hanging {
         looks: LookUps<usize, usize>,
@@ -110,7 +115,15 @@ mod tests {
         fn new() -> Self {
             let (begun, begins) = mpsc::channel();
             let (silence, answer) = mpsc::channel();
-            Self { looks: LookUps::default(), begun, begins, silence, answer: Arc::new(Mutex::new(answer)) }
+            Self { looks: LookUps::new(PATIENCE), begun, begins, silence, answer: Arc::new(Mutex::new(answer)) }
+        }
+
+        /// That many have begun, however late their threads are, and no more.
+        fn has_begun(&self, count: usize) {
+            for _ in 0..count {
+                self.begins.recv_timeout(LONG).unwrap();
+            }
+            assert_eq!(self.begins.try_iter().count(), 0);
         }
 
         async fn make(&self, at: usize) -> Option<usize> {
@@ -124,12 +137,13 @@ mod tests {
         }
 
         /// Lets all of them go, and waits until each has left its room.
-        async fn end(self) -> LookUps<usize, usize> {
+        async fn end(mut self) -> LookUps<usize, usize> {
             drop(self.silence);
             while self.looks.room.available_permits() < LOOKS_MAX {
                 tokio::task::yield_now().await;
             }
             assert!(locked(&self.looks.under_way).is_empty());
+            self.looks.patience = LONG;
             self.looks
         }
     }
@@ -139,7 +153,7 @@ mod tests {
         let hanging = Hanging::new();
         let answers = futures_util::future::join_all((0..2 * LOOKS_MAX).map(|at| hanging.make(at))).await;
         assert!(answers.iter().all(Option::is_none), "{answers:?}");
-        assert_eq!(hanging.begins.try_iter().count(), LOOKS_MAX);
+        hanging.has_begun(LOOKS_MAX);
         assert_eq!(hanging.looks.make(usize::MAX, || 1).await, None, "all the room is taken");
         // Who was given up leaves its room as soon as its file system answers.
         assert_eq!(hanging.end().await.make(usize::MAX, || 1).await, Some(1));
@@ -147,13 +161,15 @@ mod tests {
 
     #[tokio::test]
     async fn who_looks_at_what_hangs_takes_no_room_of_others() {
-        let hanging = Hanging::new();
+        let mut hanging = Hanging::new();
         let ask = async || futures_util::future::join_all((0..2 * LOOKS_MAX).map(|_| hanging.make(0))).await;
         // At once, and again later, as who tries again and again.
         for answers in [ask().await, ask().await] {
             assert!(answers.iter().all(Option::is_none), "{answers:?}");
         }
-        assert_eq!(hanging.begins.try_iter().count(), 1, "all of them wait for one look");
+        // All of them wait for one look.
+        hanging.has_begun(1);
+        hanging.looks.patience = LONG;
         assert_eq!(hanging.looks.make(1, || 1).await, Some(1));
         assert_eq!(hanging.end().await.make(0, || 7).await, Some(7), "what is over is looked at anew");
     }

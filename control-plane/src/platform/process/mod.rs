@@ -54,6 +54,8 @@ pub struct ProcessSettings {
     pub backoff_first: Duration,
     /// From any failure to its next start, at most.
     pub backoff_limit: Duration,
+    /// How long a file system is waited for that is to tell of a program.
+    pub look_patience: Duration,
     /// Bytes of each of an instance's four log files.
     pub log_bytes_max: u64,
     /// In which control groups instances get their limits.
@@ -71,6 +73,7 @@ impl ProcessSettings {
             port_range: 30_000..=31_999,
             backoff_first: Duration::from_millis(500),
             backoff_limit: Duration::from_mins(1),
+            look_patience: look_up::PATIENCE,
             log_bytes_max: 4 << 20,
             groups: Grouping::default(),
         }

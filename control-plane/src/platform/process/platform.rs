@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::folder::{Folder, Plan, Status};
 use super::groups::Groups;
 use super::identity::Identity;
-use super::look_up::{self, LookUps};
+use super::look_up::LookUps;
 use super::{ProcessSettings, SUPERVISE, environment, hints, inherit, log, now_unix_ms, usage};
 use crate::platform::instance::{OUTPUT_BYTES_MAX, end_of};
 use crate::platform::ports::{self, Owners};
@@ -79,7 +79,7 @@ impl ProcessPlatform {
         let listening = tokio::spawn(listen(pipe, sender.clone())).abort_handle();
         let turns = Arc::default();
         let placing = tokio::sync::Mutex::default();
-        let look_ups = LookUps::default();
+        let look_ups = LookUps::new(settings.look_patience);
         Ok(Self { settings, groups, turns, look_ups, placing, hints: sender, listening, lock })
     }
 
@@ -135,7 +135,7 @@ impl ProcessPlatform {
         let unseen = || PlatformError::Unseen {
             id: id.to_string(),
             command: program.to_owned(),
-            seconds: look_up::PATIENCE.as_secs(),
+            seconds: self.settings.look_patience.as_secs(),
         };
         self.look_ups.make((program.to_owned(), folder.cloned()), look).await.ok_or_else(unseen)
     }
