@@ -10,7 +10,7 @@ use vamp_control_plane::platform::{
 };
 use vamp_tests::eventually;
 
-use crate::order::{GRACE, PATIENCE, answering, ask, find, id, labels, log, order, running, until};
+use crate::order::{GRACE, PATIENCE, answering, ask, find, id, labels, log, order, running, until, written};
 
 /// A platform under test.
 #[async_trait::async_trait]
@@ -149,7 +149,10 @@ async fn waits_longer_after_each_failure(platform: &SharedPlatform, service: Dep
         instance.restarts >= 2 && matches!(instance.state, State::Restarting(exit) if exit.code == Some(2))
     };
     until(platform, &order.id, "it failed, and waits to be started again", waits).await;
-    assert!(log(platform, &order.id).await.contains("PORT is not set"));
+    eventually(PATIENCE, "it says why it fails", async || {
+        log(platform, &order.id).await.contains("PORT is not set").then_some(())
+    })
+    .await;
     platform.stop(&order.id, GRACE).await.unwrap();
     let stopped = find(platform, &order.id).await.unwrap();
     assert!(matches!(stopped.state, State::Exited(_)), "{stopped:?}");
@@ -175,7 +178,10 @@ async fn stops_and_starts_again(platform: &SharedPlatform, service: Deployable) 
         assert!(matches!(stopped.state, State::Exited(exit) if exit.code == Some(0)), "{stopped:?}");
         ask(&before, "/").await.unwrap_err();
     }
-    assert!(log(platform, &order.id).await.contains("told to end"));
+    eventually(PATIENCE, "it says why it ended", async || {
+        log(platform, &order.id).await.contains("told to end").then_some(())
+    })
+    .await;
     running(platform, &order).await;
     remove(platform, &order.id).await;
     platform.stop(&order.id, GRACE).await.unwrap();
@@ -208,7 +214,7 @@ async fn removes_without_a_trace(platform: &SharedPlatform, service: Deployable)
     assert!(matches!(&error, PlatformError::NotFound { id } if id == "removed"), "{error}");
     // A new one of this id has nothing of the old one.
     running(platform, &order).await;
-    assert_eq!(log(platform, &order.id).await.matches("listens at").count(), 1);
+    written(platform, &order.id, "listens at", 1).await;
     remove(platform, &order.id).await;
 }
 
@@ -217,11 +223,9 @@ async fn keeps_and_follows_logs(platform: &SharedPlatform, service: Deployable) 
     let instance = running(platform, &order).await;
     for text in ["one", "two"] {
         ask(&instance, &format!("/say/{text}")).await.unwrap();
+        // Each output has a pipe of its own: of two texts in them at once, the second may be copied first.
+        written(platform, &order.id, text, 2).await;
     }
-    eventually(PATIENCE, "all is written", async || {
-        (log(platform, &order.id).await.matches("two").count() == 2).then_some(())
-    })
-    .await;
     let query = LogQuery { tail_lines: 2, is_following: true };
     let mut lines = platform.logs(&order.id, query).await.unwrap();
     let mut next = async || {

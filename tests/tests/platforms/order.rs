@@ -76,6 +76,17 @@ pub(crate) async fn log(platform: &SharedPlatform, id: &InstanceId) -> String {
     lines.map(|line| line.unwrap().text + "\n").collect().await
 }
 
+/// Waits until an instance has written a text this often: what it writes is copied while it runs on.
+pub(crate) async fn written(platform: &SharedPlatform, id: &InstanceId, text: &str, count: usize) {
+    let what = format!("{count} times `{text}` in its log");
+    vamp_tests::eventually(PATIENCE, &what, async || {
+        (log(platform, id).await.matches(text).count() >= count).then_some(())
+    })
+    .await;
+    let log = log(platform, id).await;
+    assert_eq!(log.matches(text).count(), count, "{text}: {log}");
+}
+
 /// Starts an instance and waits until it answers.
 pub(crate) async fn running(platform: &SharedPlatform, order: &InstanceSpec) -> Instance {
     platform.ensure(order).await.unwrap();

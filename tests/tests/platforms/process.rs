@@ -1,5 +1,6 @@
 //! Programs of this host keep the contract, and outlive whoever started them.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ fn settings(folder: &Path) -> ProcessSettings {
     settings.program = own_binary("vamp");
     settings.port_range = some_ports();
     settings.backoff_first = Duration::from_millis(100);
+    settings.look_patience = Duration::from_secs(20);
     settings
 }
 
@@ -376,9 +378,16 @@ async fn an_instance_stays_in_its_control_groups_until_it_is_removed() {
         std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok())
     })
     .await;
-    let members = || std::fs::read_to_string(groups.with("cpu.stat").join("cgroup.procs")).unwrap();
-    assert!(members().lines().any(|line| line == child.to_string()), "{}", members());
-    let before = members();
+    let members = || -> BTreeSet<u32> {
+        let told = std::fs::read_to_string(groups.with("cpu.stat").join("cgroup.procs")).unwrap();
+        told.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    // The child says its number before it starts what it waits for.
+    let before = eventually(PATIENCE, "a shell, its child, and what that waits for are there", async || {
+        Some(members()).filter(|members| members.len() == 3)
+    })
+    .await;
+    assert!(before.contains(&child), "{child}: {before:?}");
     drop(platform);
     // The next control plane has other groups: who runs stays where it is, over its supervisor's death too.
     let platform = open(ProcessSettings { groups: Grouping::Off, ..settings(folder.path()) });
@@ -406,15 +415,17 @@ async fn control_groups_that_go_between_two_starts_of_an_instance_are_made_again
     order.memory_bytes = Some(64 << 20);
     platform.ensure(&order).await.unwrap();
     // By then it waits long for its next start. Systemd takes away what is empty when a unit stops.
-    until(&platform, &order.id, "waiting for its next start", |found| {
-        found.restarts >= 5 && matches!(found.state, State::Restarting(_))
+    eventually(PATIENCE, "its control groups are taken away", async || {
+        until(&platform, &order.id, "waiting for its next start", |found| {
+            found.restarts >= 5 && matches!(found.state, State::Restarting(_))
+        })
+        .await;
+        let found = groups.found();
+        // A start that comes before this is done needs them.
+        let is_done = !found.is_empty() && found.iter().all(|group| std::fs::remove_dir(group).is_ok());
+        is_done.then_some(())
     })
     .await;
-    let found = groups.found();
-    assert!(!found.is_empty());
-    for group in &found {
-        std::fs::remove_dir(group).unwrap();
-    }
     std::fs::write(folder.path().join("instances/returns/work/ready"), "").unwrap();
     until(&platform, &order.id, "running", |found| found.state == State::Running).await;
     let holds = |files: [&str; 2], value: &str| {
