@@ -93,6 +93,9 @@ pub struct PlatformSettings {
     /// Host at which services reach the gateways before each other: what `$cluster.host` stands for. Containers find this host as `host.docker.internal`
     #[arg(long, env = "VAMP_GATEWAY_HOST", value_name = "HOST", default_value = "127.0.0.1")]
     pub gateway_host: String,
+    /// How long the checks of an instance that was ready fail until another one takes its place, 1s to 24h; 0s: none ever does
+    #[arg(long, env = "VAMP_REPLACE_FAILING_AFTER", value_name = "TIME", default_value = "60s", value_parser = replace_after)]
+    pub replace_failing_after: Duration,
 }
 
 /// Who may use the REST API.
@@ -139,10 +142,19 @@ pub struct EventSettings {
 
 /// A time with its unit, from a second to ten years.
 fn age(text: &str) -> Result<Duration, String> {
-    let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
-    let bounds = Duration::from_secs(1)..=Duration::from_hours(87_600);
-    time.filter(|time| bounds.contains(time))
+    time(text)
+        .filter(|time| (Duration::from_secs(1)..=Duration::from_hours(87_600)).contains(time))
         .ok_or_else(|| "write a time with its unit, as in `720h`, up to 87600h".to_owned())
+}
+
+fn replace_after(text: &str) -> Result<Duration, String> {
+    time(text)
+        .filter(|time| time.is_zero() || (Duration::from_secs(1)..=Duration::from_hours(24)).contains(time))
+        .ok_or_else(|| "write a time with its unit, as in `60s`, from 1s to 24h, or `0s`".to_owned())
+}
+
+fn time(text: &str) -> Option<Duration> {
+    text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok())
 }
 
 /// A range of ports, first and last.

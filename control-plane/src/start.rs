@@ -156,6 +156,7 @@ impl Running {
 
 fn platforms(settings: &PlatformSettings, namespace: &str) -> Result<Platforms, StartError> {
     let mut platforms = Platforms::new(settings.gateway_host.clone());
+    platforms.replace_failing_after = settings.replace_failing_after;
     if let Some(folder) = &settings.process_dir {
         // Supervisors have a working directory of their own.
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.clone());

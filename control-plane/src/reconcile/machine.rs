@@ -5,6 +5,7 @@
 //! - An instance is removed when every gateway that is alive has let it go. While that can't be known, it stays.
 //! - What can't be seen is unknown, and left as it is.
 //! - What fails is tried again, later each time.
+//! - An instance that is not well for long is replaced like one of an old version: another one is ready before it goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -90,6 +91,8 @@ pub(super) struct Picture {
     /// Services of which no platform has shown any of those instances yet. Another host may run them, for the control plane
     /// whose turn it was before.
     pub unmet: BTreeSet<ServiceName>,
+    /// The instances that have not been well for so long that others are to take their place.
+    pub unwell: BTreeSet<String>,
     /// Whether every gateway that is alive serves that table.
     pub acknowledged: bool,
 }
@@ -237,15 +240,24 @@ impl Machine {
 
         let is_there = |number: u32| current.iter().any(|seen| seen.number == number && !seen.stopped);
         let missing = (0..wanted.count).filter(|number| !is_there(*number));
-        let unready = current.iter().filter(|seen| !seen.ready && !seen.stopped).count();
+        let is_unwell = |seen: &Seen| seen.running && !seen.ready && picture.unwell.contains(&seen.id);
+        let unready = current.iter().filter(|seen| !seen.ready && !seen.stopped && !is_unwell(seen)).count();
         // Beside instances that serve, one after the other: the host need not hold twice the service.
         let at_once = if others.iter().any(|seen| seen.running) { 1 } else { STARTS_MAX };
         let may_start = self.failures.get(&wanted.name).is_none_or(|failure| failure.not_before <= now);
         let was_begun = seen.iter().any(|seen| !seen.stopped);
+        let cure = Cure::of(wanted, &current, &others, is_unwell);
         if may_start && (needs || was_begun) && self.waits_for(&wanted.name).is_none() {
             let starts = missing.take(at_once.saturating_sub(unready));
-            actions.extend(starts.map(|number| Action::Start(wanted.name.clone(), number)));
+            let spare = cure.and_then(|cure| if let Cure::Start(number) = cure { Some(number) } else { None });
+            actions.extend(starts.chain(spare).map(|number| Action::Start(wanted.name.clone(), number)));
         }
+        if let Some(Cure::Replace(id)) = cure {
+            leaving.insert(id);
+        }
+        // Who took the place of another one, and is not well itself.
+        let spares = others.iter().filter(|seen| seen.template == wanted.template && is_unwell(seen));
+        leaving.extend(spares.map(|seen| seen.id.as_str()));
 
         let serving = || current.iter().chain(kept);
         let mut targets: Vec<&str> = serving().filter(|seen| seen.ready).map(|seen| seen.id.as_str()).collect();
@@ -292,6 +304,30 @@ impl Machine {
             }
         }
         actions.extend(removals);
+    }
+}
+
+/// What is done about the first instance that is not well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cure<'s> {
+    /// Another one is started, by this number. It may be its checks that are wrong, and one that is unwell better than none.
+    Start(u32),
+    /// Another one serves: it goes, and is started anew.
+    Replace(&'s str),
+}
+
+impl<'s> Cure<'s> {
+    /// Of a service, by its instances that are wanted and the others.
+    fn of(wanted: &Wanted, current: &[&'s Seen], others: &[&Seen], is_unwell: impl Fn(&Seen) -> bool) -> Option<Self> {
+        let first = current.iter().find(|seen| is_unwell(seen))?;
+        if others.iter().any(|seen| seen.ready) {
+            return Some(Self::Replace(&first.id));
+        }
+        let of_order = || others.iter().filter(|seen| seen.template == wanted.template);
+        let is_coming = of_order().any(|seen| !seen.stopped && !is_unwell(seen));
+        let mut free = (wanted.count..=u32::MAX).take(others.len() + 1);
+        let free = free.find(|number| of_order().all(|seen| seen.number != *number));
+        free.filter(|_| !is_coming).map(Self::Start)
     }
 }
 
@@ -370,6 +406,32 @@ mod tests {
 
     fn remove(id: &str) -> Vec<Action> {
         vec![Action::Remove(id.to_owned())]
+    }
+
+    #[test]
+    fn one_that_is_unwell_goes_when_another_one_serves_and_is_started_anew() {
+        let mut machine = Machine::default();
+        let wanted = [Wanted { needs: Vec::new(), ..wanted(1) }];
+        let route = |ids: &[&str]| Action::Route(service(), ids.iter().map(|id| (*id).to_owned()).collect());
+        let ill = |id: &str, number| Seen { ready: false, ..seen(id, number) };
+        let mut step = |at: u32, all: &[Seen], routed: &[&str]| {
+            let routed = BTreeMap::from([(service(), routed.iter().map(|id| (*id).to_owned()).collect())]);
+            let unwell = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+            let picture = Picture { seen: all.to_vec(), routed, unwell, acknowledged: true, ..Picture::default() };
+            machine.step(SECOND * at, &wanted, &picture)
+        };
+        // It takes what it can until another one is ready, of which one is enough.
+        assert_eq!(step(0, &[ill("a", 0)], &["a"]), [Action::Start(service(), 1)]);
+        let coming = [ill("a", 0), ill("c", 1)];
+        assert_eq!(step(1, &coming, &["a"]), []);
+        assert_eq!(step(2, &[ill("a", 0), ill("b", 1)], &["a"]), [Action::Start(service(), 2)]);
+        let served = [ill("a", 0), seen("c", 1)];
+        assert_eq!(step(10, &served, &["a"]), [route(&["c"])]);
+        assert_eq!(step(11, &served, &["c"]), []);
+        assert_eq!(step(15, &served, &["c"]), remove("a"));
+        assert_eq!(step(16, &[seen("c", 1)], &["c"]), [Action::Start(service(), 0)]);
+        // Well again, it stays, and the other one goes.
+        assert_eq!(step(20, &[seen("a", 0), seen("c", 1)], &["c"]), [route(&["a"])]);
     }
 
     #[test]

@@ -39,6 +39,8 @@ const INFO_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Platforms {
     by_kind: BTreeMap<String, Runner>,
     gateway_host: String,
+    /// How long the checks of an instance that was ready fail until another one takes its place; zero: none ever does.
+    pub(crate) replace_failing_after: Duration,
 }
 
 /// A platform, with who asks its instances how they are.
@@ -51,7 +53,7 @@ pub(crate) struct Runner {
 impl Platforms {
     /// None yet.
     pub(crate) fn new(gateway_host: String) -> Self {
-        Self { by_kind: BTreeMap::new(), gateway_host }
+        Self { by_kind: BTreeMap::new(), gateway_host, replace_failing_after: Duration::ZERO }
     }
 
     /// What each platform says that it is, by the type of what it runs; or why it does not say.

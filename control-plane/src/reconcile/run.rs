@@ -61,6 +61,8 @@ struct Known<'p> {
     instance: Instance,
     health: Health,
     platform: &'p str,
+    /// Another one is to take its place.
+    is_unwell: bool,
 }
 
 /// Everything at one moment.
@@ -104,6 +106,8 @@ struct Reconciler {
     since_unix_ms: u64,
     /// The instances that were ready at the last look: since when they run, and where.
     well: BTreeMap<String, (Option<u64>, Target)>,
+    /// The instances that were ready and whose checks fail now: since when they run, and since when they fail.
+    ill: BTreeMap<String, (Option<u64>, Instant)>,
     /// The gateways that were registered at the last look.
     members: BTreeSet<String>,
     /// Those that were before, and since when they are not.
@@ -188,6 +192,7 @@ impl Reconciler {
             acts: false,
             since_unix_ms: now_unix_ms(),
             well: BTreeMap::new(),
+            ill: BTreeMap::new(),
             members: BTreeSet::new(),
             lost: BTreeMap::new(),
         }
@@ -340,6 +345,7 @@ impl Reconciler {
                 picture.unknown.insert(name.clone());
             }
         }
+        picture.unwell = self.note_ill(&mut known, !silent.is_empty());
         self.note_well(&known, !silent.is_empty());
         self.meet(&current, &known);
         self.met.retain(|service| picture.routed.contains_key(service));
@@ -370,6 +376,32 @@ impl Reconciler {
         for (id, was) in former.into_iter().filter(|_| is_any_silent) {
             self.well.entry(id).or_insert(was);
         }
+    }
+
+    /// Takes note of the instances that were ready and are not well any more; those of which that has lasted for too long. One
+    /// that was never ready may need its time, or its checks are wrong.
+    fn note_ill(&mut self, known: &mut [Known<'_>], is_any_silent: bool) -> BTreeSet<String> {
+        let former = std::mem::take(&mut self.ill);
+        let after = self.platforms.replace_failing_after;
+        let mut unwell = BTreeSet::new();
+        for known in known.iter_mut().filter(|known| matches!(known.health, Health::Failing { .. })) {
+            let (id, started) = (&known.seen.id, known.instance.started_at_unix_ms);
+            let was_ready = || self.well.get(id).is_some_and(|(since, _)| *since == started);
+            let since = match former.get(id) {
+                Some((since, failing)) if *since == started => *failing,
+                _ if was_ready() => Instant::now(),
+                _ => continue,
+            };
+            self.ill.insert(id.clone(), (started, since));
+            known.is_unwell = !after.is_zero() && since.elapsed() >= after;
+            if known.is_unwell {
+                unwell.insert(id.clone());
+            }
+        }
+        for (id, was) in former.into_iter().filter(|_| is_any_silent) {
+            self.ill.entry(id).or_insert(was);
+        }
+        unwell
     }
 
     /// Takes note of services whose instances take requests where a platform shows them, or may from now on.
@@ -689,7 +721,7 @@ impl<'p> Known<'p> {
         };
         let stopped = matches!(instance.state, State::Exited(_));
         let seen = Seen { id, service, template, number, ready: running && is_open && is_well, running, stopped };
-        Some(Self { seen, instance, health, platform })
+        Some(Self { seen, instance, health, platform, is_unwell: false })
     }
 
     fn going(self, is_going: bool) -> Self {
@@ -713,6 +745,9 @@ impl<'p> Known<'p> {
             (State::Starting, _) => "it is being started".to_owned(),
             (State::Running, Health::Failing { reason }) if self.is_coming(at_unix_ms) => {
                 format!("it runs, and is not ready yet: {reason}")
+            }
+            (State::Running, Health::Failing { reason }) if self.is_unwell => {
+                format!("it is not well, and another one is to take its place: {reason}")
             }
             (State::Running, Health::Failing { reason }) => format!("it is not well: {reason}"),
             (State::Running, _) if self.seen.ready => "it runs".to_owned(),

@@ -24,6 +24,18 @@ struct Real {
     going: Option<u32>,
 }
 
+/// An instance that runs, and is not well.
+#[derive(Debug, Clone, Copy)]
+struct Sick {
+    /// For so many steps.
+    for_steps: u32,
+    /// Until it is well again by itself.
+    left: u32,
+}
+
+/// After how many steps another one is to take its place.
+const UNWELL_AFTER: u32 = 8;
+
 /// What happens between two steps.
 #[derive(Debug, Clone)]
 enum Event {
@@ -54,6 +66,8 @@ enum Event {
     Stop,
     /// An instance stops to be well for some steps.
     Sicken(usize, u32),
+    /// An instance that is well is not any more, until it is started again.
+    Hang(usize),
     /// An instance ends and is gone.
     Crash(usize),
     /// The control plane forgets everything that it keeps in memory.
@@ -69,7 +83,7 @@ enum Event {
 struct World {
     wanted: Vec<(Wanted, bool)>,
     real: BTreeMap<String, Real>,
-    sick: BTreeMap<String, u32>,
+    sick: BTreeMap<String, Sick>,
     routed: BTreeMap<ServiceName, Vec<String>>,
     /// Services whose targets are another control plane's.
     unmet: BTreeSet<ServiceName>,
@@ -160,7 +174,13 @@ impl World {
             Event::Stop => self.real.values_mut().for_each(|real| real.stopped = true),
             Event::Sicken(index, steps) => {
                 if let Some(id) = self.real.keys().nth(index % self.real.len().max(1)).cloned() {
-                    self.sick.insert(id, *steps);
+                    self.sick.insert(id, Sick { for_steps: 0, left: *steps });
+                }
+            }
+            Event::Hang(index) => {
+                let well: Vec<String> = self.real.keys().filter(|id| self.is_ready(id)).cloned().collect();
+                if let Some(id) = well.get(index % well.len().max(1)) {
+                    self.sick.insert(id.clone(), Sick { for_steps: 0, left: u32::MAX });
                 }
             }
             Event::Crash(index) => {
@@ -207,8 +227,14 @@ impl World {
             unknown: if self.silent > 0 { all.collect() } else { BTreeSet::new() },
             routed: self.routed.clone(),
             unmet: self.unmet.clone(),
+            unwell: self.unwell(),
             acknowledged: self.served == self.routed,
         }
+    }
+
+    /// The instances that are not well for more than a moment.
+    fn unwell(&self) -> BTreeSet<String> {
+        self.sick.iter().filter(|(_, sick)| sick.for_steps >= UNWELL_AFTER).map(|(id, _)| id.clone()).collect()
     }
 
     /// How many instances of a service work and get requests from the gateways, or will.
@@ -262,22 +288,28 @@ impl World {
             real.going = real.going.map(|steps| steps.saturating_sub(1));
         }
         self.real.retain(|_, real| real.going != Some(0));
-        self.sick.values_mut().for_each(|steps| *steps = steps.saturating_sub(1));
-        self.sick.retain(|_, steps| *steps > 0);
+        for sick in self.sick.values_mut() {
+            (sick.for_steps, sick.left) = (sick.for_steps + 1, sick.left.saturating_sub(1));
+        }
+        self.sick.retain(|id, sick| sick.left > 0 && self.real.contains_key(id));
     }
 
     fn act(&mut self, action: Action) {
         match action {
             Action::Start(service, number) => {
                 let wanted = self.wanted().into_iter().find(|wanted| wanted.name == service).expect("it is wanted");
-                assert!(number < wanted.count);
+                // One more takes the place of one that is not well.
+                assert!(number < wanted.count || !self.unwell().is_empty());
                 if self.failing > 0 {
                     return self.machine.failed(&service, self.now);
                 }
                 let id = format!("{}-{}-{number}", service, wanted.template);
                 // An order for what is there already makes no second one; nobody gives it for what is seen to run.
                 match self.real.get_mut(&id) {
-                    Some(real) if real.stopped => (real.stopped, real.warming) = (false, 2),
+                    Some(real) if real.stopped => {
+                        (real.stopped, real.warming) = (false, 2);
+                        self.sick.remove(&id);
+                    }
                     Some(real) => {
                         let is_shown = self.stale.0 == 0 && real.hidden == 0;
                         assert!(!is_shown, "{id} was started twice");
@@ -385,6 +417,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1..9_u32).prop_map(Event::FailRoutes),
         1 => Just(Event::Stop),
         2 => (0..16_usize, 1..6_u32).prop_map(|(index, steps)| Event::Sicken(index, steps)),
+        1 => (0..16_usize).prop_map(Event::Hang),
         1 => (0..16_usize).prop_map(Event::Crash),
         1 => Just(Event::Kill),
         1 => (1..40_u32).prop_map(Event::Lag),

@@ -492,17 +492,44 @@ async fn what_happens_to_services_and_gateways_is_told_once_also_over_a_kill() {
     until_told(&scene, "tag=gateways:shop/web/http&tag=undeployed").await;
 }
 
+/// Sends a signal to the program that is the first instance.
+fn signal_first(status: &Value, signal: &str) {
+    let address = status["services"][0]["instances"][0]["ports"]["http"].as_str().unwrap().to_owned();
+    let port = address.rsplit(':').next().unwrap();
+    let sent = std::process::Command::new("sh")
+        .args(["-c", &format!("kill -{signal} $(ss -ltnpH 'sport = :{port}' | sed 's/.*pid=//;s/,.*//')")])
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()), "ss (iproute2) finds who listens on {port}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_hangs_is_replaced_by_one_that_serves() {
+    let installation = Installation::start_with_arguments("default", &["--replace-failing-after", "2s"]).await;
+    let scene = Scene::of(installation, origin(), None).await;
+    let check = "{port: http, path: /, timeout: 1s, interval: 1s, failures: 2}";
+    scene.merge(&scene.blueprint("1", 1, check, "")).await;
+    let status = scene.until_done().await;
+    signal_first(&status, "STOP");
+    let replaced = |status: &Value| {
+        let instances = status["services"][0]["instances"].as_array().unwrap();
+        instances.len() == 2 && instances.iter().any(|instance| instance["routed"] == true && instance["ready"] == true)
+    };
+    scene.until("another one takes its place", replaced).await;
+    // It is gone, and started anew, and the other one goes.
+    let after = scene.until_done().await;
+    assert_eq!(instances(&after, "web:1"), instances(&status, "web:1"));
+    let load = Load::start(load_on(scene.port));
+    load.flow(100).await;
+    load.finish().await.assert_flawless();
+    scene.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_ends_by_itself_is_started_again() {
     let scene = Scene::set().await;
     scene.merge(&scene.blueprint("1", 2, CHECK, "")).await;
     let status = scene.until_done().await;
-    let address = status["services"][0]["instances"][0]["ports"]["http"].as_str().unwrap().to_owned();
-    let port = address.rsplit(':').next().unwrap();
-    let killed = std::process::Command::new("sh")
-        .args(["-c", &format!("kill -9 $(ss -ltnpH 'sport = :{port}' | sed 's/.*pid=//;s/,.*//')")])
-        .status();
-    assert!(killed.is_ok_and(|status| status.success()), "ss (iproute2) finds who listens on {port}");
+    signal_first(&status, "KILL");
     let again = |status: &Value| {
         let instances = status["services"][0]["instances"].as_array().unwrap();
         status["done"] == true && instances.iter().any(|instance| instance["restarts"].as_u64() > Some(0))
