@@ -127,7 +127,7 @@ mod tests {
         let serving = tokio::spawn(async move { axum::serve(listener, engine).await });
         let second = std::time::Duration::from_secs(1);
         // A part of the look is for each container: enough for one that is well, on a machine that stalls.
-        let patience = Patience { look: 16 * second, work: 2 * second, ..Patience::default() };
+        let patience = Patience { look: 10 * second, work: 2 * second, ..Patience::default() };
         let open = || {
             let settings = DockerSettings { patience, ..DockerSettings::new(address.clone(), "n".to_owned()) };
             DockerPlatform::open(settings)
