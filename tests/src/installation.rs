@@ -116,6 +116,17 @@ impl Installation {
         self.until_answering().await;
     }
 
+    /// The same on another database.
+    pub async fn restart_control_plane_on(&mut self, database: &str) {
+        self.database = database.to_owned();
+        self.restart_control_plane().await;
+    }
+
+    /// The address of the database.
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
     async fn until_answering(&mut self) {
         let url = format!("{}/live", self.address());
         eventually(PATIENCE, "the control plane answers", async || {

@@ -117,6 +117,8 @@ pub(crate) struct Shared {
     pub(crate) samples: Samples,
     /// Whether this control plane acts on what is deployed, or leaves that to another one.
     pub(crate) acting: Acting,
+    /// Whether each service that can be started takes requests, or another control plane sees to that.
+    pub(crate) stands: watch::Sender<bool>,
     /// Rings when this process kept an event.
     pub(crate) event_kept: Notify,
     /// Events that Elasticsearch refused for good, as far as they were sent.
@@ -133,6 +135,14 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// Takes note of [`Shared::stands`]; who waits for it to be so goes on.
+    pub(crate) fn note_stands(&self, stands: bool) {
+        let is_news = self.stands.send_replace(stands) != stands;
+        if is_news && stands {
+            self.changed.notify_one();
+        }
+    }
+
     /// Reads the database. A table that is another one under the settings of this start becomes a new revision.
     pub(super) async fn open(
         persistence: Arc<dyn Persistence>,
@@ -161,6 +171,7 @@ impl Shared {
             changed: Notify::new(),
             suspect: Notify::new(),
             store_status,
+            stands: watch::Sender::new(false),
             fleet: watch::Sender::default(),
             asker,
             counts,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use vamp_model::Kind;
 use vamp_routing::wire::Generation;
 use vamp_store::StoreError;
 use vamp_store::tables::{Found, Publishable, Publisher, TableError};
@@ -24,6 +25,8 @@ const COLLECT_EVERY: Duration = Duration::from_mins(5);
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// LIMIT: it is asked at least this often, so that a table is never later than this after the store is back.
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(2);
+/// LIMIT: how long the table of a newer database stays in service until what this one has deployed takes requests.
+const STAND_PATIENCE: Duration = Duration::from_mins(1);
 /// LIMIT: epochs are kept as signed numbers.
 const EPOCH_MAX: u64 = i64::MAX as u64;
 
@@ -43,6 +46,7 @@ struct Worker {
     has_settled: bool,
     /// What was done about a store that was ahead; shown until the process ends.
     note: Option<String>,
+    begun: Instant,
     collected: Instant,
 }
 
@@ -72,6 +76,7 @@ impl Worker {
             shared,
             has_settled: false,
             note: None,
+            begun: Instant::now(),
             collected: Instant::now(),
         }
     }
@@ -95,7 +100,10 @@ impl Worker {
                     continue;
                 }
             }
-            let check = CHECK_EVERY.mul_f64(rand::rng().random_range(0.5..=1.0));
+            let mut check = CHECK_EVERY.mul_f64(rand::rng().random_range(0.5..=1.0));
+            if !self.has_settled {
+                check = check.min(STAND_PATIENCE.saturating_sub(self.begun.elapsed()).max(TRY_AGAIN_MAX));
+            }
             tokio::select! {
                 () = shared.changed.notified() => {}
                 () = shared.suspect.notified() => self.publisher.forget(),
@@ -171,6 +179,16 @@ impl Worker {
                  the two or give it another namespace; then start the one that is right anew, and its table is published"
             );
             return Ok(Turn::Hindered(StoreState::Contested, problem));
+        }
+        let has_deployments = current.all(Kind::Deployment).next().is_some();
+        if has_deployments && !*self.shared.stands.borrow() && self.begun.elapsed() < STAND_PATIENCE {
+            let problem = format!(
+                "the store has table {theirs}, which this database does not know: the database was restored from an old copy, \
+                 or another one was used meanwhile; that table stays in service until what is deployed here takes requests, for \
+                 {} s at most",
+                STAND_PATIENCE.as_secs()
+            );
+            return Ok(Turn::Hindered(StoreState::Publishing, problem));
         }
         let at_unix_ms = now_unix_ms();
         let epoch = at_unix_ms.max(theirs.epoch.saturating_add(1)).min(EPOCH_MAX);

@@ -52,7 +52,15 @@ struct Done {
     id: String,
     service: ServiceName,
     outcome: Result<(), String>,
-    is_start: bool,
+    /// By which order it was started; `None`: it was removed.
+    started_by: Option<String>,
+}
+
+/// Why a service could not be started.
+struct StartFailure {
+    /// By which order.
+    template: String,
+    why: String,
 }
 
 /// An instance with what is known of it beside what its platform says.
@@ -86,7 +94,7 @@ struct Reconciler {
     /// Those of them that are being removed: they still run, and take nothing new.
     going: BTreeSet<String>,
     /// Why the last start of a service failed.
-    failures: BTreeMap<ServiceName, String>,
+    failures: BTreeMap<ServiceName, StartFailure>,
     /// Why the last removal of an instance of it failed.
     removal_failures: BTreeMap<ServiceName, String>,
     /// Services of which a platform has shown instances that take requests, since the turn to act began.
@@ -234,8 +242,10 @@ impl Reconciler {
         let view = self.view(current, &platforms).await;
         if !self.core.shared.acting.is_so() {
             self.tell(&view);
+            self.core.shared.note_stands(true);
             return;
         }
+        self.forget_former_failures(&view.orders);
         let now = self.started.elapsed();
         let wanted: Vec<_> = view.orders.iter().map(|order| order.wanted.clone()).collect();
         let actions = self.machine.step(now, &wanted, &view.picture);
@@ -243,6 +253,7 @@ impl Reconciler {
         // What is begun from here on does not explain how an instance was seen.
         let at_work = self.under_way.clone();
         self.route(&view, &actions).await;
+        self.core.shared.note_stands(view.stands());
         self.forget(&view).await;
         // The database may have been away for longer than the turn lasts.
         if !self.core.shared.acting.is_so() {
@@ -297,7 +308,8 @@ impl Reconciler {
     async fn view<'p>(&mut self, current: Arc<Current>, platforms: &'p Platforms) -> View<'p> {
         let mut orders = orders(&current, &platforms.gateway_host);
         for order in &mut orders {
-            if let (true, Some((what, mend))) = (order.spec.is_ok(), platforms.missing(&order.kind)) {
+            // Who acts may be another one, which has it.
+            if let (true, true, Some((what, mend))) = (self.acts, order.spec.is_ok(), platforms.missing(&order.kind)) {
                 order.spec = Err(format!("{what}: {mend}"));
             }
         }
@@ -417,11 +429,12 @@ impl Reconciler {
         }
     }
 
-    /// Whether no gateway that is alive still serves an older table. One whose registration ended while the store was away
+    /// Whether no gateway that is alive still serves an older table. An empty database never takes away what another one
+    /// started: that it was named is most likely a mistake. One whose registration ended while the store was away
     /// registers again when it is back, and serves meanwhile.
     fn is_acknowledged(&mut self) -> bool {
         let rollout = self.core.rollout();
-        if rollout.unknown {
+        if rollout.unknown || self.core.shared.current().snapshot.position.sequence == 0 {
             return false;
         }
         let members: BTreeSet<String> = rollout.gateways.iter().map(|gateway| gateway.id.clone()).collect();
@@ -515,7 +528,7 @@ impl Reconciler {
         let Some(order) = view.order(service) else { return };
         let spec = match order.instance(number) {
             Ok(spec) => spec,
-            Err(why) => return self.failed(service, why),
+            Err(why) => return self.failed(service, order.wanted.template.clone(), why),
         };
         let Some(runner) = self.platforms.by_kind.get(&order.kind) else { return };
         let platform = Arc::clone(&runner.platform);
@@ -524,7 +537,7 @@ impl Reconciler {
             return;
         }
         tracing::info!(instance = %id, service = %service, "an instance is started");
-        self.working.spawn(ensure(platform, spec, service.clone()));
+        self.working.spawn(ensure(platform, spec, service.clone(), order.wanted.template.clone()));
     }
 
     fn remove(&mut self, view: &View<'_>, id: &str) {
@@ -546,29 +559,40 @@ impl Reconciler {
 
     /// Takes note of what became of work.
     fn take(&mut self, done: Option<Done>) {
-        let Some(Done { id, service, outcome, is_start }) = done else { return };
+        let Some(Done { id, service, outcome, started_by }) = done else { return };
         self.under_way.remove(&id);
         self.going.remove(&id);
         if let Err(why) = &outcome {
             tracing::warn!(instance = %id, service = %service, "{why}");
         }
-        match outcome {
-            Ok(()) if is_start => {
-                self.machine.succeeded(&service);
-                self.failures.remove(&service);
-            }
-            Ok(()) => drop(self.removal_failures.remove(&service)),
-            Err(why) if is_start => self.failed(&service, why),
-            Err(why) => {
+        match (outcome, started_by) {
+            (Ok(()), Some(_)) => self.forget_failure(&service),
+            (Ok(()), None) => drop(self.removal_failures.remove(&service)),
+            (Err(why), Some(template)) => self.failed(&service, template, why),
+            (Err(why), None) => {
                 self.machine.removal_failed(&id, self.started.elapsed());
                 self.removal_failures.insert(service, format!("instance `{id}` can't be removed: {why}"));
             }
         }
     }
 
-    fn failed(&mut self, service: &ServiceName, why: String) {
+    fn failed(&mut self, service: &ServiceName, template: String, why: String) {
         self.machine.failed(service, self.started.elapsed());
-        self.failures.insert(service.clone(), why);
+        self.failures.insert(service.clone(), StartFailure { template, why });
+    }
+
+    fn forget_failure(&mut self, service: &ServiceName) {
+        self.machine.succeeded(service);
+        self.failures.remove(service);
+    }
+
+    /// Another order is tried at once, whatever became of the one before.
+    fn forget_former_failures(&mut self, orders: &[Order]) {
+        for Order { wanted, .. } in orders {
+            if self.failures.get(&wanted.name).is_some_and(|failure| failure.template != wanted.template) {
+                self.forget_failure(&wanted.name);
+            }
+        }
     }
 
     /// Tells how far everything is.
@@ -590,7 +614,8 @@ impl Reconciler {
         let states: States = names
             .into_iter()
             .map(|name| {
-                let failure = self.failures.get(name).or(self.removal_failures.get(name));
+                let start = self.failures.get(name).map(|failure| &failure.why);
+                let failure = start.or(self.removal_failures.get(name));
                 let mut state = view.state(name, failure, places.get(name).map(String::as_str));
                 if !self.acts {
                     view.tell_of_other(name, &mut state);
@@ -642,15 +667,15 @@ fn of_other(target: &Target) -> InstanceState {
     }
 }
 
-async fn ensure(platform: SharedPlatform, spec: InstanceSpec, service: ServiceName) -> Done {
+async fn ensure(platform: SharedPlatform, spec: InstanceSpec, service: ServiceName, template: String) -> Done {
     let id = spec.id.to_string();
     let outcome = platform.ensure(&spec).await.map_err(|error| in_words(&error));
-    Done { id, service, outcome, is_start: true }
+    Done { id, service, outcome, started_by: Some(template) }
 }
 
 async fn remove(platform: SharedPlatform, id: InstanceId, service: ServiceName) -> Done {
     let outcome = platform.remove(&id, GRACE).await.map_err(|error| in_words(&error));
-    Done { id: id.to_string(), service, outcome, is_start: false }
+    Done { id: id.to_string(), service, outcome, started_by: None }
 }
 
 fn in_words(error: &PlatformError) -> String {
@@ -775,6 +800,14 @@ fn exit_in_words(exit: &crate::platform::Exit) -> String {
 }
 
 impl View<'_> {
+    /// Whether each service that can be started has an instance that takes requests.
+    fn stands(&self) -> bool {
+        self.orders.iter().all(|Order { wanted, spec, .. }| {
+            let is_there = || self.known.iter().any(|known| known.seen.service == wanted.name && known.seen.ready);
+            wanted.count == 0 || spec.is_err() || self.picture.unknown.contains(&wanted.name) || is_there()
+        })
+    }
+
     fn order(&self, service: &ServiceName) -> Option<&Order> {
         self.orders.iter().find(|order| order.wanted.name == *service)
     }
@@ -953,9 +986,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn another_order_is_tried_at_once_whatever_became_of_the_one_before() {
+        let world = World::new().await;
+        let web =
+            "{kind: deployments, name: shop, clusters: {web: {services: {breed: {name: 'web:1', deployable: i}}}}}";
+        crate::core::tests::put(&world.core, web).await.unwrap();
+        let orders = orders(&world.core.shared.refresh().await.unwrap(), "127.0.0.1");
+        let service = orders[0].wanted.name.clone();
+        let mut reconciler = reconciler(&world).await;
+        let mut is_kept = |template: &str| {
+            reconciler.failed(&service, template.to_owned(), "no such program".to_owned());
+            reconciler.forget_former_failures(&orders);
+            reconciler.failures.contains_key(&service)
+        };
+        assert!(is_kept(&orders[0].wanted.template));
+        assert!(!is_kept("of the order before"));
+    }
+
+    #[tokio::test]
     async fn a_gateway_whose_registration_ended_may_come_back_before_it_counts_as_gone() {
         let world = World::new().await;
         let mut reconciler = reconciler(&world).await;
+        assert!(!reconciler.is_acknowledged(), "an empty database takes nothing away");
+        // A change without a table.
+        make(&world.core, vec![WriteRequest::replace(instances(), None)]).await.unwrap();
         let key = vamp_store::layout::registration("default", "g1");
         let said = json!({"id": "g1", "boot": "b1", "admin": "", "version": ""}).to_string();
         let register =

@@ -12,12 +12,12 @@ use vamp_tests::{eventually, free_port};
 use crate::blueprints::{blueprint, origin, service};
 use crate::load_on;
 
-const CHECK: &str = "{port: http, path: /, timeout: 5s, interval: 1s, failures: 3}";
+pub(crate) const CHECK: &str = "{port: http, path: /, timeout: 5s, interval: 1s, failures: 3}";
 
-struct Scene {
-    installation: Installation,
+pub(crate) struct Scene {
+    pub(crate) installation: Installation,
     _gateway: Gateway,
-    port: u16,
+    pub(crate) port: u16,
     /// What a blueprint says of what runs.
     deployable: String,
     engine: Option<(Engine, String)>,
@@ -25,7 +25,7 @@ struct Scene {
 
 impl Scene {
     /// One in which services are programs of the host.
-    async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         Self::of(Installation::start().await, origin(), None).await
     }
 
@@ -43,7 +43,7 @@ impl Scene {
     }
 
     /// A blueprint with one version of the service.
-    fn blueprint(&self, version: &str, instances: u32, check: &str, more: &str) -> String {
+    pub(crate) fn blueprint(&self, version: &str, instances: u32, check: &str, more: &str) -> String {
         let environment =
             format!("environment_variables: {{VERSION: \"{version}\", MORE: \"{more}\", ADDRESS: 0.0.0.0}}");
         let checks = format!("health_checks: {check}");
@@ -57,7 +57,7 @@ impl Scene {
         blueprint.replace("web/http", &format!("web/{port}"))
     }
 
-    async fn merge(&self, blueprint: &str) {
+    pub(crate) async fn merge(&self, blueprint: &str) {
         self.installation.put("deployments/shop", blueprint).await.expect(&[200, 201]);
     }
 
@@ -65,7 +65,7 @@ impl Scene {
         self.installation.get("deployments/shop/status").await.body
     }
 
-    async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         eventually(PATIENCE, what, async || {
             let status = self.status().await;
             holds(&status).then_some(status)
@@ -73,12 +73,12 @@ impl Scene {
         .await
     }
 
-    async fn until_done(&self) -> Value {
+    pub(crate) async fn until_done(&self) -> Value {
         self.until("everything is as it is wanted", |status| status["done"] == true).await
     }
 
     /// Gives the versions of the service their shares.
-    async fn weigh(&self, weights: &[(&str, u8)]) {
+    pub(crate) async fn weigh(&self, weights: &[(&str, u8)]) {
         let mut gateway = self.installation.get("gateways/shop/web/http").await.expect(&[200]);
         for (version, weight) in weights {
             gateway["routes"][format!("shop/web/web:{version}/http")]["weight"] = json!(format!("{weight}%"));
@@ -86,7 +86,7 @@ impl Scene {
         self.installation.serve("shop/web/http", &gateway.to_string()).await;
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         self.installation.delete("deployments/shop").await.expect(&[200]);
         eventually(PATIENCE, "nothing is left of it", async || {
             let left = self.installation.get("deployments/shop/status").await;

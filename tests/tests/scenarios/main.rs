@@ -31,6 +31,7 @@ mod durability;
 mod fleet_split;
 mod gateway_faults;
 mod main_job;
+mod other_database;
 mod recipes;
 mod shipping;
 mod sla;
