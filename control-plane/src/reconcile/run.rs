@@ -37,8 +37,16 @@ const IS_ANOTHERS: &str = "another control plane brings it about, where this one
 /// Why an instance is still there that gets nothing in the newest table, or a service is not done whose instances are ready.
 const WAITS_FOR_GATEWAYS: &str = "waits until every live gateway serves the newest table and has let instances go: `vamp rollout status` says which lag";
 
-/// How long a gateway whose registration ended may come back to it: longer than its lease.
-const LOST_PATIENCE: Duration = Duration::from_secs(15);
+/// The same where some may be cut off.
+fn waits_for(lost: &[String]) -> String {
+    match lost {
+        [] => WAITS_FOR_GATEWAYS.to_owned(),
+        lost => format!(
+            "waits for a minute, as gateway process {} is not registered any more and may still send requests: see whether it runs and reaches the store",
+            lost.join(", ")
+        ),
+    }
+}
 
 /// What an instance gets to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
@@ -81,6 +89,8 @@ struct View<'p> {
     picture: Picture,
     /// What each platform that does not answer says.
     silent: BTreeMap<&'p str, String>,
+    /// The gateways that are not registered any more, and may serve on.
+    lost: Vec<String>,
     at_unix_ms: u64,
 }
 
@@ -116,10 +126,6 @@ struct Reconciler {
     well: BTreeMap<String, (Option<u64>, Target)>,
     /// The instances that were ready and whose checks fail now: since when they run, and since when they fail.
     ill: BTreeMap<String, (Option<u64>, Instant)>,
-    /// The gateways that were registered at the last look.
-    members: BTreeSet<String>,
-    /// Those that were before, and since when they are not.
-    lost: BTreeMap<String, Instant>,
 }
 
 /// Works until it is told to stop; what was begun is not waited for: the next one finds it.
@@ -201,8 +207,6 @@ impl Reconciler {
             since_unix_ms: now_unix_ms(),
             well: BTreeMap::new(),
             ill: BTreeMap::new(),
-            members: BTreeSet::new(),
-            lost: BTreeMap::new(),
         }
     }
 
@@ -364,7 +368,8 @@ impl Reconciler {
         picture.unmet = picture.routed.keys().filter(|service| !self.met.contains(service)).cloned().collect();
         self.terms.keep(known.iter().map(|known| &known.seen), &picture.unknown);
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();
-        View { current, orders, known, picture, silent, at_unix_ms: now_unix_ms() }
+        let lost = self.core.shared.fleet.borrow().lost().map(|id| format!("`{id}`")).collect();
+        View { current, orders, known, picture, silent, lost, at_unix_ms: now_unix_ms() }
     }
 
     /// Whether an instance is well of which nobody knows it: it was at the last look, and other checks make nobody unwell;
@@ -432,17 +437,12 @@ impl Reconciler {
     /// Whether no gateway that is alive still serves an older table. An empty database never takes away what another one
     /// started: that it was named is most likely a mistake. One whose registration ended while the store was away
     /// registers again when it is back, and serves meanwhile.
-    fn is_acknowledged(&mut self) -> bool {
+    fn is_acknowledged(&self) -> bool {
         let rollout = self.core.rollout();
         if rollout.unknown || self.core.shared.current().snapshot.position.sequence == 0 {
             return false;
         }
-        let members: BTreeSet<String> = rollout.gateways.iter().map(|gateway| gateway.id.clone()).collect();
-        let now = Instant::now();
-        self.lost.extend(self.members.difference(&members).map(|lost| (lost.clone(), now)));
-        self.lost.retain(|lost, since| !members.contains(lost) && now.duration_since(*since) < LOST_PATIENCE);
-        self.members = members;
-        rollout.is_complete() && self.lost.is_empty()
+        rollout.is_complete() && self.core.shared.fleet.borrow().lost().next().is_none()
     }
 
     /// Writes down where requests go: what the actions say, and new addresses of instances that stay.
@@ -634,7 +634,7 @@ impl Reconciler {
                     former.is_some_and(|(_, phase, _)| phase == Phase::Done || (phase == Phase::Unknown && was_told));
                 if state.phase == Phase::Done && !was_done && !view.picture.acknowledged {
                     // Whoever is told that it is done may send requests.
-                    (state.phase, state.message) = (Phase::Updating, Some(WAITS_FOR_GATEWAYS.to_owned()));
+                    (state.phase, state.message) = (Phase::Updating, Some(waits_for(&view.lost)));
                 }
                 if let Some((intention, phase, since)) = former
                     && (intention, phase) == (state.intention, state.phase)
@@ -861,7 +861,7 @@ impl View<'_> {
         };
         let ready = own.iter().filter(current).filter(|known| known.seen.ready).count();
         let has_left = own.iter().any(|known| !current(&known) && !routed.contains(&known.seen.id));
-        let waits = (has_left && !self.picture.acknowledged).then(|| WAITS_FOR_GATEWAYS.to_owned());
+        let waits = (has_left && !self.picture.acknowledged).then(|| waits_for(&self.lost));
         let wanted = order.map_or(0, |order| order.wanted.count);
         let is_reached = usize::try_from(wanted) == Ok(ready)
             && own.len() == ready
@@ -1006,29 +1006,32 @@ mod tests {
     #[tokio::test]
     async fn a_gateway_whose_registration_ended_may_come_back_before_it_counts_as_gone() {
         let world = World::new().await;
-        let mut reconciler = reconciler(&world).await;
+        let reconciler = reconciler(&world).await;
         assert!(!reconciler.is_acknowledged(), "an empty database takes nothing away");
         // A change without a table.
         make(&world.core, vec![WriteRequest::replace(instances(), None)]).await.unwrap();
         let key = vamp_store::layout::registration("default", "g1");
-        let said = json!({"id": "g1", "boot": "b1", "admin": "", "version": ""}).to_string();
-        let register =
-            async || world.store.put(&key, said.clone().into(), vamp_store::Expected::Anything, None).await.unwrap();
-        register().await;
+        let register = async |how: &str| {
+            let said = json!({"id": "g1", "boot": "b1", "admin": "", "version": "", "leaves": how == "leaves"});
+            world.store.put(&key, said.to_string().into(), vamp_store::Expected::Anything, None).await.unwrap();
+        };
+        register("serves").await;
         until_registered(&world, 1).await;
         assert!(reconciler.is_acknowledged());
         world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
         until_registered(&world, 0).await;
         assert!(!reconciler.is_acknowledged(), "it may serve, and what it serves is not known");
-        register().await;
+        register("serves").await;
         until_registered(&world, 1).await;
         assert!(reconciler.is_acknowledged());
         world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
         until_registered(&world, 0).await;
         assert!(!reconciler.is_acknowledged());
-        for since in reconciler.lost.values_mut() {
-            *since = since.checked_sub(LOST_PATIENCE).unwrap();
-        }
+        // One that stops says so.
+        register("leaves").await;
+        until_registered(&world, 1).await;
+        world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
+        until_registered(&world, 0).await;
         assert!(reconciler.is_acknowledged(), "it is gone");
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use vamp_routing::wire::Registration;
 use vamp_store::{Entry, Event, StoreError, layout};
 
@@ -17,6 +18,9 @@ const TRY_AGAIN_MAX: Duration = Duration::from_secs(2);
 /// LIMIT: gateway processes that are followed; what a registration takes in memory times this stays below a few
 /// mebibytes. More are not seen, and said so in the log.
 const GATEWAYS_MAX: usize = 10_000;
+/// LIMIT: how long a gateway process is taken for one that serves on, whose registration ended without a word: it may be cut
+/// off from the store, or the store was away for longer than its lease.
+const LOST_PATIENCE: Duration = Duration::from_mins(1);
 
 /// The gateway processes, as the store said last.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +29,8 @@ pub(crate) struct Fleet {
     pub(crate) gateways: BTreeMap<String, Registered>,
     /// The store tells changes at this moment. When it does not, all of this is as last known.
     pub(crate) is_current: bool,
+    /// Those whose registration ended without a word, by key in the store, and when it was seen.
+    lost: BTreeMap<String, Instant>,
 }
 
 /// What a gateway process says of itself.
@@ -50,6 +56,39 @@ impl Fleet {
         })
     }
 
+    /// Those that may serve on though they are not registered, by their ids.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = &str> {
+        let lost = self.lost.iter().filter(|(_, since)| since.elapsed() < LOST_PATIENCE);
+        lost.map(|(key, _)| key.rsplit('/').next().unwrap_or(key))
+    }
+
+    /// What is registered now takes the place of what was.
+    fn replace(&mut self, next: Self) {
+        let former = std::mem::replace(self, next);
+        self.lost = former.lost;
+        self.lost.retain(|key, _| !self.gateways.contains_key(key));
+        for (key, registered) in former.gateways {
+            if !self.gateways.contains_key(&key) {
+                self.note_end(key, &registered);
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some(registered) = self.gateways.remove(key) {
+            self.note_end(key.to_owned(), &registered);
+        }
+    }
+
+    fn note_end(&mut self, key: String, registered: &Registered) {
+        self.lost.retain(|_, since| since.elapsed() < LOST_PATIENCE);
+        let leaves = matches!(registered, Registered::Readable(registration) if registration.leaves);
+        if !leaves {
+            tracing::warn!("a gateway process is not registered any more, and may serve on unseen: {key}");
+            self.lost.insert(key, Instant::now());
+        }
+    }
+
     fn put(&mut self, root: &str, entry: &Entry) {
         if self.gateways.len() >= GATEWAYS_MAX && !self.gateways.contains_key(&entry.key) {
             tracing::error!("more than {GATEWAYS_MAX} gateway processes announce themselves: the rest is not followed");
@@ -63,6 +102,7 @@ impl Fleet {
                 Registered::Unreadable { id, reason }
             }
         };
+        self.lost.remove(&entry.key);
         self.gateways.insert(entry.key.clone(), registered);
     }
 }
@@ -94,7 +134,7 @@ async fn follow_once(shared: &Shared, backoff: &mut Backoff) -> Result<(), Store
     let mut watch = shared.store.watch(&root, listing.position).await?;
     let mut fleet = Fleet { is_current: true, ..Fleet::default() };
     listing.entries.iter().for_each(|entry| fleet.put(&root, entry));
-    shared.fleet.send_replace(fleet);
+    shared.fleet.send_modify(|present| present.replace(fleet));
     backoff.reset();
     loop {
         let changes = watch.next().await?;
@@ -105,7 +145,7 @@ async fn follow_once(shared: &Shared, backoff: &mut Backoff) -> Result<(), Store
             for event in &changes.events {
                 match event {
                     Event::Put(entry) => fleet.put(&root, entry),
-                    Event::Deleted { key } => drop(fleet.gateways.remove(key)),
+                    Event::Deleted { key } => fleet.remove(key),
                 }
             }
         });

@@ -23,6 +23,7 @@ fn registration(id: &str, applied: Option<Generation>) -> Registration {
         digest: None,
         problems: Vec::new(),
         refused: None,
+        leaves: false,
     }
 }
 

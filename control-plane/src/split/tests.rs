@@ -73,6 +73,7 @@ async fn register(world: &World, id: &str, boot: &str, admin: &str) {
         digest: None,
         problems: Vec::new(),
         refused: None,
+        leaves: false,
     };
     let value = serde_json::to_vec(&registration).unwrap();
     world.store.put(&layout::registration("default", id), value.into(), Expected::Anything, None).await.unwrap();

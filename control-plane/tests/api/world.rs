@@ -125,6 +125,7 @@ impl World {
             digest: None,
             problems: Vec::new(),
             refused: None,
+            leaves: false,
         };
         let value = serde_json::to_vec(&registration).unwrap().into();
         let key = layout::registration("default", id);

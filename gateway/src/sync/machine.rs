@@ -362,7 +362,7 @@ impl SyncMachine {
     }
 
     /// The acknowledgement.
-    fn registration(&self) -> Registration {
+    pub(crate) fn registration(&self) -> Registration {
         let Identity { id, boot, admin, version } = self.identity.clone();
         let mut problems = self.problems();
         let more = problems.len().saturating_sub(REGISTERED_PROBLEMS_MAX);
@@ -379,7 +379,7 @@ impl SyncMachine {
         }
         let applied = self.acknowledged.map(|table| table.generation);
         let digest = self.acknowledged.map(|table| table.digest);
-        Registration { id, boot, admin, version, applied, digest, problems, refused }
+        Registration { id, boot, admin, version, applied, digest, problems, refused, leaves: false }
     }
 
     fn listed(&mut self, now: Duration, answer: Result<(Seen, Position), String>) {

@@ -69,7 +69,7 @@ pub(crate) async fn run(
         }
     };
     let lease = machine.lease().filter(|_| ends_with == Course::Leave);
-    driver.finish(lease).await;
+    driver.finish(lease, Registration { leaves: true, ..machine.registration() }).await;
 }
 
 async fn sleep_until(due: Option<Instant>) {
@@ -391,12 +391,17 @@ impl Driver {
         });
     }
 
-    /// Gives back the lease, if one is to be, and lets a write to disk end.
-    async fn finish(mut self, lease: Option<Lease>) {
+    /// Gives back the lease, if one is to be, with a last word, and lets a write to disk end.
+    async fn finish(mut self, lease: Option<Lease>, last: Registration) {
         self.listening = None;
         let store = Arc::clone(&self.settings.store);
+        let key = layout::registration(&self.settings.namespace, &self.settings.gateway_id);
         let revoke = async move {
             let Some(lease) = lease else { return };
+            // Who does not hear it takes this process for one that may serve on, for a while.
+            if let Ok(last) = serde_json::to_vec(&last) {
+                drop(store.put(&key, last.into(), Expected::Anything, Some(lease)).await);
+            }
             if let Err(error) = store.revoke(lease).await {
                 tracing::warn!("the registration stays for {} s: {}", LEASE.as_secs(), chain(&error));
             }

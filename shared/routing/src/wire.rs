@@ -231,6 +231,9 @@ pub struct Registration {
     /// The newest table that it refused, if it is newer than the applied one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<RefusedTable>,
+    /// It stops: that its registration ends next does not mean that it serves on unseen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
 }
 
 /// One thing that does not work although the table is applied.
