@@ -89,7 +89,7 @@ async fn every_failure_has_its_code_and_leaves_standard_output_alone() {
         (&["explain", "nothing"], 3),
         (&["deploy", "nothing"], 3),
         (&["deploy", "-f", "gone.yaml"], 9),
-        (&["merge", "nothing", "-f", "gone.yaml"], 9),
+        (&["merge", "nothing", "-f", "gone.yaml"], 3),
         (&["undeploy", "nothing"], 3),
         (&["scale", "nothing", "web/web:1", "--instances", "1"], 3),
         (&["gateway", "set-weights", "nothing", "a=1"], 3),

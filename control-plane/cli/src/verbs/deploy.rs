@@ -42,6 +42,16 @@ pub(crate) async fn merge(arguments: MergeArguments) -> Result<(), Failure> {
     let client = Client::new(&arguments.deploying.server)?;
     let path = ["deployments", &arguments.deployment];
     let query = written(&arguments.deploying.writing, None);
+    // A name that was mistyped would become another deployment.
+    match client.send(Request::get(&path)).await {
+        Err(Failure::Refused { status: 404, mut problem }) => {
+            if let Some(Value::String(detail)) = problem.get_mut("detail") {
+                detail.push_str(": `vamp deploy` makes one");
+            }
+            return Err(Failure::Refused { status: 404, problem });
+        }
+        found => drop(found?),
+    }
     let answer = send(&client, &arguments.blueprint, Request { query, ..Request::new(Method::PUT, &path) }).await?;
     finish(&client, &answer, arguments.deploying.waiting, &arguments.deploying.writing, "merged").await
 }

@@ -91,13 +91,23 @@ fn number(rollout: &Value, member: &str) -> u64 {
 
 fn is_complete(rollout: &Value) -> bool {
     let published = rollout.get("published").and_then(Value::as_bool).unwrap_or(true);
-    published && number(rollout, "applied") == number(rollout, "of")
+    published && number(rollout, "applied") == number(rollout, "of") && !is_nothing_known(rollout)
+}
+
+/// Whether the store never answered: gateways may be there, and nobody knows of them.
+fn is_nothing_known(rollout: &Value) -> bool {
+    number(rollout, "of") == 0 && rollout.get("unknown").and_then(Value::as_bool) == Some(true)
+}
+
+/// What stands in the way of the table, or is to be known of the store.
+fn problem_of_store(rollout: &Value) -> Option<&str> {
+    rollout.get("store")?.get("problem")?.as_str()
 }
 
 /// A failure unless every gateway process serves the table.
 pub(super) fn judge(rollout: &Value) -> Result<(), Failure> {
     let (applied, of) = (number(rollout, "applied"), number(rollout, "of"));
-    if of == 0 {
+    if of == 0 && !is_nothing_known(rollout) {
         warn("no gateway process is registered: the change is kept, and nobody serves it");
         return Ok(());
     }
@@ -111,10 +121,17 @@ pub(super) fn judge(rollout: &Value) -> Result<(), Failure> {
     }
     let in_sync = |gateway: &&Value| gateway.get("in_sync").and_then(Value::as_bool) == Some(true);
     let laggards: Vec<_> = items(rollout, "gateways").filter(|g| !in_sync(g)).map(|g| text(g, "id")).collect();
-    let what = format!(
-        "the change is kept, but {applied} of {of} gateway processes serve it; not yet: {}. Follow it with `vamp rollout status`",
-        laggards.join(", ")
-    );
+    let mut what = if is_nothing_known(rollout) {
+        "the change is kept, but the store does not answer, so that nobody knows which gateway processes serve it"
+            .to_owned()
+    } else {
+        let all = format!("the change is kept, but {applied} of {of} gateway processes serve it");
+        if laggards.is_empty() { all } else { format!("{all}; not yet: {}", laggards.join(", ")) }
+    };
+    if let Some(problem) = problem_of_store(rollout) {
+        what.push_str(&format!(" ({problem})"));
+    }
+    what.push_str(". Follow it with `vamp rollout status`");
     Err(Failure::NotInTime { what })
 }
 
@@ -139,8 +156,9 @@ pub(super) fn tables(rollout: &Value) -> String {
         .collect();
     let unknown = rollout.get("unknown").and_then(Value::as_bool) == Some(true);
     let note = if unknown { " (the store does not answer: as last known)" } else { "" };
+    let problem = problem_of_store(rollout).map(|problem| format!("\nstore: {problem}")).unwrap_or_default();
     format!(
-        "{}{note}\n\n{}",
+        "{}{note}{problem}\n\n{}",
         in_a_line(rollout),
         table(&["GATEWAY", "REVISION", "STATE", "VERSION", "PROBLEMS"], &rows)
     )
@@ -175,5 +193,19 @@ mod tests {
         assert!(judge(&json!({"applied": 2, "of": 2, "gateways": []})).is_ok());
         assert!(judge(&json!({"applied": 0, "of": 0, "gateways": []})).is_ok());
         assert!(judge(&json!({"applied": 1, "of": 1, "published": false, "gateways": []})).is_err());
+        // As last known, they do.
+        assert!(judge(&json!({"applied": 2, "of": 2, "unknown": true, "gateways": []})).is_ok());
+    }
+
+    #[test]
+    fn where_the_store_never_answered_nothing_is_done_and_why_is_told() {
+        let store = json!({"state": "unreachable", "problem": "no connection to etcd"});
+        let rollout = json!({"revision": 3, "applied": 0, "of": 0, "unknown": true, "gateways": [], "store": store});
+        let failure = judge(&rollout).unwrap_err();
+        assert_eq!(failure.exit_code(), 6);
+        assert!(
+            failure.to_string().contains("does not answer") && failure.to_string().contains("no connection to etcd")
+        );
+        assert!(!is_complete(&rollout) && tables(&rollout).contains("\nstore: no connection to etcd\n"));
     }
 }
