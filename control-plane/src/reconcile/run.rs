@@ -784,9 +784,19 @@ impl<'p> Known<'p> {
 
     /// Why it does not serve, if something is wrong.
     fn fault(&self, at_unix_ms: u64) -> Option<String> {
-        let is_wrong = matches!(self.instance.state, State::Restarting(_) | State::Exited(_))
-            || (matches!(self.health, Health::Failing { .. }) && !self.is_coming(at_unix_ms));
-        is_wrong.then(|| format!("instance `{}`: {}", self.seen.id, self.state_in_words(at_unix_ms)))
+        let has_ended = matches!(self.instance.state, State::Restarting(_) | State::Exited(_));
+        if has_ended {
+            let ServiceName { deployment, cluster, service } = &self.seen.service;
+            let mend = format!("`vamp logs {deployment} {cluster}/{service}` shows what it wrote");
+            return Some(format!("{}; {mend}", self.told(at_unix_ms)));
+        }
+        let is_wrong = matches!(self.health, Health::Failing { .. }) && !self.is_coming(at_unix_ms);
+        is_wrong.then(|| self.told(at_unix_ms))
+    }
+
+    /// Its name, and what it does.
+    fn told(&self, at_unix_ms: u64) -> String {
+        format!("instance `{}`: {}", self.seen.id, self.state_in_words(at_unix_ms))
     }
 }
 
@@ -876,7 +886,10 @@ impl View<'_> {
             Some(_) => match failure.cloned().or(fault) {
                 Some(why) => (Phase::Failed, Some(why)),
                 None if own.is_empty() => (Phase::Initiated, self.waits_for(order)),
-                None => (Phase::Updating, waits),
+                None => {
+                    let mut coming = own.iter().filter(current).filter(|known| !known.seen.ready);
+                    (Phase::Updating, waits.or_else(|| Some(coming.next()?.told(self.at_unix_ms))))
+                }
             },
             None if silence.is_some() => (Phase::Unknown, silence.cloned()),
             None => (Phase::Updating, failure.cloned().or(waits)),
