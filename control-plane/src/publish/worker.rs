@@ -101,8 +101,9 @@ impl Worker {
                 }
             }
             let mut check = CHECK_EVERY.mul_f64(rand::rng().random_range(0.5..=1.0));
-            if !self.has_settled {
-                check = check.min(STAND_PATIENCE.saturating_sub(self.begun.elapsed()).max(TRY_AGAIN_MAX));
+            let patience = STAND_PATIENCE.saturating_sub(self.begun.elapsed());
+            if !self.has_settled && !patience.is_zero() {
+                check = check.min(patience);
             }
             tokio::select! {
                 () = shared.changed.notified() => {}

@@ -20,6 +20,13 @@ const RETRY_MAX: Duration = Duration::from_mins(1);
 /// LIMIT: how long a new order waits for that of what it needs: it may never be carried out.
 const HOLD_MAX: Duration = Duration::from_mins(5);
 
+/// LIMIT: instances that are on their way to take the place of others, of all services. What many depend on may be what is
+/// wrong, and a host in trouble must not get as much again to carry.
+const SPARES_MAX: usize = 4;
+
+/// LIMIT: instances of one service beyond those that are wanted, while what they replaced can't be removed.
+const SPARES_OF_SERVICE_MAX: usize = 2;
+
 /// LIMIT: instances of one service that are started at once while none of another version has to be replaced.
 const STARTS_MAX: usize = 8;
 
@@ -186,6 +193,7 @@ impl Machine {
             .collect();
         let mut actions = Vec::new();
         let mut leaving = BTreeSet::new();
+        let mut spares_left = SPARES_MAX.saturating_sub(spares_under_way(wanted, &by_service));
         self.hold(now, wanted, &by_service, picture);
         for service in wanted {
             if picture.unknown.contains(&service.name) {
@@ -193,7 +201,7 @@ impl Machine {
             }
             let seen = by_service.get(&service.name).cloned().unwrap_or_default();
             let needs = service.needs.iter().all(|cluster| ready.contains(&(&service.name.deployment, cluster)));
-            self.step_service(now, service, &seen, needs, picture, &mut actions, &mut leaving);
+            self.step_service(now, service, &seen, needs, picture, &mut actions, &mut leaving, &mut spares_left);
         }
         let names: BTreeSet<&ServiceName> = wanted.iter().map(|service| &service.name).collect();
         let orphans = picture.seen.iter().filter(|seen| !names.contains(&seen.service));
@@ -225,6 +233,7 @@ impl Machine {
         picture: &Picture,
         actions: &mut Vec<Action>,
         leaving: &mut BTreeSet<&'p str>,
+        spares_left: &mut usize,
     ) {
         let is_wanted = |seen: &&&Seen| seen.template == wanted.template && seen.number < wanted.count;
         let (mut current, others): (Vec<&Seen>, Vec<&Seen>) = seen.iter().copied().partition(|seen| is_wanted(&seen));
@@ -236,20 +245,25 @@ impl Machine {
         others.sort_by_key(|seen| (!seen.ready, !seen.running, seen.number, seen.id.clone()));
         let kept = others.iter().filter(|seen| seen.running).count().min(count.saturating_sub(ready));
         let (kept, gone) = others.split_at_checked(kept).unwrap_or((&others, &[]));
-        leaving.extend(gone.iter().map(|seen| seen.id.as_str()));
+        let is_unwell = |seen: &Seen| seen.running && !seen.ready && picture.unwell.contains(&seen.id);
+        let cure = Cure::of(wanted, &current, &others, is_unwell);
+        let is_coming = |seen: &&&Seen| cure.is_some() && !is_unwell(seen);
+        leaving.extend(gone.iter().filter(|seen| !is_coming(seen)).map(|seen| seen.id.as_str()));
 
         let is_there = |number: u32| current.iter().any(|seen| seen.number == number && !seen.stopped);
         let missing = (0..wanted.count).filter(|number| !is_there(*number));
-        let is_unwell = |seen: &Seen| seen.running && !seen.ready && picture.unwell.contains(&seen.id);
-        let unready = current.iter().filter(|seen| !seen.ready && !seen.stopped && !is_unwell(seen)).count();
+        // A new version that goes bad stops there.
+        let is_let_be = |seen: &Seen| cure.is_some() && is_unwell(seen);
+        let unready = current.iter().filter(|seen| !seen.ready && !seen.stopped && !is_let_be(seen)).count();
         // Beside instances that serve, one after the other: the host need not hold twice the service.
         let at_once = if others.iter().any(|seen| seen.running) { 1 } else { STARTS_MAX };
         let may_start = self.failures.get(&wanted.name).is_none_or(|failure| failure.not_before <= now);
         let was_begun = seen.iter().any(|seen| !seen.stopped);
-        let cure = Cure::of(wanted, &current, &others, is_unwell);
         if may_start && (needs || was_begun) && self.waits_for(&wanted.name).is_none() {
             let starts = missing.take(at_once.saturating_sub(unready));
             let spare = cure.and_then(|cure| if let Cure::Start(number) = cure { Some(number) } else { None });
+            let spare = spare.filter(|_| *spares_left > 0);
+            *spares_left = spares_left.saturating_sub(usize::from(spare.is_some()));
             actions.extend(starts.chain(spare).map(|number| Action::Start(wanted.name.clone(), number)));
         }
         if let Some(Cure::Replace(id)) = cure {
@@ -312,23 +326,42 @@ impl Machine {
 enum Cure<'s> {
     /// Another one is started, by this number. It may be its checks that are wrong, and one that is unwell better than none.
     Start(u32),
+    /// Another one is on its way.
+    Wait,
     /// Another one serves: it goes, and is started anew.
     Replace(&'s str),
 }
 
 impl<'s> Cure<'s> {
-    /// Of a service, by its instances that are wanted and the others.
+    /// Of a service, by its instances that are wanted and the others. None while another order is carried out: where a new
+    /// version goes bad, that is to stop.
     fn of(wanted: &Wanted, current: &[&'s Seen], others: &[&Seen], is_unwell: impl Fn(&Seen) -> bool) -> Option<Self> {
         let first = current.iter().find(|seen| is_unwell(seen))?;
+        if others.iter().any(|seen| seen.template != wanted.template) {
+            return None;
+        }
         if others.iter().any(|seen| seen.ready) {
             return Some(Self::Replace(&first.id));
         }
-        let of_order = || others.iter().filter(|seen| seen.template == wanted.template);
-        let is_coming = of_order().any(|seen| !seen.stopped && !is_unwell(seen));
-        let mut free = (wanted.count..=u32::MAX).take(others.len() + 1);
-        let free = free.find(|number| of_order().all(|seen| seen.number != *number));
-        free.filter(|_| !is_coming).map(Self::Start)
+        let stopped = others.iter().find(|seen| seen.stopped).map(|seen| seen.number);
+        let is_coming = others.iter().any(|seen| !seen.stopped && !is_unwell(seen));
+        if is_coming || (stopped.is_none() && others.len() >= SPARES_OF_SERVICE_MAX) {
+            return Some(Self::Wait);
+        }
+        let mut free = (wanted.count..=u32::MAX).take(SPARES_OF_SERVICE_MAX + 1);
+        let free = free.find(|number| others.iter().all(|seen| seen.number != *number));
+        stopped.or(free).map(Self::Start)
     }
+}
+
+/// Instances beyond those that are wanted which are not ready yet.
+fn spares_under_way(wanted: &[Wanted], seen: &BTreeMap<&ServiceName, Vec<&Seen>>) -> usize {
+    let of = |wanted: &Wanted| {
+        let own = seen.get(&wanted.name).map(Vec::as_slice).unwrap_or_default();
+        let is_spare = |seen: &&&Seen| seen.template == wanted.template && seen.number >= wanted.count;
+        own.iter().filter(is_spare).filter(|seen| !seen.ready && !seen.stopped).count()
+    };
+    wanted.iter().map(of).sum()
 }
 
 /// Services that serve in full by a former order, of which no instance of the present one was begun, and of which a cluster

@@ -48,12 +48,20 @@ fn waits_for(lost: &[String]) -> String {
     }
 }
 
+/// How long after a start of the control plane gateways may be unknown of which none is registered: longer than a lease.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(15);
+
 /// What an instance gets to end by itself.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What an instance gets from its start before it is told as a fault that its checks fail: programs need a while until they
 /// take connections.
 const COMING_MS: u64 = 10_000;
+
+/// LIMIT: from the first failing check of an instance to its replacement, after many of its service.
+const CURE_PAUSE_MAX: Duration = Duration::from_hours(1);
+/// After so long without a replacement, a service begins anew.
+const CURE_FORGET: Duration = Duration::from_hours(2);
 
 /// What became of work on a platform.
 struct Done {
@@ -81,6 +89,25 @@ struct Known<'p> {
     is_unwell: bool,
 }
 
+/// How often instances of services were replaced as they were not well: each time the next one is given longer, as it may
+/// be the checks that are wrong.
+#[derive(Debug, Default)]
+struct Cures(BTreeMap<ServiceName, (u32, Instant)>);
+
+impl Cures {
+    /// How long an instance of the service is not well until another one takes its place.
+    fn pause(&self, service: &ServiceName, first: Duration) -> Duration {
+        let (times, _) = self.0.get(service).copied().unwrap_or((0, Instant::now()));
+        first.saturating_mul(2_u32.saturating_pow(times)).min(CURE_PAUSE_MAX.max(first))
+    }
+
+    fn note(&mut self, service: &ServiceName) {
+        self.0.retain(|_, (_, last)| last.elapsed() < CURE_FORGET);
+        let (times, last) = self.0.entry(service.clone()).or_insert((0, Instant::now()));
+        (*times, *last) = (times.saturating_add(1), Instant::now());
+    }
+}
+
 /// Everything at one moment.
 struct View<'p> {
     current: Arc<Current>,
@@ -89,7 +116,7 @@ struct View<'p> {
     picture: Picture,
     /// What each platform that does not answer says.
     silent: BTreeMap<&'p str, String>,
-    /// The gateways that are not registered any more, and may serve on.
+    /// The gateways that are not registered any more and may serve on, where they are all that is waited for.
     lost: Vec<String>,
     at_unix_ms: u64,
 }
@@ -126,6 +153,7 @@ struct Reconciler {
     well: BTreeMap<String, (Option<u64>, Target)>,
     /// The instances that were ready and whose checks fail now: since when they run, and since when they fail.
     ill: BTreeMap<String, (Option<u64>, Instant)>,
+    cures: Cures,
 }
 
 /// Works until it is told to stop; what was begun is not waited for: the next one finds it.
@@ -207,6 +235,7 @@ impl Reconciler {
             since_unix_ms: now_unix_ms(),
             well: BTreeMap::new(),
             ill: BTreeMap::new(),
+            cures: Cures::default(),
         }
     }
 
@@ -246,7 +275,6 @@ impl Reconciler {
         let view = self.view(current, &platforms).await;
         if !self.core.shared.acting.is_so() {
             self.tell(&view);
-            self.core.shared.note_stands(true);
             return;
         }
         self.forget_former_failures(&view.orders);
@@ -368,7 +396,9 @@ impl Reconciler {
         picture.unmet = picture.routed.keys().filter(|service| !self.met.contains(service)).cloned().collect();
         self.terms.keep(known.iter().map(|known| &known.seen), &picture.unknown);
         picture.seen = known.iter().map(|known| known.seen.clone()).collect();
-        let lost = self.core.shared.fleet.borrow().lost().map(|id| format!("`{id}`")).collect();
+        let rollout = self.core.rollout();
+        let lost = rollout.lost.iter().filter(|_| rollout.is_complete() && !rollout.unknown);
+        let lost = lost.map(|id| format!("`{id}`")).collect();
         View { current, orders, known, picture, silent, lost, at_unix_ms: now_unix_ms() }
     }
 
@@ -403,13 +433,16 @@ impl Reconciler {
         let mut unwell = BTreeSet::new();
         for known in known.iter_mut().filter(|known| matches!(known.health, Health::Failing { .. })) {
             let (id, started) = (&known.seen.id, known.instance.started_at_unix_ms);
-            let was_ready = || self.well.get(id).is_some_and(|(since, _)| *since == started);
+            // Of one that ran before this turn began nobody knows any more whether it was.
+            let is_older = started.is_some_and(|at| at <= self.since_unix_ms);
+            let was_ready = || is_older || self.well.get(id).is_some_and(|(since, _)| *since == started);
             let since = match former.get(id) {
                 Some((since, failing)) if *since == started => *failing,
                 _ if was_ready() => Instant::now(),
                 _ => continue,
             };
             self.ill.insert(id.clone(), (started, since));
+            let after = self.cures.pause(&known.seen.service, after);
             known.is_unwell = !after.is_zero() && since.elapsed() >= after;
             if known.is_unwell {
                 unwell.insert(id.clone());
@@ -442,7 +475,9 @@ impl Reconciler {
         if rollout.unknown || self.core.shared.current().snapshot.position.sequence == 0 {
             return false;
         }
-        rollout.is_complete() && self.core.shared.fleet.borrow().lost().next().is_none()
+        // Right after a start gateways may be about to register that served all the time.
+        let may_be_some = rollout.of == 0 && self.started.elapsed() < REGISTERED_WITHIN;
+        rollout.is_complete() && rollout.lost.is_empty() && !may_be_some
     }
 
     /// Writes down where requests go: what the actions say, and new addresses of instances that stay.
@@ -546,6 +581,9 @@ impl Reconciler {
         let platform = Arc::clone(&runner.platform);
         if !self.begin(id) {
             return;
+        }
+        if known.is_unwell {
+            self.cures.note(&known.seen.service);
         }
         self.going.insert(id.to_owned());
         tracing::info!(instance = %id, service = %known.seen.service, "an instance is removed");
@@ -810,11 +848,13 @@ fn exit_in_words(exit: &crate::platform::Exit) -> String {
 }
 
 impl View<'_> {
-    /// Whether each service that can be started has an instance that takes requests.
+    /// Whether each service that can be started has as many instances that take requests as are wanted.
     fn stands(&self) -> bool {
         self.orders.iter().all(|Order { wanted, spec, .. }| {
-            let is_there = || self.known.iter().any(|known| known.seen.service == wanted.name && known.seen.ready);
-            wanted.count == 0 || spec.is_err() || self.picture.unknown.contains(&wanted.name) || is_there()
+            let ready = |known: &&Known<'_>| known.seen.service == wanted.name && known.seen.ready;
+            let is_there =
+                || u32::try_from(self.known.iter().filter(ready).count()).is_ok_and(|ready| ready >= wanted.count);
+            wanted.count == 0 || spec.is_err() || is_there()
         })
     }
 
@@ -1017,35 +1057,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_gateway_whose_registration_ended_may_come_back_before_it_counts_as_gone() {
+    async fn a_gateway_that_vanished_may_serve_the_table_before_for_a_while() {
         let world = World::new().await;
-        let reconciler = reconciler(&world).await;
+        let mut reconciler = reconciler(&world).await;
+        reconciler.started = reconciler.started.checked_sub(REGISTERED_WITHIN).unwrap();
         assert!(!reconciler.is_acknowledged(), "an empty database takes nothing away");
-        // A change without a table.
-        make(&world.core, vec![WriteRequest::replace(instances(), None)]).await.unwrap();
+        let first = crate::core::tests::put(&world.core, crate::core::tests::SHOP).await.unwrap().generation;
         let key = vamp_store::layout::registration("default", "g1");
         let register = async |how: &str| {
-            let said = json!({"id": "g1", "boot": "b1", "admin": "", "version": "", "leaves": how == "leaves"});
+            let said = json!({"id": "g1", "boot": "b1", "admin": "", "version": "", "applied": first, "leaves": how == "leaves"});
             world.store.put(&key, said.to_string().into(), vamp_store::Expected::Anything, None).await.unwrap();
+            until_registered(&world, 1).await;
+        };
+        let end = async || {
+            world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
+            until_registered(&world, 0).await;
+        };
+        let until_acknowledged = async |reconciler: &Reconciler, what: &str| {
+            vamp_store::testing::eventually(what, DEADLINE, async || reconciler.is_acknowledged()).await;
         };
         register("serves").await;
-        until_registered(&world, 1).await;
-        assert!(reconciler.is_acknowledged());
-        world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
-        until_registered(&world, 0).await;
-        assert!(!reconciler.is_acknowledged(), "it may serve, and what it serves is not known");
+        until_acknowledged(&reconciler, "it serves the table").await;
+        end().await;
+        assert!(reconciler.is_acknowledged(), "what it may serve is the newest table");
         register("serves").await;
-        until_registered(&world, 1).await;
-        assert!(reconciler.is_acknowledged());
-        world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
-        until_registered(&world, 0).await;
-        assert!(!reconciler.is_acknowledged());
-        // One that stops says so.
+        let other = "{kind: gateways, name: other, routes: {}}";
+        crate::core::tests::put(&world.core, other).await.unwrap();
+        end().await;
+        let published = async || world.core.rollout().published;
+        vamp_store::testing::eventually("the next table is there", DEADLINE, published).await;
+        assert!(!reconciler.is_acknowledged(), "it may serve the table before");
         register("leaves").await;
-        until_registered(&world, 1).await;
-        world.store.delete(&key, vamp_store::Expected::Anything).await.unwrap();
-        until_registered(&world, 0).await;
-        assert!(reconciler.is_acknowledged(), "it is gone");
+        end().await;
+        assert!(reconciler.is_acknowledged(), "it said that it stops");
+        reconciler.started = Instant::now();
+        assert!(!reconciler.is_acknowledged(), "others may be about to register");
     }
 
     async fn is_stored(world: &World, name: &str) -> bool {
@@ -1072,6 +1118,44 @@ mod tests {
         reconciler.well.insert("x".to_owned(), (Some(1_001), target(&instance(None, 2))));
         assert!(trusted(&reconciler, Some(1_001), 2));
         assert!(!trusted(&reconciler, Some(1_002), 2) && !trusted(&reconciler, Some(1_001), 3));
+    }
+
+    #[tokio::test]
+    async fn who_was_ready_is_replaced_when_its_checks_fail_for_long_and_later_each_time() {
+        let world = World::new().await;
+        let mut reconciler = reconciler(&world).await;
+        let service = || ServiceName { deployment: String::new(), cluster: String::new(), service: String::new() };
+        let known = |since: u64, health: Health| {
+            let instance = Instance { labels: labels(&service(), "t", 0), ..instance(Some(since), 1) };
+            [Known::new(instance, health, "command", None, |_, _| false).unwrap()]
+        };
+        let failing = || Health::Failing { reason: "refused".to_owned() };
+        reconciler.since_unix_ms = 1_000;
+        reconciler.platforms.replace_failing_after = Duration::from_mins(1);
+        let later = |reconciler: &mut Reconciler, seconds: u64| {
+            for (_, since) in reconciler.ill.values_mut() {
+                *since = since.checked_sub(Duration::from_secs(seconds)).unwrap();
+            }
+        };
+        assert!(reconciler.note_ill(&mut known(2_000, failing()), false).is_empty());
+        later(&mut reconciler, 600);
+        assert!(reconciler.note_ill(&mut known(2_000, failing()), false).is_empty(), "it was never ready");
+        reconciler.note_well(&known(2_000, Health::Passing), false);
+        for seconds in [0, 50] {
+            assert!(reconciler.note_ill(&mut known(2_000, failing()), false).is_empty());
+            later(&mut reconciler, seconds);
+        }
+        later(&mut reconciler, 10);
+        assert_eq!(reconciler.note_ill(&mut known(2_000, failing()), false).len(), 1);
+        // The next one is given twice as long; one from before this turn may have been ready.
+        reconciler.cures.note(&service());
+        assert!(reconciler.note_ill(&mut known(900, failing()), false).is_empty());
+        later(&mut reconciler, 119);
+        assert!(reconciler.note_ill(&mut known(900, failing()), false).is_empty());
+        later(&mut reconciler, 1);
+        assert_eq!(reconciler.note_ill(&mut known(900, failing()), false).len(), 1);
+        reconciler.platforms.replace_failing_after = Duration::ZERO;
+        assert!(reconciler.note_ill(&mut known(900, failing()), false).is_empty(), "nobody wants that");
     }
 
     #[test]

@@ -66,8 +66,8 @@ enum Event {
     Stop,
     /// An instance stops to be well for some steps.
     Sicken(usize, u32),
-    /// An instance that is well is not any more, until it is started again.
-    Hang(usize),
+    /// An instance that is well is not any more for some steps, or until it is started again.
+    Hang(usize, u32),
     /// An instance ends and is gone.
     Crash(usize),
     /// The control plane forgets everything that it keeps in memory.
@@ -102,6 +102,8 @@ struct World {
     /// For how many steps, and what is told then.
     stale: (u32, Vec<Seen>),
     limit: usize,
+    /// Steps until an instance that is started is ready.
+    warming: u32,
 }
 
 fn name(index: usize) -> ServiceName {
@@ -133,6 +135,7 @@ impl World {
             lagging: 0,
             stale: (0, Vec::new()),
             limit: usize::MAX,
+            warming: 2,
         }
     }
 
@@ -177,10 +180,10 @@ impl World {
                     self.sick.insert(id, Sick { for_steps: 0, left: *steps });
                 }
             }
-            Event::Hang(index) => {
+            Event::Hang(index, steps) => {
                 let well: Vec<String> = self.real.keys().filter(|id| self.is_ready(id)).cloned().collect();
                 if let Some(id) = well.get(index % well.len().max(1)) {
-                    self.sick.insert(id.clone(), Sick { for_steps: 0, left: u32::MAX });
+                    self.sick.insert(id.clone(), Sick { for_steps: 0, left: *steps });
                 }
             }
             Event::Crash(index) => {
@@ -307,7 +310,7 @@ impl World {
                 // An order for what is there already makes no second one; nobody gives it for what is seen to run.
                 match self.real.get_mut(&id) {
                     Some(real) if real.stopped => {
-                        (real.stopped, real.warming) = (false, 2);
+                        (real.stopped, real.warming) = (false, self.warming);
                         self.sick.remove(&id);
                     }
                     Some(real) => {
@@ -321,7 +324,7 @@ impl World {
                             service: service.clone(),
                             template,
                             number,
-                            warming: 2,
+                            warming: self.warming,
                             stopped: false,
                             hidden,
                             going: None,
@@ -417,7 +420,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1..9_u32).prop_map(Event::FailRoutes),
         1 => Just(Event::Stop),
         2 => (0..16_usize, 1..6_u32).prop_map(|(index, steps)| Event::Sicken(index, steps)),
-        1 => (0..16_usize).prop_map(Event::Hang),
+        1 => (0..16_usize, 1..90_u32).prop_map(|(index, steps)| Event::Hang(index, steps)),
         1 => (0..16_usize).prop_map(Event::Crash),
         1 => Just(Event::Kill),
         1 => (1..40_u32).prop_map(Event::Lag),
@@ -445,6 +448,31 @@ proptest! {
         }
         prop_assert!(world.is_settled(), "{:?} {:?}", world.real.keys(), world.routed);
         prop_assert_eq!(world.machine.step(world.now, &world.wanted(), &world.picture()), []);
+    }
+
+    #[test]
+    fn who_hangs_for_good_is_replaced(
+        counts in prop::collection::vec(1..4_u32, 4),
+        hung in prop::collection::vec((0..16_usize, 0..30_u32), 1..12),
+        warming in 1..12_u32,
+        kill in any::<bool>(),
+    ) {
+        let mut world = World::new(&counts);
+        world.warming = warming;
+        for _ in 0..60 {
+            world.step();
+        }
+        for (index, steps) in hung {
+            world.happen(&Event::Hang(index, u32::MAX));
+            (0..steps).for_each(|_| world.step());
+        }
+        if kill {
+            world.happen(&Event::Kill);
+        }
+        for _ in 0..600 {
+            world.step();
+        }
+        prop_assert!(world.is_settled() && world.sick.is_empty(), "{:?} {:?}", world.real, world.sick);
     }
 
     #[test]

@@ -29,8 +29,8 @@ pub(crate) struct Fleet {
     pub(crate) gateways: BTreeMap<String, Registered>,
     /// The store tells changes at this moment. When it does not, all of this is as last known.
     pub(crate) is_current: bool,
-    /// Those whose registration ended without a word, by key in the store, and when it was seen.
-    lost: BTreeMap<String, Instant>,
+    /// Those whose registration ended without a word, by key in the store, with what it was, and when that was seen.
+    lost: BTreeMap<String, (Registered, Instant)>,
 }
 
 /// What a gateway process says of itself.
@@ -56,10 +56,10 @@ impl Fleet {
         })
     }
 
-    /// Those that may serve on though they are not registered, by their ids.
-    pub(crate) fn lost(&self) -> impl Iterator<Item = &str> {
-        let lost = self.lost.iter().filter(|(_, since)| since.elapsed() < LOST_PATIENCE);
-        lost.map(|(key, _)| key.rsplit('/').next().unwrap_or(key))
+    /// Those that may serve on though they are not registered, as they were.
+    pub(crate) fn lost(&self) -> impl Iterator<Item = &Registered> {
+        let lost = self.lost.values().filter(|(_, since)| since.elapsed() < LOST_PATIENCE);
+        lost.map(|(registered, _)| registered)
     }
 
     /// What is registered now takes the place of what was.
@@ -69,23 +69,23 @@ impl Fleet {
         self.lost.retain(|key, _| !self.gateways.contains_key(key));
         for (key, registered) in former.gateways {
             if !self.gateways.contains_key(&key) {
-                self.note_end(key, &registered);
+                self.note_end(key, registered);
             }
         }
     }
 
     fn remove(&mut self, key: &str) {
         if let Some(registered) = self.gateways.remove(key) {
-            self.note_end(key.to_owned(), &registered);
+            self.note_end(key.to_owned(), registered);
         }
     }
 
-    fn note_end(&mut self, key: String, registered: &Registered) {
-        self.lost.retain(|_, since| since.elapsed() < LOST_PATIENCE);
-        let leaves = matches!(registered, Registered::Readable(registration) if registration.leaves);
-        if !leaves {
+    fn note_end(&mut self, key: String, registered: Registered) {
+        self.lost.retain(|_, (_, since)| since.elapsed() < LOST_PATIENCE);
+        let leaves = matches!(&registered, Registered::Readable(registration) if registration.leaves);
+        if !leaves && self.lost.len() < GATEWAYS_MAX {
             tracing::warn!("a gateway process is not registered any more, and may serve on unseen: {key}");
-            self.lost.insert(key, Instant::now());
+            self.lost.insert(key, (registered, Instant::now()));
         }
     }
 

@@ -35,6 +35,9 @@ pub(crate) struct Rollout {
     pub published: bool,
     /// The store.
     pub store: StoreStatus,
+    /// Gateway processes that are not registered any more, may serve on, and did not serve it when they were seen last.
+    #[serde(skip)]
+    pub lost: Vec<String>,
 }
 
 impl Rollout {
@@ -140,6 +143,7 @@ impl Question {
             unknown,
             published: self.is_published(&store),
             store,
+            lost: Vec::new(),
         }
     }
 }
@@ -148,7 +152,10 @@ impl Question {
 pub(crate) fn now(shared: &Shared) -> Rollout {
     let store = shared.store_status.borrow().clone();
     let fleet = shared.fleet.borrow();
-    Question::about(shared, None).answer(fleet.gateways.values(), !fleet.is_current, store)
+    let question = Question::about(shared, None);
+    let lost = fleet.lost().map(|registered| question.state_of(registered)).filter(|state| !state.in_sync);
+    let lost = lost.map(|state| state.id).collect();
+    Rollout { lost, ..question.answer(fleet.gateways.values(), !fleet.is_current, store) }
 }
 
 /// Waits until the table is published, then for the gateway processes that announce themselves at that moment. One that

@@ -362,7 +362,12 @@ impl SyncMachine {
     }
 
     /// The acknowledgement.
-    pub(crate) fn registration(&self) -> Registration {
+    /// What the store has of it.
+    pub(crate) fn registered(&self) -> Option<&Registration> {
+        self.holding.registered()
+    }
+
+    fn registration(&self) -> Registration {
         let Identity { id, boot, admin, version } = self.identity.clone();
         let mut problems = self.problems();
         let more = problems.len().saturating_sub(REGISTERED_PROBLEMS_MAX);

@@ -69,7 +69,7 @@ pub(crate) async fn run(
         }
     };
     let lease = machine.lease().filter(|_| ends_with == Course::Leave);
-    driver.finish(lease, Registration { leaves: true, ..machine.registration() }).await;
+    driver.finish(lease, machine.registered().map(|last| Registration { leaves: true, ..last.clone() })).await;
 }
 
 async fn sleep_until(due: Option<Instant>) {
@@ -392,15 +392,15 @@ impl Driver {
     }
 
     /// Gives back the lease, if one is to be, with a last word, and lets a write to disk end.
-    async fn finish(mut self, lease: Option<Lease>, last: Registration) {
+    async fn finish(mut self, lease: Option<Lease>, last: Option<Registration>) {
         self.listening = None;
         let store = Arc::clone(&self.settings.store);
         let key = layout::registration(&self.settings.namespace, &self.settings.gateway_id);
         let revoke = async move {
             let Some(lease) = lease else { return };
             // Who does not hear it takes this process for one that may serve on, for a while.
-            if let Ok(last) = serde_json::to_vec(&last) {
-                drop(store.put(&key, last.into(), Expected::Anything, Some(lease)).await);
+            if let Some(last) = last {
+                take_leave(&store, &key, &last, lease).await;
             }
             if let Err(error) = store.revoke(lease).await {
                 tracing::warn!("the registration stays for {} s: {}", LEASE.as_secs(), chain(&error));
@@ -416,6 +416,15 @@ impl Driver {
         if timeout(STOP_PATIENCE, both).await.is_err() {
             tracing::warn!("the store or the disk did not answer within {} s at the stop", STOP_PATIENCE.as_secs());
         }
+    }
+}
+
+/// Says in the registration that the process stops, if it is its own still: another process may have the same id.
+async fn take_leave(store: &SharedStore, key: &str, last: &Registration, lease: Lease) {
+    let Ok(Some(found)) = store.get(key).await else { return };
+    let is_own = serde_json::from_slice::<Registration>(&found.value).is_ok_and(|found| found.boot == last.boot);
+    if let (true, Ok(last)) = (is_own, serde_json::to_vec(last)) {
+        drop(store.put(key, last.into(), Expected::Version(found.version), Some(lease)).await);
     }
 }
 
