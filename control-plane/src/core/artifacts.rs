@@ -169,6 +169,12 @@ impl Known for Artifacts {
     fn gateway_names(&self) -> Vec<&str> {
         self.readable.get(&Kind::Gateway).into_iter().flatten().map(|(name, _)| name.as_str()).collect()
     }
+
+    fn gateway_names_of(&self, deployment: &str) -> Vec<&str> {
+        let prefix = format!("{deployment}/");
+        let from = self.readable.get(&Kind::Gateway).into_iter().flat_map(|shelf| shelf.range(prefix.clone()..));
+        from.map(|(name, _)| name.as_str()).take_while(|name| name.starts_with(&prefix)).collect()
+    }
 }
 
 /// Which artifacts are not the same at two moments.

@@ -108,10 +108,11 @@ impl Differences {
     }
 
     fn of_scales(&mut self, before: &Deployment, after: &Deployment) {
+        let before = before.body.by_name();
         let is_scaled = after.body.clusters.iter().any(|cluster| {
-            let before = before.cluster(&cluster.name);
+            let before = before.get(cluster.name.as_str()).map(|before| before.by_breed()).unwrap_or_default();
             cluster.services.iter().any(|service| {
-                let was = before.and_then(|cluster| cluster.service(service.breed.name()));
+                let was = before.get(service.breed.name());
                 was.is_some_and(|was| size_of(was) != size_of(service))
             })
         });

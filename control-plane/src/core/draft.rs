@@ -13,7 +13,7 @@ use super::{
     ChangeError, ChangeRequest, Changed, Current, Found, Judgement, Mode, Outcome, Premise, Runs, Unseen, WriteRequest,
     differences, inert, workflows,
 };
-use crate::deploy::{self, DeployRequest, Expected};
+use crate::deploy::{self, DeployRequest, Expected, Writes};
 use crate::persist::{ArtifactId, Cause, Change, Committed, Position, Snapshot, Stored, Write};
 use crate::plan::{Finding, PlanSettings, Warning};
 
@@ -208,13 +208,13 @@ fn check(
     let mut findings = deploy::check_gateways(&gateways.map(|write| write.name.as_str()).collect(), artifacts);
     findings.extend(workflows::check(requested, artifacts));
     let mut warnings = Vec::new();
+    let applied: HashSet<&str> = request.deploys.iter().filter_map(DeployRequest::applied).collect();
     for blueprint in requested.iter().filter_map(|write| match &write.artifact {
         Some(Artifact::Blueprint(blueprint)) => Some(blueprint),
         _ => None,
     }) {
         // With what runs of it, it is checked where it is deployed.
-        let is_deployed = request.deploys.iter().any(|deploy| deploy.applies(&blueprint.name));
-        if !is_deployed {
+        if !applied.contains(blueprint.name.as_str()) {
             let (found, lacks) = deploy::check_kept(blueprint, artifacts);
             findings.extend(found);
             warnings.extend(lacks);
@@ -225,22 +225,25 @@ fn check(
 
 /// Outer gateways that go with a part of their deployment, and that nobody named.
 fn gone_along(request: &ChangeRequest, requested: &[WriteRequest]) -> Option<Warning> {
-    let is_named = |name: &str| request.writes.iter().any(|write| write.kind == Kind::Gateway && write.name == name);
-    let stays = |owner: &str| {
-        let mut deployments = requested.iter().filter(|write| write.kind == Kind::Deployment && write.name == owner);
-        deployments.any(|write| write.artifact.is_some())
-    };
-    let is_outer = |name: &str| name.split_once('/').is_some_and(|(owner, key)| !key.contains('/') && stays(owner));
+    let asked: HashSet<&str> = of_kind(&request.writes, Kind::Gateway).map(|write| write.name.as_str()).collect();
+    let staying = of_kind(requested, Kind::Deployment).filter(|write| write.artifact.is_some());
+    let staying: HashSet<&str> = staying.map(|write| write.name.as_str()).collect();
+    let is_outer =
+        |name: &str| name.split_once('/').is_some_and(|(owner, key)| !key.contains('/') && staying.contains(owner));
     let gone = requested.iter().filter(|write| write.kind == Kind::Gateway && write.artifact.is_none());
     let names: Vec<_> = gone
         .map(|write| write.name.as_str())
-        .filter(|name| is_outer(name) && !is_named(name))
+        .filter(|name| is_outer(name) && !asked.contains(name))
         .map(|name| format!("`{name}`"))
         .collect();
     (!names.is_empty()).then(|| Warning {
         gateway: None,
         message: format!("this takes gateway {} along: nothing takes requests there any more", names.join(", ")),
     })
+}
+
+fn of_kind(writes: &[WriteRequest], kind: Kind) -> impl Iterator<Item = &WriteRequest> {
+    writes.iter().filter(move |write| write.kind == kind)
 }
 
 /// What can't happen to deployments.
@@ -262,10 +265,10 @@ fn expand<'r>(
         return Ok((Cow::Borrowed(&request.writes), refused));
     }
     let mut artifacts = current.artifacts.clone();
-    let mut writes = request.writes.clone();
-    for write in &writes {
+    for write in &request.writes {
         apply(&mut artifacts, write);
     }
+    let mut following = Writes::default();
     for deploy in &request.deploys {
         check_deployment(deploy, current)?;
         let follows = match deploy::writes(deploy, &artifacts, &current.artifacts) {
@@ -279,12 +282,14 @@ fn expand<'r>(
         };
         for write in follows {
             apply(&mut artifacts, &write);
-            // Of two that concern the same deployment the later one knows of the earlier.
-            writes.retain(|known| (known.kind, &known.name) != (write.kind, &write.name));
-            writes.push(write);
+            following.add(write);
         }
     }
-    Ok((Cow::Owned(writes), refused))
+    let following = following.into_vec();
+    let follows: HashSet<_> = following.iter().map(|write| (write.kind, write.name.as_str())).collect();
+    let given = request.writes.iter().filter(|write| !follows.contains(&(write.kind, write.name.as_str())));
+    let writes = given.cloned().collect::<Vec<_>>();
+    Ok((Cow::Owned(writes.into_iter().chain(following).collect()), refused))
 }
 
 /// Whether the deployment is there that a request was made for.
@@ -362,10 +367,9 @@ fn answer(current: &Current, planned: &Planned, mut outcomes: Vec<Outcome>, revi
         outcome.port = planned.ports.get(&outcome.name).copied();
     }
     let former = current.planned.as_ref().ok().map(|former| former.table.as_ref());
-    let touches = |gateway: &str| {
-        let is_written = outcomes.iter().any(|outcome| outcome.kind == Kind::Gateway && outcome.name == gateway);
-        is_written || planned.table.differs_in(former, gateway)
-    };
+    let written: HashSet<&str> =
+        outcomes.iter().filter(|outcome| outcome.kind == Kind::Gateway).map(|outcome| outcome.name.as_str()).collect();
+    let touches = |gateway: &str| written.contains(gateway) || planned.table.differs_in(former, gateway);
     let warnings = planned.warnings.iter().filter(|warning| warning.gateway.as_deref().is_some_and(touches));
     let position = &current.snapshot.position;
     Changed {

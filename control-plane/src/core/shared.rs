@@ -93,6 +93,10 @@ impl Known for Current {
     fn gateway_names(&self) -> Vec<&str> {
         self.artifacts.gateway_names()
     }
+
+    fn gateway_names_of(&self, deployment: &str) -> Vec<&str> {
+        self.artifacts.gateway_names_of(deployment)
+    }
 }
 
 /// What all parts of the core look at.

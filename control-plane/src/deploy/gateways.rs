@@ -1,17 +1,18 @@
 //! The gateways of a deployment: one before each port of each cluster, and those by which clients come in.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use vamp_model::{
-    Artifact, Blueprint, Cluster, Deployment, Gateway, GatewayRoute, InnerGateway, Kind, Protocol, RouteBody,
+    Artifact, Blueprint, Cluster, Deployment, Gateway, GatewayRoute, InnerGateway, Kind, OuterGateway, RouteBody,
     RoutePath, RouteUse, Topology, percent, step, weights,
 };
 use vamp_routing::wire::{Share, Sticky, Tcp};
 
+use super::gates::{Gates, Ports, service_path};
 use super::hold;
 use super::outer::{outer, over, said_weight, with_weight};
 use super::paper::Paper;
-use super::{Known, breed, gateway, given, inner_gateway};
+use super::{Known, gateway, given, inner_gateway};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
@@ -27,52 +28,71 @@ pub(super) fn after_merge(
 ) -> Result<Vec<WriteRequest>, Vec<Fault>> {
     let mut paper = Paper::new(known);
     let mut faults = Vec::new();
+    let gates = Gates::of(merged);
+    let former = stable.map(Gates::of);
+    let said = attached.by_name();
     for cluster in &merged.body.clusters {
-        let given = attached.cluster(&cluster.name);
-        for port in ports(cluster) {
-            let name = inner_gateway(&merged.name, &cluster.name, &port);
-            if let Some(foreign) = foreign(&name, stable, known) {
-                faults.push((step("/clusters", &cluster.name), foreign.0, foreign.1));
+        let said = said.get(cluster.name.as_str()).into_iter().flat_map(|said| &said.gateways);
+        let said: HashMap<&str, &InnerGateway> = said.map(|(port, gateway)| (port.as_str(), gateway)).collect();
+        let Some(ports) = gates.ports(&cluster.name) else { continue };
+        let pointer = step("/clusters", &cluster.name);
+        for port in ports.names() {
+            let name = inner_gateway(&merged.name, &cluster.name, port);
+            if let Some(foreign) = foreign(&name, former.as_ref(), known) {
+                faults.push((pointer.clone(), foreign.0, foreign.1));
                 continue;
             }
-            let said = given.and_then(|given| given.gateways.iter().find(|(name, _)| *name == port));
-            let said = said.map(|(_, gateway)| gateway);
-            let pointer = step("/clusters", &cluster.name);
+            let said = said.get(port).copied();
             // What is said of the gateway is at fault, where anything is.
-            let pointer = said.map_or(pointer.clone(), |_| step(&format!("{pointer}/gateways"), &port));
-            match inner(&merged.name, cluster, &port, said, known) {
+            let pointer = said.map_or(pointer.clone(), |_| step(&format!("{pointer}/gateways"), port));
+            match inner(&merged.name, cluster, ports, port, said, known) {
                 Ok(gateway) => paper.apply(changed(gateway, known).into_iter().collect()),
                 Err((message, hint)) => faults.push((pointer, message, hint)),
             }
         }
     }
+    let were = stable.map(|stable| outer_by_key(&stable.body)).unwrap_or_default();
     for outer_gateway in &attached.gateways {
         let pointer = step("/gateways", &outer_gateway.key);
-        let former = stable.and_then(|stable| stable.body.gateways.iter().find(|found| found.key == outer_gateway.key));
-        match outer(merged, outer_gateway, former, &paper) {
-            Ok(gateway) => match foreign(&gateway.name, stable, known) {
+        match outer(&gates, outer_gateway, were.get(outer_gateway.key.as_str()).copied(), &paper) {
+            Ok(gateway) => match foreign(&gateway.name, former.as_ref(), known) {
                 Some((message, hint)) => faults.push((pointer, message, hint)),
                 None => paper.apply(changed(gateway, known).into_iter().collect()),
             },
             Err((message, hint)) => faults.push((pointer, message, hint)),
         }
     }
-    faults.extend(stable.into_iter().flat_map(|stable| cut_off(stable, merged, &paper)));
+    faults.extend(stable.into_iter().flat_map(|stable| cut_off(stable, &gates, &paper)));
     if !faults.is_empty() {
         return Err(faults);
     }
-    let unused = hold::unused(merged, &paper);
+    let unused = hold::unused(&gates, &paper);
     paper.apply(unused.iter().map(|name| WriteRequest::delete(Kind::Gateway, name, None)).collect());
     Ok(paper.into_writes())
 }
 
+/// The gateways by which clients come in, by the names of their ports.
+pub(super) fn outer_by_key(body: &Topology) -> HashMap<&str, &OuterGateway> {
+    body.gateways.iter().rev().map(|gateway| (gateway.key.as_str(), gateway)).collect()
+}
+
 /// Gateways that would be left with a route to a port that no service has any more.
-pub(super) fn cut_off(stable: &Deployment, merged: &Deployment, known: &dyn Known) -> Vec<Fault> {
-    let clusters = stable.body.clusters.iter();
-    let before = clusters.flat_map(|cluster| ports(cluster).into_iter().map(move |port| (&cluster.name, port)));
-    let gone = before.map(|(cluster, port)| (cluster, inner_gateway(&stable.name, cluster, &port), port));
-    let faults = gone.filter(|(_, name, _)| !owns(merged, name)).filter_map(|(cluster, name, port)| {
-        let from = hold::leads_to(&name, known)?;
+pub(super) fn cut_off(stable: &Deployment, merged: &Gates<'_>, known: &dyn Known) -> Vec<Fault> {
+    let mut gone = Vec::new();
+    for cluster in &stable.body.clusters {
+        for port in Ports::of(cluster).names() {
+            let name = inner_gateway(&stable.name, &cluster.name, port);
+            if !merged.owns(&name) {
+                gone.push((&cluster.name, name, port));
+            }
+        }
+    }
+    if gone.is_empty() {
+        return Vec::new();
+    }
+    let led_to = hold::led_to(known);
+    let faults = gone.into_iter().filter_map(|(cluster, name, port)| {
+        let from = led_to.get(name.as_str())?;
         let message = format!(
             "no service of cluster `{cluster}` would have port `{port}` any more, and gateway `{from}` leads to it"
         );
@@ -82,8 +102,8 @@ pub(super) fn cut_off(stable: &Deployment, merged: &Deployment, known: &dyn Know
 }
 
 /// What stands in the way of a gateway of the deployment: one of that name that is somebody else's.
-pub(super) fn foreign(name: &str, stable: Option<&Deployment>, known: &dyn Known) -> Option<(String, String)> {
-    if gateway(name, known).is_none() || stable.is_some_and(|stable| owns(stable, name)) {
+pub(super) fn foreign(name: &str, stable: Option<&Gates<'_>>, known: &dyn Known) -> Option<(String, String)> {
+    if gateway(name, known).is_none() || stable.is_some_and(|stable| stable.owns(name)) {
         return None;
     }
     let message = format!("gateway `{name}` exists already, and does not belong to the deployment");
@@ -98,19 +118,19 @@ pub(super) fn after_removal(
 ) -> Result<Vec<WriteRequest>, Vec<Fault>> {
     let mut writes = Vec::new();
     let mut faults = Vec::new();
+    let left = Gates::of(after);
     for cluster in &before.body.clusters {
-        let left = after.cluster(&cluster.name);
-        let left_ports: Vec<String> = left.map(ports).unwrap_or_default();
-        for port in ports(cluster) {
-            let name = inner_gateway(&before.name, &cluster.name, &port);
+        for port in Ports::of(cluster).names() {
+            let name = inner_gateway(&before.name, &cluster.name, port);
             let Some(stored) = settled(&name, known) else { continue };
-            let Some(left) = left.filter(|_| left_ports.contains(&port)) else {
+            if !left.owns(&name) {
                 writes.push(WriteRequest::delete(Kind::Gateway, &name, None));
                 continue;
-            };
+            }
+            let paths = left.paths(&cluster.name, port);
             let mut next = stored.clone();
-            next.routes.retain(|route| leads_to(route, &before.name, left, &port));
-            let gone = stored.routes.iter().filter(|route| !leads_to(route, &before.name, left, &port));
+            next.routes.retain(|route| paths.contains(&route.path.to_string()));
+            let gone = stored.routes.iter().filter(|route| !paths.contains(&route.path.to_string()));
             let shares = gone.map(|route| (route.path.to_string(), weight(route)));
             let busy: Vec<_> = shares.filter(|(_, share)| *share != Share::NONE).collect();
             if busy.is_empty() {
@@ -128,53 +148,16 @@ pub(super) fn after_removal(
         }
     }
     for gateway in &before.body.gateways {
-        if !after.body.gateways.iter().any(|left| left.key == gateway.key) {
-            let name = format!("{}/{}", before.name, gateway.key);
-            if known.artifact(Kind::Gateway, &name).is_some() {
-                writes.push(WriteRequest::delete(Kind::Gateway, &name, None));
-            }
+        let name = format!("{}/{}", before.name, gateway.key);
+        if !left.owns(&name) && known.artifact(Kind::Gateway, &name).is_some() {
+            writes.push(WriteRequest::delete(Kind::Gateway, &name, None));
         }
     }
     if faults.is_empty() { Ok(writes) } else { Err(faults) }
 }
 
-/// The names of the ports of a cluster's services, in order.
-fn ports(cluster: &Cluster) -> Vec<String> {
-    let mut ports: Vec<String> = Vec::new();
-    for breed in cluster.services.iter().filter_map(breed) {
-        for port in &breed.ports {
-            if !ports.contains(&port.name) {
-                ports.push(port.name.clone());
-            }
-        }
-    }
-    ports
-}
-
 /// Connections as they come, without PROXY headers.
 pub(super) const PLAIN_TCP: Tcp = Tcp { accept_proxy: false, send_proxy: None };
-
-/// Whether a port of a cluster carries connections rather than HTTP, by the first breed that has it.
-fn carries_tcp(cluster: &Cluster, port: &str) -> bool {
-    let mut ports = cluster.services.iter().filter_map(breed).flat_map(|breed| &breed.ports);
-    ports.find(|found| found.name == port).is_some_and(|found| found.protocol == Protocol::Tcp)
-}
-
-/// The services of a cluster that have a port.
-pub(super) fn services_with<'c>(cluster: &'c Cluster, port: &'c str) -> impl Iterator<Item = &'c str> {
-    let having = cluster.services.iter().filter_map(breed);
-    having.filter(move |breed| breed.ports.iter().any(|found| found.name == port)).map(|breed| breed.name.as_str())
-}
-
-/// Where a route to a service of a cluster leads.
-pub(super) fn service_path(deployment: &str, cluster: &str, service: &str, port: &str) -> String {
-    format!("{deployment}/{cluster}/{service}/{port}")
-}
-
-fn leads_to(route: &GatewayRoute, deployment: &str, cluster: &Cluster, port: &str) -> bool {
-    let to = route.path.to_string();
-    services_with(cluster, port).any(|service| to == service_path(deployment, &cluster.name, service, port))
-}
 
 pub(super) fn weight(route: &GatewayRoute) -> Share {
     said_weight(&route.content).unwrap_or(Share::NONE)
@@ -185,6 +168,7 @@ pub(super) fn weight(route: &GatewayRoute) -> Share {
 fn inner(
     deployment: &str,
     cluster: &Cluster,
+    ports: &Ports<'_>,
     port: &str,
     said: Option<&InnerGateway>,
     known: &dyn Known,
@@ -196,14 +180,15 @@ fn inner(
     let newcomer = (!there.is_empty()).then_some(Share::NONE);
     let nothing = RouteUse::Inline(RouteBody::default());
     let mut routes = Vec::new();
-    for service in services_with(cluster, port) {
+    let given = said.map(by_path).unwrap_or_default();
+    let formers: HashMap<&RoutePath, &GatewayRoute> = there.iter().map(|former| (&former.path, former)).collect();
+    for service in ports.services(port).iter().map(|service| service.breed.name()) {
         let path = RoutePath::Instances(service_path(deployment, &cluster.name, service, port));
-        let given = said.and_then(|said| said.routes.iter().find(|route| route.path.to_string() == service));
-        let former = there.iter().find(|former| former.path == path);
-        let content = over(given.map_or(&nothing, |given| &given.content), former, newcomer);
+        let given = given.get(service).map_or(&nothing, |given| &given.content);
+        let content = over(given, formers.get(&path).copied(), newcomer);
         routes.push(GatewayRoute { path, content });
     }
-    leave_rest(said, &mut routes);
+    leave_rest(&given, &mut routes);
     settle(&name, &mut routes)?;
     refuse_loss(&name, there, &routes)?;
     let sticky = said.and_then(|said| said.sticky).or(stored.map(|stored| stored.sticky)).unwrap_or(Sticky::None);
@@ -211,7 +196,7 @@ fn inner(
     Ok(Gateway {
         metadata: stored.map(|stored| stored.metadata.clone()).unwrap_or_default(),
         port: stored.and_then(|stored| stored.port),
-        tcp: carries_tcp(cluster, port).then(|| stored.and_then(|stored| stored.tcp).unwrap_or(PLAIN_TCP)),
+        tcp: ports.carries_tcp(port).then(|| stored.and_then(|stored| stored.tcp).unwrap_or(PLAIN_TCP)),
         sticky,
         virtual_hosts: hosts.or(stored.map(|stored| stored.virtual_hosts.clone())).unwrap_or_default(),
         routes,
@@ -221,7 +206,7 @@ fn inner(
 
 /// Where a blueprint gives weights to some services only, the others share the rest in proportion to what they had: a
 /// new version with 10 % takes them from the old ones. What does not add up with that is refused.
-fn leave_rest(said: Option<&InnerGateway>, routes: &mut [GatewayRoute]) {
+fn leave_rest(said: &HashMap<String, &GatewayRoute>, routes: &mut [GatewayRoute]) {
     let is_inline = |route: &GatewayRoute| matches!(route.content, RouteUse::Inline(_));
     if !routes.iter().all(is_inline) {
         return;
@@ -243,10 +228,14 @@ fn service_of(route: &GatewayRoute) -> String {
     route.path.to_string().split('/').nth(2).unwrap_or_default().to_owned()
 }
 
+/// What is said of the routes of a gateway, by where they lead.
+fn by_path(said: &InnerGateway) -> HashMap<String, &GatewayRoute> {
+    said.routes.iter().rev().map(|route| (route.path.to_string(), route)).collect()
+}
+
 /// Whether a blueprint gives a route its weight.
-fn is_given(said: Option<&InnerGateway>, route: &GatewayRoute) -> bool {
-    let (service, mut given) = (service_of(route), said.iter().flat_map(|said| &said.routes));
-    given.any(|given| given.path.to_string() == service && said_weight(&given.content).is_some())
+fn is_given(said: &HashMap<String, &GatewayRoute>, route: &GatewayRoute) -> bool {
+    said.get(&service_of(route)).is_some_and(|given| said_weight(&given.content).is_some())
 }
 
 /// Services that have a port no longer take no traffic with them.
@@ -254,7 +243,8 @@ fn refuse_loss(name: &str, before: &[GatewayRoute], after: &[GatewayRoute]) -> R
     if after.iter().any(|route| weight(route) != Share::NONE) {
         return Ok(());
     }
-    let gone = before.iter().filter(|former| !after.iter().any(|route| route.path == former.path));
+    let left: HashSet<&RoutePath> = after.iter().map(|route| &route.path).collect();
+    let gone = before.iter().filter(|former| !left.contains(&former.path));
     match gone.into_iter().find(|former| weight(former) != Share::NONE) {
         None => Ok(()),
         Some(route) => Err((
@@ -302,11 +292,13 @@ pub(crate) fn export(deployment: &Deployment, known: &dyn Known) -> Blueprint {
     let Deployment { name, mut metadata, mut body } = deployment.clone();
     given::exported(deployment, &mut metadata);
     for cluster in &mut body.clusters {
-        let own = ports(cluster).into_iter().filter_map(|port| {
-            let stored = gateway(&inner_gateway(&name, &cluster.name, &port), known)?;
-            Some((port, exported(stored, |path| path.split('/').nth(2).map(str::to_owned))))
+        let ports = Ports::of(cluster);
+        let own = ports.names().filter_map(|port| {
+            let stored = gateway(&inner_gateway(&name, &cluster.name, port), known)?;
+            Some((port.to_owned(), exported(stored, |path| path.split('/').nth(2).map(str::to_owned))))
         });
-        cluster.gateways = own.collect();
+        let own = own.collect();
+        cluster.gateways = own;
     }
     for outer in &mut body.gateways {
         let stored = gateway(&format!("{name}/{}", outer.key), known);
@@ -336,33 +328,29 @@ pub(super) fn changed(next: Gateway, known: &dyn Known) -> Option<WriteRequest> 
 /// Gateways by which clients come in that a deployment had not in an old version.
 pub(super) fn stale(before: &Deployment, then: &Deployment, known: &dyn Known) -> Vec<String> {
     let names = before.body.gateways.iter().map(|gateway| format!("{}/{}", before.name, gateway.key));
-    names.filter(|name| !owns(then, name) && gateway(name, known).is_some()).collect()
-}
-
-/// The names of all gateways of a deployment.
-pub(crate) fn names(of: &Deployment) -> Vec<String> {
-    let clusters = of.body.clusters.iter();
-    let inner = clusters.flat_map(|cluster| {
-        ports(cluster).into_iter().map(|port| inner_gateway(&of.name, &cluster.name, &port)).collect::<Vec<_>>()
-    });
-    inner.chain(of.body.gateways.iter().map(|gateway| format!("{}/{}", of.name, gateway.key))).collect()
+    let then = Gates::of(then);
+    names.filter(|name| !then.owns(name) && gateway(name, known).is_some()).collect()
 }
 
 /// Gateways of an old version that are gone, as they come back: as they were last, as far as that leads to what the
 /// version has. Where that is not known, the first service of a port takes all of it.
 pub(super) fn returning(then: &Deployment, were: &[Gateway], known: &dyn Known) -> Vec<Gateway> {
     let is_gone = |name: &str| gateway(name, known).is_none();
-    let last = |name: &str| were.iter().find(|gateway| gateway.name == *name).cloned();
+    let were: HashMap<&str, &Gateway> = were.iter().map(|gateway| (gateway.name.as_str(), gateway)).collect();
+    let last = |name: &str| were.get(name).copied().cloned();
     let mut returning = Vec::new();
+    let gates = Gates::of(then);
     for cluster in &then.body.clusters {
-        for port in ports(cluster) {
-            let name = inner_gateway(&then.name, &cluster.name, &port);
+        let Some(ports) = gates.ports(&cluster.name) else { continue };
+        for port in ports.names() {
+            let name = inner_gateway(&then.name, &cluster.name, port);
             if !is_gone(&name) {
                 continue;
             }
-            let was = last(&name).and_then(|was| fitting(was, |route| leads_to(route, &then.name, cluster, &port)));
+            let paths = gates.paths(&cluster.name, port);
+            let was = last(&name).and_then(|was| fitting(was, |route| paths.contains(&route.path.to_string())));
             returning.extend(was.or_else(|| {
-                let mut made = inner(&then.name, cluster, &port, None, known).ok()?;
+                let mut made = inner(&then.name, cluster, ports, port, None, known).ok()?;
                 let mut shares = std::iter::once(Share::WHOLE).chain(std::iter::repeat(Share::NONE));
                 for route in &mut made.routes {
                     route.content = with_weight(&route.content, shares.next());
@@ -373,11 +361,10 @@ pub(super) fn returning(then: &Deployment, were: &[Gateway], known: &dyn Known) 
     }
     for given in &then.body.gateways {
         let name = format!("{}/{}", then.name, given.key);
-        let said = |route: &GatewayRoute| {
-            given.body.routes.iter().any(|said| route.path.to_string() == format!("{}/{}", then.name, said.path))
-        };
+        let said: HashSet<String> =
+            given.body.routes.iter().map(|said| format!("{}/{}", then.name, said.path)).collect();
         let was = last(&name).filter(|_| is_gone(&name));
-        returning.extend(was.and_then(|was| fitting(was, said)));
+        returning.extend(was.and_then(|was| fitting(was, |route| said.contains(&route.path.to_string()))));
     }
     returning
 }
@@ -391,38 +378,25 @@ fn fitting(mut was: Gateway, is_left: impl Fn(&GatewayRoute) -> bool) -> Option<
     (sum == u32::from(Share::WHOLE.0)).then_some(was)
 }
 
-/// Whether a deployment stands behind a gateway of this name.
-pub(super) fn owns(deployment: &Deployment, name: &str) -> bool {
-    let segments: Vec<&str> = name.split('/').collect();
-    match segments.as_slice() {
-        [first, key] => *first == deployment.name && deployment.body.gateways.iter().any(|found| found.key == *key),
-        [first, cluster, port] => {
-            *first == deployment.name
-                && deployment.cluster(cluster).is_some_and(|cluster| ports(cluster).iter().any(|found| found == port))
-        }
-        _ => false,
-    }
-}
-
 /// Holds the gateways that were written or deleted to what their deployments are: a gateway of a cluster has one route
 /// for each service, and goes with the last one.
 pub(crate) fn check(touched: &BTreeSet<&str>, known: &dyn Known) -> Vec<Finding> {
+    let mut of_deployments: BTreeMap<&str, Option<Gates<'_>>> = BTreeMap::new();
     let faults = touched.iter().filter_map(|name| {
         let (first, _) = name.split_once('/')?;
         let fault = |message: String, hint: &str| Finding::new(Kind::Gateway, name, "/routes", message, hint);
-        let Some(Artifact::Deployment(deployment)) = known.artifact(Kind::Deployment, first) else { return None };
-        if !owns(deployment, name) {
-            return None;
-        }
+        let gates = of_deployments.entry(first).or_insert_with(|| match known.artifact(Kind::Deployment, first) {
+            Some(Artifact::Deployment(deployment)) => Some(Gates::of(deployment)),
+            _ => None,
+        });
+        let gates = gates.as_ref().filter(|gates| gates.owns(name))?;
         let mend = "merge a blueprint into the deployment, or remove services from it";
         let Some(stored) = gateway(name, known) else {
             return Some(fault(format!("gateway `{name}` belongs to deployment `{first}`"), mend));
         };
         let [_, cluster, port] = name.split('/').collect::<Vec<_>>()[..] else { return None };
-        let cluster = deployment.cluster(cluster)?;
-        let expected: BTreeSet<String> =
-            services_with(cluster, port).map(|service| service_path(first, &cluster.name, service, port)).collect();
-        let found: BTreeSet<String> = stored.routes.iter().map(|route| route.path.to_string()).collect();
+        let expected = gates.paths(cluster, port);
+        let found: HashSet<String> = stored.routes.iter().map(|route| route.path.to_string()).collect();
         (expected != found).then(|| {
             let message =
                 format!("gateway `{name}` must have one route for each service of its cluster, and no others");

@@ -4,6 +4,8 @@
 //! scale only what is another than the service was given counts. What it was given stands in the metadata of the
 //! deployment as long as it is not what the service has; so it is exported, and comes back, with it.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 use vamp_model::{Deployment, Format, ScaleUse, Size, Topology, read_scale};
 
@@ -29,14 +31,24 @@ fn noted(metadata: &Metadata, notes: &str, cluster: &str, service: &str) -> Opti
     }
 }
 
-fn note(metadata: &mut Metadata, cluster: &str, service: &str, given: Option<Size>) {
-    let mut notes = metadata.remove(GIVEN).and_then(|notes| notes.as_object().cloned()).unwrap_or_default();
+/// Takes the notes out of the metadata, to be put back when they are written.
+fn take_notes(metadata: &mut Metadata) -> Metadata {
+    match metadata.remove(GIVEN) {
+        Some(Value::Object(notes)) => notes,
+        _ => Metadata::new(),
+    }
+}
+
+fn put_notes(metadata: &mut Metadata, notes: Metadata) {
+    if !notes.is_empty() {
+        metadata.insert(GIVEN.to_owned(), Value::Object(notes));
+    }
+}
+
+fn note(notes: &mut Metadata, cluster: &str, service: &str, given: Option<Size>) {
     match given {
         Some(given) => drop(notes.insert(key(cluster, service), Value::Object(given.to_fields()))),
         None => drop(notes.remove(&key(cluster, service))),
-    }
-    if !notes.is_empty() {
-        metadata.insert(GIVEN.to_owned(), Value::Object(notes));
     }
 }
 
@@ -45,7 +57,9 @@ pub(super) fn scaled(deployment: &mut Deployment, cluster: &str, service: &str, 
     let found = deployment.cluster(cluster).and_then(|cluster| cluster.service(service));
     let Some(now) = found.map(size_of) else { return };
     let given = noted(&deployment.metadata, GIVEN, cluster, service).unwrap_or(from);
-    note(&mut deployment.metadata, cluster, service, Some(given).filter(|given| *given != now));
+    let mut notes = take_notes(&mut deployment.metadata);
+    note(&mut notes, cluster, service, Some(given).filter(|given| *given != now));
+    put_notes(&mut deployment.metadata, notes);
 }
 
 /// What an export adds: the scale that a service had, where it is another than the one that it was given. So a file that is
@@ -68,31 +82,37 @@ pub(super) fn exported(deployment: &Deployment, metadata: &mut Metadata) {
 /// What a merge makes of the scales: each part that the file gives as it was given before stays as it is.
 pub(super) fn merged(next: &mut Deployment, stable: Option<&Deployment>, attached: &Topology, said: &Metadata) {
     next.metadata.remove(HAD);
-    match stable.and_then(|stable| stable.metadata.get(GIVEN)) {
-        Some(notes) => next.metadata.insert(GIVEN.to_owned(), notes.clone()),
-        None => next.metadata.remove(GIVEN),
-    };
+    next.metadata.remove(GIVEN);
+    let notes = stable.and_then(|stable| stable.metadata.get(GIVEN)).and_then(Value::as_object);
+    let mut notes = notes.cloned().unwrap_or_default();
+    let clusters = stable.map(|stable| stable.body.by_name()).unwrap_or_default();
+    let mut sizes: HashMap<(&str, &str), Size> = HashMap::new();
     for cluster in &attached.clusters {
+        let services = clusters.get(cluster.name.as_str()).map(|stable| stable.by_breed()).unwrap_or_default();
         for service in &cluster.services {
             let breed = service.breed.name();
             let Some(ScaleUse::Inline(file)) = service.scale else { continue };
             let [had, given] = [HAD, GIVEN].map(|notes| noted(said, notes, &cluster.name, breed));
             let former = stable.and_then(|stable| {
-                let live = size_of(stable.cluster(&cluster.name)?.service(breed)?);
+                let live = size_of(services.get(breed)?);
                 Some((live, noted(&stable.metadata, GIVEN, &cluster.name, breed).unwrap_or(live)))
             });
             let (size, given) = match former {
                 None => (file, given.unwrap_or(file)),
                 Some((live, before)) => settle(file, given.map(|given| Exported { had, given }), before, live),
             };
-            let own = next.body.clusters.iter_mut().find(|found| found.name == cluster.name);
-            let own = own.and_then(|own| own.services.iter_mut().find(|found| found.breed.name() == breed));
-            if let Some(own) = own {
-                own.scale = Some(ScaleUse::Inline(size));
-            }
-            note(&mut next.metadata, &cluster.name, breed, Some(given).filter(|given| *given != size));
+            sizes.insert((&cluster.name, breed), size);
+            note(&mut notes, &cluster.name, breed, Some(given).filter(|given| *given != size));
         }
     }
+    for cluster in &mut next.body.clusters {
+        for service in &mut cluster.services {
+            if let Some(size) = sizes.get(&(cluster.name.as_str(), service.breed.name())) {
+                service.scale = Some(ScaleUse::Inline(*size));
+            }
+        }
+    }
+    put_notes(&mut next.metadata, notes);
     forget(next);
 }
 
@@ -131,10 +151,13 @@ fn settle_part<T: Copy + PartialEq>(file: T, exported: Option<Exported<T>>, befo
 /// Drops notes of services that are not there.
 pub(super) fn forget(deployment: &mut Deployment) {
     let Some(notes) = deployment.metadata.get(GIVEN).and_then(Value::as_object) else { return };
-    let is_there = |key: &str| {
-        let found = key.split_once('/').and_then(|(cluster, service)| deployment.cluster(cluster)?.service(service));
-        found.is_some()
-    };
+    let services = deployment
+        .body
+        .clusters
+        .iter()
+        .flat_map(|cluster| cluster.services.iter().map(|service| (cluster.name.as_str(), service.breed.name())));
+    let services: HashSet<(&str, &str)> = services.collect();
+    let is_there = |key: &str| key.split_once('/').is_some_and(|service| services.contains(&service));
     let left: Metadata =
         notes.iter().filter(|(key, _)| is_there(key)).map(|(key, it)| (key.clone(), it.clone())).collect();
     if left.is_empty() {

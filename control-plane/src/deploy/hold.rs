@@ -5,16 +5,17 @@
 //! these are. What it is to leave stands in its metadata: who writes it without that has decided otherwise. The gateway
 //! of a port that no service has any more goes when nothing leads to it and no instance is behind it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
-use vamp_model::{Artifact, Deployment, Gateway, GatewayRoute, Kind, RoutePath, RouteUse};
+use vamp_model::{Artifact, Gateway, GatewayRoute, Kind, RoutePath, RouteUse};
 use vamp_routing::wire::Share;
 
-use super::gateways::{changed, owns, services_with};
+use super::gates::Gates;
+use super::gateways::changed;
 use super::outer::outer;
 use super::paper::Paper;
-use super::{Action, DeployRequest, Known, breed, deployment, gateway, size_of};
+use super::{Action, DeployRequest, Known, deployment, gateway, size_of};
 use crate::core::WriteRequest;
 
 /// The routes that a gateway is to leave, in its metadata.
@@ -33,13 +34,15 @@ pub(super) fn let_go(gateway: &mut Gateway) {
 
 /// A gateway as it is led elsewhere: as it is to be when that is ready, or nothing is lost by it; else with its routes as
 /// they are.
-pub(super) fn lead(next: Gateway, stored: Option<&Gateway>, merged: &Deployment, known: &dyn Known) -> Gateway {
+pub(super) fn lead(next: Gateway, stored: Option<&Gateway>, merged: &Gates<'_>, known: &dyn Known) -> Gateway {
     let Some(stored) = stored.filter(|stored| stored.tcp.is_some() == next.tcp.is_some()) else { return next };
-    let gone: Vec<&GatewayRoute> =
-        stored.routes.iter().filter(|route| !next.routes.iter().any(|other| other.path == route.path)).collect();
+    let paths: HashSet<&RoutePath> = next.routes.iter().map(|route| &route.path).collect();
+    let gone: Vec<&GatewayRoute> = stored.routes.iter().filter(|route| !paths.contains(&route.path)).collect();
     let serving: usize = gone.iter().filter(|route| is_used(route)).map(|route| ready(&route.path, known)).sum();
+    let formers: HashMap<&RoutePath, &GatewayRoute> =
+        stored.routes.iter().map(|former| (&former.path, former)).collect();
     let mut gaining = next.routes.iter().filter(|route| {
-        let former = stored.routes.iter().find(|former| former.path == route.path);
+        let former = formers.get(&route.path).copied();
         share(route) > former.map_or(Share::NONE, share) || former.is_none() && is_used(route)
     });
     // As many as answer now, or all that there are to be: the first of many would be asked by everybody.
@@ -96,42 +99,44 @@ fn instances(path: &RoutePath, known: &dyn Known) -> usize {
 }
 
 /// How many are to be there in the end.
-fn wanted(path: &RoutePath, merged: &Deployment) -> usize {
+fn wanted(path: &RoutePath, merged: &Gates<'_>) -> usize {
     let path = path.to_string();
     let [_, cluster, port] = path.split('/').collect::<Vec<_>>()[..] else { return 1 };
-    let Some(cluster) = merged.cluster(cluster) else { return 0 };
-    let having: Vec<&str> = services_with(cluster, port).collect();
-    let services = cluster
-        .services
-        .iter()
-        .filter(|service| breed(service).is_some_and(|breed| having.contains(&breed.name.as_str())));
+    let services = merged.ports(cluster).map(|ports| ports.services(port)).unwrap_or_default().iter();
     services.map(|service| usize::try_from(size_of(service).instances).unwrap_or(usize::MAX)).sum()
 }
 
 /// Whether a gateway was made for a port of a cluster that no service has any more.
-fn is_stale(name: &str, of: &Deployment, known: &dyn Known) -> bool {
+fn is_stale(name: &str, of: &Gates<'_>, known: &dyn Known) -> bool {
     let [first, cluster, _] = name.split('/').collect::<Vec<_>>()[..] else { return false };
     let prefix = format!("{first}/{cluster}/");
     let is_own = |route: &GatewayRoute| matches!(&route.path, RoutePath::Instances(to) if to.starts_with(&prefix));
-    first == of.name
-        && !owns(of, name)
+    first == of.deployment
+        && !of.owns(name)
         && gateway(name, known).is_some_and(|gateway| !gateway.routes.is_empty() && gateway.routes.iter().all(is_own))
 }
 
-/// The gateways that lead to one, those that are to leave it left out.
-pub(super) fn leads_to<'k>(name: &str, known: &'k dyn Known) -> Option<&'k str> {
-    let mut names = known.gateway_names().into_iter();
-    names.find(|from| {
-        gateway(from, known).is_some_and(|from| {
-            let to = RoutePath::Gateway(name.to_owned());
-            from.routes.iter().any(|route| route.path == to) && !leaving(from).contains(&name)
-        })
-    })
+/// Where gateways lead to, each with the first that leads there; what they are to leave is left out.
+pub(super) fn led_to(known: &dyn Known) -> HashMap<&str, &str> {
+    let mut led_to = HashMap::new();
+    for from in known.gateway_names() {
+        let Some(stored) = gateway(from, known) else { continue };
+        let leaving: HashSet<&str> = leaving(stored).into_iter().collect();
+        for route in &stored.routes {
+            if let RoutePath::Gateway(to) = &route.path
+                && !leaving.contains(to.as_str())
+            {
+                led_to.entry(to.as_str()).or_insert(from);
+            }
+        }
+    }
+    led_to
 }
 
 /// Gateways of ports that are gone, which nothing leads to and no instance stands behind.
-pub(super) fn unused(of: &Deployment, known: &dyn Known) -> Vec<String> {
-    let stale: Vec<&str> = known.gateway_names().into_iter().filter(|name| is_stale(name, of, known)).collect();
+pub(super) fn unused(of: &Gates<'_>, known: &dyn Known) -> Vec<String> {
+    let own = known.gateway_names_of(of.deployment).into_iter();
+    let stale: Vec<&str> = own.filter(|name| is_stale(name, of, known)).collect();
     if stale.is_empty() {
         return Vec::new();
     }
@@ -148,6 +153,7 @@ pub(super) fn unused(of: &Deployment, known: &dyn Known) -> Vec<String> {
 pub(super) fn settle(name: &str, known: &dyn Known) -> Vec<WriteRequest> {
     let Ok(of) = deployment(name, known) else { return Vec::new() };
     let mut paper = Paper::new(known);
+    let gates = Gates::of(of);
     for given in &of.body.gateways {
         let is_held =
             gateway(&format!("{name}/{}", given.key), known).is_some_and(|stored| !leaving(stored).is_empty());
@@ -155,10 +161,10 @@ pub(super) fn settle(name: &str, known: &dyn Known) -> Vec<WriteRequest> {
             continue;
         }
         // Weights that people changed so that they no longer fit keep it where it is.
-        let next = outer(of, given, Some(given), &paper).ok().and_then(|next| changed(next, &paper));
+        let next = outer(&gates, given, Some(given), &paper).ok().and_then(|next| changed(next, &paper));
         paper.apply(next.into_iter().collect());
     }
-    let unused = unused(of, &paper);
+    let unused = unused(&gates, &paper);
     paper.apply(unused.iter().map(|gateway| WriteRequest::delete(Kind::Gateway, gateway, None)).collect());
     paper.into_writes()
 }
@@ -166,13 +172,15 @@ pub(super) fn settle(name: &str, known: &dyn Known) -> Vec<WriteRequest> {
 /// The deployments that have gateways which wait for something.
 pub(crate) fn waiting(known: &dyn Known) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
+    let mut of_deployments: HashMap<&str, Option<Gates<'_>>> = HashMap::new();
     for name in known.gateway_names() {
         let Some((first, _)) = name.split_once('/') else { continue };
         if found.contains(first) {
             continue;
         }
-        let Ok(of) = deployment(first, known) else { continue };
-        if gateway(name, known).is_some_and(|gateway| !leaving(gateway).is_empty()) || is_stale(name, of, known) {
+        let gates = of_deployments.entry(first).or_insert_with(|| deployment(first, known).ok().map(Gates::of));
+        let Some(gates) = gates else { continue };
+        if gateway(name, known).is_some_and(|gateway| !leaving(gateway).is_empty()) || is_stale(name, gates, known) {
             found.insert(first.to_owned());
         }
     }

@@ -1,8 +1,11 @@
 //! Adds the services of a blueprint to a deployment.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
 use vamp_model::{
     Artifact, Blueprint, BreedUse, Cluster, ClusterVariable, Deployment, Kind, OuterGateway, RoutePath, ScaleUse,
-    Topology,
+    Service, Topology,
 };
 
 use super::sound::{self, Fault};
@@ -63,13 +66,13 @@ fn keep_words(merged: &mut Deployment, stable: Option<&Deployment>, gateways: &[
     let paths = |gateway: &OuterGateway| -> Vec<RoutePath> {
         gateway.body.routes.iter().map(|route| route.path.clone()).collect()
     };
+    let formers = stable.map(|stable| gateways::outer_by_key(&stable.body)).unwrap_or_default();
+    let written: HashSet<&str> = gateways.iter().map(|write| write.name.as_str()).collect();
     for gateway in &mut merged.body.gateways {
-        let former = stable.and_then(|stable| stable.body.gateways.iter().find(|former| former.key == gateway.key));
+        let former = formers.get(gateway.key.as_str()).copied();
         let name = format!("{}/{}", merged.name, gateway.key);
         let is_same = |former: &&OuterGateway| {
-            former.protocol == gateway.protocol
-                && paths(former) == paths(gateway)
-                && !gateways.iter().any(|write| write.name == name)
+            former.protocol == gateway.protocol && paths(former) == paths(gateway) && !written.contains(name.as_str())
         };
         if let Some(former) = former.filter(is_same) {
             *gateway = former.clone();
@@ -98,47 +101,64 @@ pub(super) fn expand(body: &Topology, known: &dyn Known) -> Topology {
 /// What is there with what is added: the order of what is there stays, and what is not named is not touched.
 pub(super) fn unite(stable: Option<&Topology>, attached: &Topology) -> Topology {
     let mut united = stable.cloned().unwrap_or_default();
-    for cluster in &attached.clusters {
-        match united.clusters.iter_mut().find(|found| found.name == cluster.name) {
-            Some(found) => unite_cluster(found, cluster),
-            None => united.clusters.push(Cluster { gateways: Vec::new(), ..cluster.clone() }),
-        }
-    }
-    for gateway in &attached.gateways {
-        match united.gateways.iter_mut().find(|found| found.key == gateway.key) {
-            Some(found) => *found = gateway.clone(),
-            None => united.gateways.push(gateway.clone()),
-        }
-    }
-    for variable in &attached.environment {
-        let same = |found: &&mut ClusterVariable| found.cluster == variable.cluster && found.name == variable.name;
-        match united.environment.iter_mut().find(same) {
-            Some(found) => found.value.clone_from(&variable.value),
-            None => united.environment.push(variable.clone()),
-        }
-    }
+    unite_parts(
+        &mut united.clusters,
+        &attached.clusters,
+        |cluster| cluster.name.clone(),
+        unite_cluster,
+        |cluster| Cluster { gateways: Vec::new(), ..cluster.clone() },
+    );
+    let key = |gateway: &OuterGateway| gateway.key.clone();
+    unite_parts(&mut united.gateways, &attached.gateways, key, OuterGateway::clone_from, OuterGateway::clone);
+    let key = |variable: &ClusterVariable| (variable.cluster.clone(), variable.name.clone());
+    unite_parts(
+        &mut united.environment,
+        &attached.environment,
+        key,
+        ClusterVariable::clone_from,
+        ClusterVariable::clone,
+    );
     united.dialects.extend(attached.dialects.clone());
     united
 }
 
-fn unite_cluster(stable: &mut Cluster, attached: &Cluster) {
-    for service in &attached.services {
-        match stable.services.iter_mut().find(|found| found.breed.name() == service.breed.name()) {
-            Some(found) => {
-                let former = std::mem::replace(found, service.clone());
-                // What the blueprint says nothing about stays.
-                found.scale = found.scale.take().or(former.scale);
-                found.network = found.network.take().or(former.network);
-                if found.arguments.is_empty() {
-                    found.arguments = former.arguments;
-                }
-            }
-            None => stable.services.push(service.clone()),
+/// Adds parts to those that are there, in which they are looked for by a key.
+fn unite_parts<T, K: Eq + Hash>(
+    there: &mut Vec<T>,
+    attached: &[T],
+    key: impl Fn(&T) -> K,
+    unite: impl Fn(&mut T, &T),
+    add: impl Fn(&T) -> T,
+) {
+    let mut places: HashMap<K, usize> = HashMap::new();
+    for (at, part) in there.iter().enumerate() {
+        places.entry(key(part)).or_insert(at);
+    }
+    for part in attached {
+        let at = *places.entry(key(part)).or_insert(there.len());
+        match there.get_mut(at) {
+            Some(found) => unite(found, part),
+            None => there.push(add(part)),
         }
     }
+}
+
+fn unite_cluster(stable: &mut Cluster, attached: &Cluster) {
+    let key = |service: &Service| service.breed.name().to_owned();
+    unite_parts(&mut stable.services, &attached.services, key, unite_service, Service::clone);
     stable.metadata.extend(attached.metadata.clone());
     stable.dialects.extend(attached.dialects.clone());
     stable.health_checks = attached.health_checks.clone().or(stable.health_checks.take());
     stable.network = attached.network.clone().or(stable.network.take());
     stable.sla = attached.sla.clone().or(stable.sla.take());
+}
+
+fn unite_service(stable: &mut Service, attached: &Service) {
+    let former = std::mem::replace(stable, attached.clone());
+    // What the blueprint says nothing about stays.
+    stable.scale = stable.scale.take().or(former.scale);
+    stable.network = stable.network.take().or(former.network);
+    if stable.arguments.is_empty() {
+        stable.arguments = former.arguments;
+    }
 }

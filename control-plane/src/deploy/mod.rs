@@ -5,6 +5,7 @@
 //! and never takes a share of the traffic from it: a new version of a service that is there comes in at 0 %.
 
 mod apply;
+mod gates;
 mod gateways;
 mod given;
 mod hold;
@@ -28,11 +29,13 @@ use crate::core::WriteRequest;
 use crate::plan::Finding;
 
 pub(crate) use apply::left_over;
-pub(crate) use gateways::{check as check_gateways, export, names as gateway_names};
+pub(crate) use gates::names as gateway_names;
+pub(crate) use gateways::{check as check_gateways, export};
 pub(crate) use hold::{follow, waiting};
 pub(crate) use kept::check_kept;
+pub(crate) use paper::Writes;
 pub(crate) use promise::check_promises;
-pub(crate) use resolve::{Values, environment, health_checks};
+pub(crate) use resolve::{Index, Values, health_checks};
 
 /// What a service gets whose author names no scale.
 pub(crate) const DEFAULT_SIZE: Size = Size { cpu: unit::Cpu(1_000), memory: unit::Memory(1_000_000_000), instances: 1 };
@@ -54,9 +57,12 @@ impl DeployRequest {
         Self { deployment: deployment.into(), expected: Expected::Anything, action }
     }
 
-    /// Whether it deploys the blueprint of this name, as it is written in the same change.
-    pub(crate) fn applies(&self, blueprint: &str) -> bool {
-        matches!(&self.action, Action::Apply(applied) if applied.name == blueprint)
+    /// The blueprint that it deploys as it is written in the same change.
+    pub(crate) fn applied(&self) -> Option<&str> {
+        match &self.action {
+            Action::Apply(applied) => Some(&applied.name),
+            _ => None,
+        }
     }
 }
 
@@ -159,6 +165,12 @@ pub(crate) trait Known {
     fn artifact(&self, kind: Kind, name: &str) -> Option<&Artifact>;
     /// The names of all gateways.
     fn gateway_names(&self) -> Vec<&str>;
+    /// The names of those below the name of a deployment.
+    fn gateway_names_of(&self, deployment: &str) -> Vec<&str> {
+        let mut names = self.gateway_names();
+        names.retain(|name| name.split_once('/').is_some_and(|(first, _)| first == deployment));
+        names
+    }
 }
 
 /// Why nothing follows.
@@ -208,7 +220,8 @@ pub(crate) fn writes(
         }
         Action::Sla { cluster, sla } => {
             let mut deployment = deployment(name, known)?.clone();
-            let faults = sla.as_ref().map(|sla| promise::faults(sla, &deployment.body, known)).unwrap_or_default();
+            let faults =
+                sla.as_ref().map(|sla| promise::faults(sla, &deployment.body.by_name(), known)).unwrap_or_default();
             if !faults.is_empty() {
                 let finding =
                     |fault: promise::Fault| Finding::new(Kind::Deployment, name, "/sla", fault.why, fault.mend);

@@ -1,38 +1,43 @@
 //! The gateways by which clients come in. A merge changes of them what its file says, route by route; what people made
 //! of them since stays.
 
-use vamp_model::{Deployment, Gateway, GatewayRoute, OuterGateway, Protocol, RouteBody, RoutePath, RouteUse};
+use std::collections::{HashMap, HashSet};
+
+use vamp_model::{Gateway, GatewayRoute, OuterGateway, Protocol, RouteBody, RoutePath, RouteUse};
 use vamp_routing::wire::{Share, Sticky};
 
+use super::gates::Gates;
 use super::gateways::{PLAIN_TCP, settle, settled};
 use super::{Known, hold};
 
 /// A gateway by which clients come in, as it is after a merge. `former` is what was said of it until now: its routes go
 /// when they are said no longer, those that somebody else added stay.
 pub(super) fn outer(
-    merged: &Deployment,
+    merged: &Gates<'_>,
     given: &OuterGateway,
     former: Option<&OuterGateway>,
     known: &dyn Known,
 ) -> Result<Gateway, (String, String)> {
-    let deployment = &merged.name;
+    let deployment = merged.deployment;
     let name = format!("{deployment}/{}", given.key);
     let stored = settled(&name, known);
     let own = |route: &GatewayRoute| RoutePath::Gateway(format!("{deployment}/{}", route.path));
     let there = stored.as_ref().map(|stored| stored.routes.as_slice()).unwrap_or_default();
     let said: Vec<RoutePath> = given.body.routes.iter().map(own).collect();
-    let mut was_said: Vec<RoutePath> = former.iter().flat_map(|former| &former.body.routes).map(own).collect();
+    let is_said: HashSet<&RoutePath> = said.iter().collect();
+    let mut was_said: HashSet<RoutePath> = former.iter().flat_map(|former| &former.body.routes).map(own).collect();
     let leaving = stored.iter().flat_map(hold::leaving);
     was_said.extend(leaving.map(|path| RoutePath::Gateway(path.to_owned())));
     let (gone, kept): (Vec<&GatewayRoute>, Vec<&GatewayRoute>) =
-        there.iter().filter(|route| !said.contains(&route.path)).partition(|route| was_said.contains(&route.path));
+        there.iter().filter(|route| !is_said.contains(&route.path)).partition(|route| was_said.contains(&route.path));
     let is_freed = gone.iter().any(|route| said_weight(&route.content).is_some_and(|share| share != Share::NONE));
     // Beside routes that keep what they have, a new one gets nothing yet; what others leave it gets.
     let newcomer = (!there.is_empty() && !is_freed).then_some(Share::NONE);
     let mut routes: Vec<GatewayRoute> = Vec::new();
-    for (path, route) in said.into_iter().zip(&given.body.routes) {
-        let former = there.iter().find(|former| former.path == path);
-        routes.push(GatewayRoute { path, content: over(&route.content, former, newcomer) });
+    let formers: HashMap<&RoutePath, &GatewayRoute> = there.iter().map(|former| (&former.path, former)).collect();
+    for (path, route) in said.iter().zip(&given.body.routes) {
+        let content = over(&route.content, formers.get(path).copied(), newcomer);
+        routes.push(GatewayRoute { path: path.clone(), content });
     }
     routes.extend(kept.into_iter().cloned());
     if is_freed && routes.iter().all(|route| said_weight(&route.content) == Some(Share::NONE)) {

@@ -1,9 +1,9 @@
 //! What must hold of the promise of a cluster before it is taken: that everything it names is there, and that it can be
 //! measured.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use vamp_model::{Artifact, EscalationBody, EscalationUse, Kind, Scaling, SlaRule, SlaUse, Topology};
+use vamp_model::{Artifact, Cluster, EscalationBody, EscalationUse, Kind, Scaling, SlaRule, SlaUse};
 
 use super::Known;
 use crate::plan::Finding;
@@ -30,8 +30,11 @@ impl Fault {
     }
 }
 
+/// The clusters that a promise may name.
+type Clusters<'c> = HashMap<&'c str, &'c Cluster>;
+
 /// What is wrong.
-pub(super) fn faults<'c>(sla: &'c SlaUse, body: &'c Topology, known: &'c dyn Known) -> Vec<Fault> {
+pub(super) fn faults<'c>(sla: &'c SlaUse, clusters: &'c Clusters<'c>, known: &'c dyn Known) -> Vec<Fault> {
     let (rule, escalations) = match sla {
         SlaUse::Inline(body) => (&body.rule, &body.escalations),
         SlaUse::Stored { reference, escalations } => match known.artifact(Kind::Sla, reference) {
@@ -48,7 +51,7 @@ pub(super) fn faults<'c>(sla: &'c SlaUse, body: &'c Topology, known: &'c dyn Kno
         let message = format!("the window is {} s long, and numbers are kept for {kept} s", interval.0);
         faults.push(Fault::new("/window", message, format!("give an interval of up to {kept} s")));
     }
-    let mut check = Check { body, known, seen: BTreeSet::new(), faults };
+    let mut check = Check { clusters, known, seen: BTreeSet::new(), faults };
     check.all(escalations, "");
     check.faults
 }
@@ -62,12 +65,13 @@ pub(crate) fn check_promises<'c>(
     let mut users: BTreeMap<(Kind, &str, String, String), Vec<String>> = BTreeMap::new();
     for artifact in deployments {
         let Artifact::Deployment(deployment) = artifact else { continue };
+        let clusters = deployment.body.by_name();
         for cluster in &deployment.body.clusters {
             let Some(sla) = &cluster.sla else { continue };
             let Some((kind, name)) = reached(sla, known).into_iter().find(|found| written.contains(found)) else {
                 continue;
             };
-            for Fault { why, mend, .. } in faults(sla, &deployment.body, known) {
+            for Fault { why, mend, .. } in faults(sla, &clusters, known) {
                 let user = format!("{}/{}", deployment.name, cluster.name);
                 users.entry((kind, name, why, mend)).or_default().push(user);
             }
@@ -110,7 +114,7 @@ fn reached<'c>(sla: &'c SlaUse, known: &'c dyn Known) -> BTreeSet<(Kind, &'c str
 }
 
 struct Check<'c> {
-    body: &'c Topology,
+    clusters: &'c Clusters<'c>,
     known: &'c dyn Known,
     /// Stored escalations may refer to each other, in circles too: each is looked at once.
     seen: BTreeSet<&'c str>,
@@ -139,7 +143,9 @@ impl<'c> Check<'c> {
     fn one(&mut self, escalation: &'c EscalationBody, below: &str) {
         match escalation {
             EscalationBody::ToAll(inner) | EscalationBody::ToOne(inner) => self.all(inner, below),
-            EscalationBody::Scale(Scaling { target: Some(target), .. }) if self.body.cluster(target).is_none() => {
+            EscalationBody::Scale(Scaling { target: Some(target), .. })
+                if !self.clusters.contains_key(target.as_str()) =>
+            {
                 let message = format!("it scales the cluster `{target}`, which is not there");
                 self.faults.push(Fault::new(&format!("{below}/target"), message, "name a cluster of the deployment"));
             }

@@ -1,10 +1,11 @@
 //! Takes services out of a deployment, or the whole of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use vamp_model::{Artifact, Deployment, Kind, RoutePath, Topology, step};
 
-use super::{Known, Refusal, breed, deployment, gateways, given, meets, sound};
+use super::resolve::Index;
+use super::{Known, Refusal, breed, deployment, gateways, given, sound};
 use crate::core::WriteRequest;
 use crate::plan::Finding;
 
@@ -13,8 +14,8 @@ pub(super) fn all(name: &str, known: &dyn Known) -> Result<Vec<WriteRequest>, Re
     let found = deployment(name, known)?;
     let mut writes = vec![WriteRequest::delete(Kind::Deployment, name, None)];
     let outer: BTreeSet<String> = found.body.gateways.iter().map(|gateway| format!("{name}/{}", gateway.key)).collect();
-    for gateway in known.gateway_names() {
-        let is_inner = gateway.split('/').count() == 3 && gateway.split('/').next() == Some(name);
+    for gateway in known.gateway_names_of(name) {
+        let is_inner = gateway.split('/').count() == 3;
         if is_inner || outer.contains(gateway) {
             writes.push(WriteRequest::delete(Kind::Gateway, gateway, None));
         }
@@ -30,16 +31,18 @@ pub(super) fn services(
     known: &dyn Known,
 ) -> Result<Vec<WriteRequest>, Refusal> {
     let before = deployment(name, known)?;
+    let there = services_of(before);
     for (cluster, service) in services {
-        let found = before.cluster(cluster);
-        if found.is_none_or(|found| found.service(service).is_none()) {
+        if !there.contains(&(cluster.as_str(), service.as_str())) {
             let message = format!("deployment `{name}` has no service `{service}` in a cluster `{cluster}`");
             return Err(Refusal::Missing(message));
         }
     }
     let mut after = before.clone();
+    let going: HashSet<(&str, &str)> =
+        services.iter().map(|(cluster, service)| (cluster.as_str(), service.as_str())).collect();
     for cluster in &mut after.body.clusters {
-        let goes = |service: &str| services.iter().any(|(at, gone)| *at == cluster.name && gone == service);
+        let goes = |service: &str| going.contains(&(cluster.name.as_str(), service));
         cluster.services.retain(|service| !goes(service.breed.name()));
     }
     after.body.clusters.retain(|cluster| !cluster.services.is_empty());
@@ -86,14 +89,22 @@ fn broken(before: &Deployment, after: &Deployment, known: &dyn Known) -> Vec<Fin
     new.map(finding).collect()
 }
 
+/// The services of a deployment by cluster and breed.
+fn services_of(deployment: &Deployment) -> HashSet<(&str, &str)> {
+    let clusters = deployment.body.clusters.iter();
+    let services = clusters
+        .flat_map(|cluster| cluster.services.iter().map(|service| (cluster.name.as_str(), service.breed.name())));
+    services.collect()
+}
+
 /// What is known of the instances of services that went.
 fn forgotten(before: &Deployment, after: Option<&Deployment>, known: &dyn Known) -> Vec<WriteRequest> {
     let mut writes = Vec::new();
+    let left = after.map(services_of).unwrap_or_default();
     for cluster in &before.body.clusters {
-        let left = after.and_then(|after| after.cluster(&cluster.name));
         for service in &cluster.services {
             let name = format!("{}/{}/{}", before.name, cluster.name, service.breed.name());
-            let stays = left.is_some_and(|left| left.service(service.breed.name()).is_some());
+            let stays = left.contains(&(cluster.name.as_str(), service.breed.name()));
             if !stays && known.artifact(Kind::Instances, &name).is_some() {
                 writes.push(WriteRequest::delete(Kind::Instances, &name, None));
             }
@@ -106,9 +117,10 @@ fn forgotten(before: &Deployment, after: Option<&Deployment>, known: &dyn Known)
 fn unmet(after: &Deployment) -> Vec<Finding> {
     let mut findings = Vec::new();
     let breeds: Vec<_> = after.body.clusters.iter().flat_map(|cluster| &cluster.services).filter_map(breed).collect();
+    let index = Index::of(after);
     for found in &breeds {
         for (alias, dependency) in &found.dependencies {
-            if !breeds.iter().any(|other| meets(dependency.name(), &other.name)) {
+            if index.depended_on(dependency.name()).is_none() {
                 let message =
                     format!("breed `{}` depends on `{}` (as `{alias}`), which would go", found.name, dependency.name());
                 let hint = "remove both, or keep both";

@@ -5,8 +5,11 @@
 //! weights are not the deployment's: they stand in the gateways, which have a history of their own. A gateway that is gone
 //! comes back as it was last.
 
+use std::collections::HashSet;
+
 use vamp_model::{Artifact, Blueprint, Deployment, Gateway, Kind};
 
+use super::gates::{self, Gates};
 use super::paper::Paper;
 use super::{Known, Refusal, gateways, merge, remove};
 use crate::core::WriteRequest;
@@ -16,7 +19,8 @@ pub(super) fn restore(then: &Deployment, were: &[Gateway], known: &dyn Known) ->
     let name = &then.name;
     let mut paper = Paper::new(known);
     let before = super::deployment(name, known).ok().cloned();
-    let foreign = gateways::names(then).into_iter().filter_map(|name| gateways::foreign(&name, before.as_ref(), known));
+    let owned = before.as_ref().map(Gates::of);
+    let foreign = gates::names(then).into_iter().filter_map(|name| gateways::foreign(&name, owned.as_ref(), known));
     let foreign: Vec<_> = foreign.map(|(what, mend)| Finding::new(Kind::Deployment, name, "", what, mend)).collect();
     if !foreign.is_empty() {
         return Err(Refusal::Findings(foreign));
@@ -24,19 +28,18 @@ pub(super) fn restore(then: &Deployment, were: &[Gateway], known: &dyn Known) ->
     let returning = gateways::returning(then, were, known);
     let Deployment { metadata, mut body, .. } = then.clone();
     // A gateway that clients use already keeps what was made of it since; one that comes back does so as it was.
+    let were = before.as_ref().map(|before| gateways::outer_by_key(&before.body)).unwrap_or_default();
+    let names: HashSet<&str> = returning.iter().map(|returning| returning.name.as_str()).collect();
     body.gateways.retain(|gateway| {
-        let is_there = before.iter().any(|before| before.body.gateways.contains(gateway));
-        let own = format!("{name}/{}", gateway.key);
-        !is_there && !returning.iter().any(|returning| returning.name == own)
+        let is_there = were.get(gateway.key.as_str()) == Some(&gateway);
+        !is_there && !names.contains(format!("{name}/{}", gateway.key).as_str())
     });
     let stale = before.iter().flat_map(|before| gateways::stale(before, then, known));
     paper.apply(stale.map(|gateway| WriteRequest::delete(Kind::Gateway, &gateway, None)).collect());
     if !returning.is_empty() {
         // What was said until now of the gateways that are there stays said until the merge.
         let mut added = then.body.clone();
-        added.gateways.retain(|gateway| {
-            !before.iter().any(|before| before.body.gateways.iter().any(|known| known.key == gateway.key))
-        });
+        added.gateways.retain(|gateway| !were.contains_key(gateway.key.as_str()));
         let united = merge::unite(before.as_ref().map(|before| &before.body), &added);
         let united = Deployment { name: name.clone(), metadata: metadata.clone(), body: united };
         paper.apply(vec![WriteRequest::replace(Artifact::Deployment(united), None)]);
@@ -51,7 +54,8 @@ pub(super) fn restore(then: &Deployment, were: &[Gateway], known: &dyn Known) ->
     }
     // A merge adds to variables and dialects that came later; the version had exactly its own.
     paper.apply(vec![WriteRequest::replace(Artifact::Deployment(then.clone()), None)]);
-    let cut_off: Vec<_> = before.iter().flat_map(|before| gateways::cut_off(before, then, &paper)).collect();
+    let kept = Gates::of(then);
+    let cut_off: Vec<_> = before.iter().flat_map(|before| gateways::cut_off(before, &kept, &paper)).collect();
     if !cut_off.is_empty() {
         let finding = |(at, what, mend)| Finding::new(Kind::Deployment, name, at, what, mend);
         return Err(Refusal::Findings(cut_off.into_iter().map(finding).collect()));
@@ -68,6 +72,6 @@ fn surplus(before: &Deployment, then: &Deployment) -> Vec<(String, String)> {
         });
         services.collect()
     };
-    let kept = of(then);
+    let kept: HashSet<(String, String)> = of(then).into_iter().collect();
     of(before).into_iter().filter(|service| !kept.contains(service)).collect()
 }

@@ -1,13 +1,12 @@
 //! What must hold of a deployment as a whole. It is asked before one is made, and of a blueprint before it is kept, as if
 //! that were deployed by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use vamp_model::{Breed, BreedUse, Cluster, Deployment, Kind, ScaleUse, Service, Topology, step};
 
-use super::resolve::{self, Lack};
-use super::{Known, breed, meets, promise};
+use super::resolve::{self, Index, Lack, meeting};
+use super::{Known, breed, promise};
 
 /// One thing that stands in the way.
 #[derive(Debug)]
@@ -41,10 +40,11 @@ pub(super) fn faults(deployment: &Deployment, said: &Topology, owner: &str, know
         .into_iter()
         .map(|found| Fault { pointer: found.pointer, message: found.message, hint: found.hint, cure: Cure::None })
         .collect();
+    let clusters = deployment.body.by_name();
     for cluster in &deployment.body.clusters {
         let Some(sla) = &cluster.sla else { continue };
         let pointer = step(&step("/clusters", &cluster.name), "sla");
-        faults.extend(promise::faults(sla, &deployment.body, known).into_iter().map(|fault| Fault {
+        faults.extend(promise::faults(sla, &clusters, known).into_iter().map(|fault| Fault {
             pointer: format!("{pointer}{}", fault.below),
             message: format!("the SLA of cluster `{}`: {}", cluster.name, fault.why),
             hint: fault.mend,
@@ -52,15 +52,15 @@ pub(super) fn faults(deployment: &Deployment, said: &Topology, owner: &str, know
         }));
     }
     let services = services(deployment);
-    let names = Names::of(&services);
+    let index = Index::of(deployment);
     for (pointer, cluster, service) in &services {
         of_names(pointer, service, &mut faults);
         let Some(breed) = breed(service) else { continue };
-        of_dependencies(pointer, breed, &names, &mut faults);
-        of_service(pointer, deployment, cluster, service, breed, &mut faults);
+        of_dependencies(pointer, breed, &index, &mut faults);
+        of_service(pointer, &index, cluster, service, breed, &mut faults);
         resolve::cut(&mut faults, |fault| fault.cure);
     }
-    faults.extend(circle(&services, &names));
+    faults.extend(circle(&services));
     let places = Places::new(deployment, said);
     for fault in &mut faults {
         fault.pointer = places.in_what_was_said(&fault.pointer);
@@ -77,8 +77,9 @@ fn united(deployment: &Deployment, said: &Topology) -> Topology {
         environment: said.environment.clone(),
         ..Topology::default()
     };
+    let said = said.by_name();
     for cluster in &mut united.clusters {
-        cluster.gateways = said.cluster(&cluster.name).map(|said| said.gateways.clone()).unwrap_or_default();
+        cluster.gateways = said.get(cluster.name.as_str()).map(|said| said.gateways.clone()).unwrap_or_default();
     }
     united
 }
@@ -119,9 +120,9 @@ fn of_names(pointer: &str, service: &Service, faults: &mut Vec<Fault>) {
     }));
 }
 
-fn of_dependencies(pointer: &str, breed: &Breed, names: &Names<'_>, faults: &mut Vec<Fault>) {
+fn of_dependencies(pointer: &str, breed: &Breed, index: &Index<'_>, faults: &mut Vec<Fault>) {
     for (alias, dependency) in &breed.dependencies {
-        if names.meeting(dependency.name()).next().is_none() {
+        if index.depended_on(dependency.name()).is_none() {
             faults.push(Fault {
                 pointer: step(&format!("{pointer}/breed/dependencies"), alias),
                 message: format!(
@@ -138,21 +139,21 @@ fn of_dependencies(pointer: &str, breed: &Breed, names: &Names<'_>, faults: &mut
 
 fn of_service(
     pointer: &str,
-    deployment: &Deployment,
+    index: &Index<'_>,
     cluster: &Cluster,
     service: &Service,
     breed: &Breed,
     faults: &mut Vec<Fault>,
 ) {
     let name = service.breed.name();
-    for resolve::Fault { variable, why, mend, lack } in resolve::faults(deployment, cluster, service, breed) {
+    for resolve::Fault { variable, why, mend, lack } in index.faults(cluster, breed) {
         let cure = match lack {
             Lack::Sense => Cure::None,
             Lack::Value => Cure::Value,
             // That a dependency is missing is told of the dependency.
             Lack::Breed => continue,
         };
-        let has_own = service.environment.iter().any(|(own, _)| *own == variable);
+        let has_own = index.has_own(cluster, breed, &variable);
         let of = if has_own { "environment_variables" } else { "breed/environment_variables" };
         faults.push(Fault {
             pointer: step(&format!("{pointer}/{of}"), &variable),
@@ -161,8 +162,9 @@ fn of_service(
             cure,
         });
     }
+    let ports: HashSet<&str> = breed.ports.iter().map(|port| port.name.as_str()).collect();
     for check in resolve::health_checks(cluster, service, breed) {
-        if let Some(port) = check.port().filter(|port| !breed.ports.iter().any(|known| known.name == *port)) {
+        if let Some(port) = check.port().filter(|port| !ports.contains(port)) {
             faults.push(Fault {
                 pointer: format!("{pointer}/health_checks"),
                 message: format!("a health check of service `{name}` asks port `{port}`, which it does not have"),
@@ -174,16 +176,33 @@ fn of_service(
 }
 
 /// Breeds that wait for each other, if some do.
-fn circle(services: &[Placed<'_>], names: &Names<'_>) -> Option<Fault> {
-    let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+fn circle(services: &[Placed<'_>]) -> Option<Fault> {
+    let names = services.iter().rev().map(|(pointer, _, service)| (service.breed.name(), pointer));
+    let names: BTreeMap<&str, &String> = names.collect();
+    let mut needs: BTreeMap<Need<'_>, Vec<Need<'_>>> = BTreeMap::new();
     for (_, _, service) in services {
         let dependencies = breed(service).into_iter().flat_map(|breed| &breed.dependencies);
-        let met = dependencies.flat_map(|(_, dependency)| names.meeting(dependency.name()));
-        needs.insert(service.breed.name(), met.collect());
+        let wanted: Vec<Need<'_>> = dependencies.map(|(_, dependency)| Need::of(dependency.name())).collect();
+        for need in &wanted {
+            if let Need::Any(name) = need {
+                needs
+                    .entry(*need)
+                    .or_insert_with(|| meeting(&names, name).map(|(name, _)| Need::Breed(name)).collect());
+            }
+        }
+        needs.insert(Need::Breed(service.breed.name()), wanted);
     }
-    let circle = first_circle(&needs)?;
+    let circle = first_circle(&needs)?.into_iter().filter_map(|need| match need {
+        Need::Breed(name) => Some(name),
+        Need::Any(_) => None,
+    });
+    let mut circle: Vec<&str> = circle.collect();
+    // It may have begun between two of them.
+    if circle.len() == 1 || circle.first() != circle.last() {
+        circle.extend(circle.first().copied());
+    }
     let first = circle.first()?;
-    let (pointer, ..) = services.iter().find(|(_, _, service)| service.breed.name() == *first)?;
+    let pointer = names.get(first)?;
     Some(Fault {
         pointer: format!("{pointer}/breed/dependencies"),
         message: format!("the services depend on each other in a circle: {}", circle.join(" → ")),
@@ -192,10 +211,27 @@ fn circle(services: &[Placed<'_>], names: &Names<'_>) -> Option<Fault> {
     })
 }
 
+/// A step on the way from a breed to what it depends on. Names with a `*` are steps of their own: many breeds may depend
+/// on them, and many meet them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need<'d> {
+    Breed(&'d str),
+    Any(&'d str),
+}
+
+impl<'d> Need<'d> {
+    fn of(wanted: &'d str) -> Self {
+        if wanted.ends_with('*') { Self::Any(wanted) } else { Self::Breed(wanted) }
+    }
+}
+
 /// Goes along what each needs, without recursion: a chain may be as long as there are services.
-fn first_circle<'d>(needs: &BTreeMap<&'d str, Vec<&'d str>>) -> Option<Vec<&'d str>> {
+fn first_circle<'d>(needs: &BTreeMap<Need<'d>, Vec<Need<'d>>>) -> Option<Vec<Need<'d>>> {
     let mut sound = BTreeSet::new();
     for start in needs.keys() {
+        if sound.contains(start) {
+            continue;
+        }
         let mut path = vec![(*start, 0_usize)];
         let mut open = BTreeSet::from([*start]);
         while let Some((name, passed)) = path.last_mut() {
@@ -203,15 +239,15 @@ fn first_circle<'d>(needs: &BTreeMap<&'d str, Vec<&'d str>>) -> Option<Vec<&'d s
             *passed = passed.saturating_add(1);
             match next {
                 None => {
-                    open.remove(name);
+                    open.remove(&name);
                     sound.insert(name);
                     path.pop();
                 }
-                Some(next) if open.contains(next) => {
+                Some(next) if open.contains(&next) => {
                     let names = path.iter().map(|(name, _)| *name).skip_while(|name| *name != next);
                     return Some(names.chain([next]).collect());
                 }
-                Some(next) if sound.contains(next) => {}
+                Some(next) if sound.contains(&next) => {}
                 Some(next) => {
                     open.insert(next);
                     path.push((next, 0));
@@ -222,30 +258,15 @@ fn first_circle<'d>(needs: &BTreeMap<&'d str, Vec<&'d str>>) -> Option<Vec<&'d s
     None
 }
 
-/// The breeds of all services by name.
-struct Names<'d>(BTreeSet<&'d str>);
-
-impl<'d> Names<'d> {
-    fn of(services: &[Placed<'d>]) -> Self {
-        Self(services.iter().map(|(_, _, service)| service.breed.name()).collect())
-    }
-
-    /// Those that meet a dependency.
-    fn meeting<'s>(&'s self, wanted: &'s str) -> impl Iterator<Item = &'d str> + 's {
-        let prefix = wanted.strip_suffix('*').unwrap_or(wanted);
-        let from = self.0.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).copied();
-        from.take_while(move |name| name.starts_with(prefix)).filter(move |name| meets(wanted, name))
-    }
-}
-
 /// Where the services of a deployment stand in what was said of it: for each cluster, by its pointer, the index of each
 /// of its services there.
 struct Places(BTreeMap<String, Vec<Option<usize>>>);
 
 impl Places {
     fn new(deployment: &Deployment, said: &Topology) -> Self {
+        let clusters = deployment.body.by_name();
         let said = said.clusters.iter().map(|cluster| {
-            let found = deployment.cluster(&cluster.name).into_iter().flat_map(|found| &found.services);
+            let found = clusters.get(cluster.name.as_str()).into_iter().flat_map(|found| &found.services);
             let said = cluster.services.iter().enumerate();
             let said: BTreeMap<&str, usize> = said.map(|(index, said)| (said.breed.name(), index)).collect();
             let index = |service: &Service| said.get(service.breed.name()).copied();

@@ -3,6 +3,7 @@
 mod again;
 mod hold;
 mod kept;
+mod large;
 mod outer;
 mod values;
 
@@ -247,7 +248,7 @@ fn environment_of(
     let deployment = world.deployment("shop");
     let cluster = deployment.cluster(cluster).unwrap();
     let service = cluster.service(service).unwrap();
-    environment(deployment, cluster, service, breed(service).unwrap(), &Ports)
+    Index::of(deployment).environment(cluster, breed(service).unwrap(), &Ports)
 }
 
 #[test]

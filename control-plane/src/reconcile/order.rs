@@ -9,7 +9,7 @@ use vamp_model::{Artifact, Breed, Cluster, Deployment, Kind, Service};
 
 use super::machine::{ServiceName, Wanted};
 use crate::core::Current;
-use crate::deploy::{self, Values, environment, health_checks, meets, size_of};
+use crate::deploy::{self, Index, Values, health_checks, size_of};
 use crate::platform::health::{HealthCheck, Probe};
 use crate::platform::{
     Deployable, Environment, HostPort, Instance, InstanceId, InstanceSpec, Labels, PortSpec, Reach, Restart, SpecError,
@@ -77,27 +77,31 @@ pub(super) fn orders_of(deployment: &Deployment, gateway_host: &str, ports: &BTr
 
 fn of(deployment: &Deployment, gateways: &Gateways<'_>) -> Vec<Order> {
     let mut orders = Vec::new();
+    let index = Index::of(deployment);
     for cluster in &deployment.body.clusters {
         for service in &cluster.services {
             let Some(breed) = deploy::breed(service) else { continue };
-            orders.push(order(deployment, cluster, service, breed, gateways));
+            orders.push(order(&index, cluster, service, breed, gateways));
         }
     }
     orders
 }
 
-fn order(deployment: &Deployment, cluster: &Cluster, service: &Service, breed: &Breed, values: &dyn Values) -> Order {
-    let name =
-        ServiceName { deployment: deployment.name.clone(), cluster: cluster.name.clone(), service: breed.name.clone() };
+fn order(index: &Index<'_>, cluster: &Cluster, service: &Service, breed: &Breed, values: &dyn Values) -> Order {
+    let name = ServiceName {
+        deployment: index.deployment.name.clone(),
+        cluster: cluster.name.clone(),
+        service: breed.name.clone(),
+    };
     let kind = kind_of(breed);
-    let spec = spec(deployment, cluster, service, breed, &kind, values);
+    let spec = spec(index, cluster, service, breed, &kind, values);
     let template = spec.as_ref().map(|spec| spec.digest().chars().take(16).collect()).unwrap_or_default();
     let mut checks: Vec<HealthCheck> = health_checks(cluster, service, breed).into_iter().map(check).collect();
     if checks.is_empty() {
         checks = breed.ports.iter().map(|port| open_port(&port.name)).collect();
     }
     Order {
-        wanted: Wanted { name, template, count: size_of(service).instances, needs: needs(deployment, breed) },
+        wanted: Wanted { name, template, count: size_of(service).instances, needs: needs(index, breed) },
         kind,
         spec,
         checks,
@@ -111,26 +115,21 @@ pub(crate) fn kind_of(breed: &Breed) -> String {
 }
 
 /// The clusters of what a breed depends on.
-fn needs(deployment: &Deployment, breed: &Breed) -> Vec<String> {
-    let has =
-        |cluster: &&Cluster, wanted: &str| cluster.services.iter().any(|service| meets(wanted, service.breed.name()));
-    let clusters = breed.dependencies.iter().filter_map(|(_, dependency)| {
-        let mut clusters = deployment.body.clusters.iter();
-        clusters.find(|cluster| has(cluster, dependency.name())).map(|cluster| cluster.name.clone())
-    });
-    clusters.collect()
+fn needs(index: &Index<'_>, breed: &Breed) -> Vec<String> {
+    let clusters = breed.dependencies.iter().filter_map(|(_, dependency)| index.depended_on(dependency.name()));
+    clusters.map(str::to_owned).collect()
 }
 
 /// The order, of which every instance is a copy with its own id and number.
 fn spec(
-    deployment: &Deployment,
+    index: &Index<'_>,
     cluster: &Cluster,
     service: &Service,
     breed: &Breed,
     kind: &str,
     values: &dyn Values,
 ) -> Result<InstanceSpec, String> {
-    let environment = environment(deployment, cluster, service, breed, values).map_err(|unresolved| unresolved.why)?;
+    let environment = index.environment(cluster, breed, values).map_err(|unresolved| unresolved.why)?;
     let definition = &breed.deployable.definition;
     let (deployable, driver) = match kind {
         "command" => (Deployable::command_line(definition), "process"),
@@ -169,7 +168,7 @@ fn spec(
         networks,
         restart: Restart::Always,
         arguments: arguments.map(|argument| (argument.key.clone(), argument.value.clone())).collect(),
-        dialect: dialect(deployment, cluster, service, driver),
+        dialect: dialect(index.deployment, cluster, service, driver),
     })
 }
 

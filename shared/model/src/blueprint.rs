@@ -2,13 +2,15 @@
 
 mod check;
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value, json};
 use vamp_routing::wire::Sticky;
 
 use crate::artifact::Kind;
 use crate::breed::{
-    Argument, BreedUse, Protocol, arguments_to_json, decode_arguments, decode_checked, decode_checks, decode_value,
-    parse_port, take_environment,
+    Argument, BreedUse, Offers, Protocol, arguments_to_json, decode_arguments, decode_checked, decode_checks,
+    decode_value, parse_port, take_environment,
 };
 use crate::decode::{Decoder, Field, Fields, entries, one_or_many};
 use crate::gateway::{GatewayRoute, decode_hosts, decode_routes, decode_sticky};
@@ -157,6 +159,12 @@ impl Topology {
         self.clusters.iter().find(|cluster| cluster.name == name)
     }
 
+    /// The clusters by name, for who looks for many.
+    pub fn by_name(&self) -> HashMap<&str, &Cluster> {
+        // As [`Self::cluster`]: of two with one name, which a document cannot have, it is the first.
+        self.clusters.iter().rev().map(|cluster| (cluster.name.as_str(), cluster)).collect()
+    }
+
     /// Takes the fields that blueprints and deployments share.
     pub(crate) fn decode<'t>(decoder: &mut Decoder<'t>, fields: &mut Fields<'t>) -> Self {
         let owner = fields.owner.clone();
@@ -246,13 +254,19 @@ impl Cluster {
         self.services.iter().find(|service| service.breed.name() == breed)
     }
 
+    /// The services by breed, for who looks for many.
+    pub fn by_breed(&self) -> HashMap<&str, &Service> {
+        self.services.iter().rev().map(|service| (service.breed.name(), service)).collect()
+    }
+
     /// The ports of its services, when all their breeds are written out.
     fn known_ports(&self) -> Option<Vec<&str>> {
         let mut ports = Vec::new();
+        let mut seen = HashSet::new();
         for service in &self.services {
             for port in &service.breed.inline()?.ports {
-                if !ports.contains(&port.name.as_str()) {
-                    ports.push(&port.name);
+                if seen.insert(port.name.as_str()) {
+                    ports.push(port.name.as_str());
                 }
             }
         }
@@ -305,9 +319,9 @@ impl Service {
         let scale = fields.take("scale");
         let scale = scale.and_then(|field| ScaleUse::decode(decoder, &field, &format!("the scale of {what}")));
         let arguments = decode_arguments(decoder, fields, &what);
-        let health_checks = decode_checks(decoder, fields, &what, |port| {
-            breed.inline().is_none_or(|breed| breed.ports.iter().any(|known| known.name == port))
-        });
+        let offers = breed.inline().map(|breed| Offers::of([breed]));
+        let health_checks =
+            decode_checks(decoder, fields, &what, |port| offers.as_ref().is_none_or(|offers| offers.has_port(port)));
         let network = decode_network(decoder, fields);
         let dialects = decode_dialects(decoder, fields);
         decoder.finish(fields, Self::FIELDS);
@@ -542,6 +556,7 @@ fn decode_outer_gateway<'t>(
 /// `cluster.environment_variables.NAME`, or `cluster.NAME` for short.
 fn decode_cluster_variables(decoder: &mut Decoder<'_>, field: &Field<'_>, owner: &str) -> Vec<ClusterVariable> {
     let mut variables: Vec<ClusterVariable> = Vec::new();
+    let mut seen = HashSet::new();
     for (key, item) in entries(decoder, field, &format!("the environment variables of {owner}")) {
         let what = format!("variable `{}` of {owner}", key.text);
         let Some((cluster, rest)) =
@@ -556,10 +571,11 @@ fn decode_cluster_variables(decoder: &mut Decoder<'_>, field: &Field<'_>, owner:
             decoder.refuse(&item, format!("{what} has no value"), "give it one, or remove it");
             continue;
         }
-        if variables.iter().any(|known| known.cluster == cluster && known.name == name) {
+        if seen.contains(&(cluster, name)) {
             decoder.refuse_at(key.place, &item.pointer, format!("{what} stands twice"), "keep one of them");
         }
         if let Some(value) = decode_value(decoder, &item, &what) {
+            seen.insert((cluster, name));
             variables.push(ClusterVariable { cluster: cluster.to_owned(), name: name.to_owned(), value });
         }
     }

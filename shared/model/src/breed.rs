@@ -1,9 +1,12 @@
 //! Breeds: what can be deployed, with what it needs and offers.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value, json};
 
 use crate::decode::{Decoder, Field, Fields, entries, one_or_many};
 use crate::health::{HealthCheck, all_to_json};
+use crate::near::listed_of;
 use crate::tree::Content;
 use crate::{Kind, lookup, metadata, name, value};
 
@@ -231,7 +234,8 @@ impl Breed {
         let arguments = decode_arguments(decoder, fields, &owner);
         let dependencies =
             fields.take("dependencies").map(|field| decode_dependencies(decoder, &field, &owner)).unwrap_or_default();
-        let health_checks = decode_checks(decoder, fields, &owner, |port| ports.iter().any(|known| known.name == port));
+        let known: HashSet<&str> = ports.iter().map(|port| port.name.as_str()).collect();
+        let health_checks = decode_checks(decoder, fields, &owner, |port| known.contains(port));
         check_references(&environment, &dependencies, decoder, fields);
         Some(Self {
             name,
@@ -246,27 +250,20 @@ impl Breed {
         })
     }
 
-    /// Whether what another one refers to is there.
-    pub fn offers(&self, reference: &value::ValueReference) -> Result<(), (String, String)> {
+    /// Why what another one refers to is not there, and the mend. Whether it is, [`Offers`] tells.
+    pub fn lacks(&self, reference: &value::ValueReference) -> Option<(String, String)> {
         use value::ValueReference as Refers;
-        let list = |names: Vec<&str>| match names.as_slice() {
-            [] => "it has none".to_owned(),
-            names => format!("it has {}", names.join(", ")),
-        };
         let (thing, name, known) = match reference {
-            Refers::Local(_) | Refers::Host(_) => return Ok(()),
-            Refers::Port { port, .. } => ("port", port, self.ports.iter().map(|port| port.name.as_str()).collect()),
+            Refers::Local(_) | Refers::Host(_) => return None,
+            Refers::Port { port, .. } => ("port", port, listed_of(self.ports.iter().map(|port| port.name.as_str()))),
             Refers::Variable { name, .. } => {
-                ("variable", name, self.environment.iter().map(|variable| variable.name.as_str()).collect())
+                ("variable", name, listed_of(self.environment.iter().map(|variable| variable.name.as_str())))
             }
             Refers::Constant { name, .. } => {
-                ("constant", name, self.constants.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>())
+                ("constant", name, listed_of(self.constants.iter().map(|(name, _)| name.as_str())))
             }
         };
-        if known.contains(&name.as_str()) {
-            return Ok(());
-        }
-        Err((format!("breed `{}` has no {thing} `{name}`", self.name), list(known)))
+        Some((format!("breed `{}` has no {thing} `{name}`", self.name), format!("it has {known}")))
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -327,24 +324,81 @@ fn check_references(
     fields: &Fields<'_>,
 ) {
     let values = environment.iter().filter_map(|variable| Some((&variable.name, variable.value.as_ref()?)));
+    let dependencies: HashMap<&str, (Option<&Breed>, Offers<'_>)> = dependencies
+        .iter()
+        .map(|(alias, breed)| (alias.as_str(), (breed.inline(), Offers::of(breed.inline()))))
+        .collect();
     for (variable, text) in values {
         for reference in value::references(text) {
-            let Err((why, hint)) = resolves(&reference, dependencies) else { continue };
+            if decoder.is_full() {
+                return;
+            }
+            let Err((why, hint)) = resolves(&reference, &dependencies) else { continue };
             let message = format!("variable `{variable}` of {} refers to `{reference}`: {why}", fields.owner);
             decoder.refuse_below(fields, &crate::step("/environment_variables", variable), message, hint);
         }
     }
 }
 
-fn resolves(reference: &value::ValueReference, dependencies: &[(String, BreedUse)]) -> Result<(), (String, String)> {
+fn resolves(
+    reference: &value::ValueReference,
+    dependencies: &HashMap<&str, (Option<&Breed>, Offers<'_>)>,
+) -> Result<(), (String, String)> {
     let Some(alias) = reference.cluster() else { return Ok(()) };
-    let Some((_, breed)) = dependencies.iter().find(|(known, _)| known == alias) else {
+    let Some((breed, offers)) = dependencies.get(alias) else {
         let hint = format!("declare it: `dependencies: {{{alias}: BREED}}`");
         return Err((format!("there is no dependency `{alias}`"), hint));
     };
-    match breed.inline() {
-        Some(breed) => breed.offers(reference),
-        None => Ok(()),
+    match breed {
+        Some(breed) if !offers.has(reference) => breed.lacks(reference).map_or(Ok(()), Err),
+        _ => Ok(()),
+    }
+}
+
+/// What breeds have that others may refer to, to be asked many times.
+#[derive(Debug, Clone, Default)]
+pub struct Offers<'b> {
+    ports: HashSet<&'b str>,
+    variables: HashSet<&'b str>,
+    constants: HashSet<&'b str>,
+}
+
+impl<'b> Offers<'b> {
+    /// That of all these together.
+    pub fn of(breeds: impl IntoIterator<Item = &'b Breed>) -> Self {
+        let mut offers = Self::default();
+        for breed in breeds {
+            offers.ports.extend(breed.ports.iter().map(|port| port.name.as_str()));
+            offers.variables.extend(breed.environment.iter().map(|variable| variable.name.as_str()));
+            offers.constants.extend(breed.constants.iter().map(|(name, _)| name.as_str()));
+        }
+        offers
+    }
+
+    /// Whether what is referred to is there: where it is not, [`Breed::lacks`] says why.
+    pub fn has(&self, reference: &value::ValueReference) -> bool {
+        use value::ValueReference as Refers;
+        match reference {
+            Refers::Local(_) | Refers::Host(_) => true,
+            Refers::Port { port, .. } => self.has_port(port),
+            Refers::Variable { name, .. } => self.has_variable(name),
+            Refers::Constant { name, .. } => self.has_constant(name),
+        }
+    }
+
+    /// Whether one of them has this port.
+    pub fn has_port(&self, name: &str) -> bool {
+        self.ports.contains(name)
+    }
+
+    /// Whether one of them reads this variable.
+    pub fn has_variable(&self, name: &str) -> bool {
+        self.variables.contains(name)
+    }
+
+    /// Whether one of them has this constant.
+    pub fn has_constant(&self, name: &str) -> bool {
+        self.constants.contains(name)
     }
 }
 
@@ -439,6 +493,7 @@ fn strict_name(decoder: &mut Decoder<'_>, key: &crate::tree::Key, item: &Field<'
 /// The variables of a breed, whose values may be missing.
 fn decode_environment(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, owner: &str) -> Vec<Variable> {
     let mut variables: Vec<Variable> = Vec::new();
+    let mut seen = HashSet::new();
     let Some(field) = take_environment(decoder, fields) else { return variables };
     for (key, item) in entries(decoder, &field, &format!("the environment variables of {owner}")) {
         let (name, alias) = match key.text.strip_suffix(']').and_then(|text| text.split_once('[')) {
@@ -450,7 +505,7 @@ fn decode_environment(decoder: &mut Decoder<'_>, fields: &mut Fields<'_>, owner:
         if let Some(alias) = &alias {
             variable_name(decoder, key, &item, alias, &format!("the alias of {what}"));
         }
-        if variables.iter().any(|known| known.name == name) {
+        if !seen.insert(name) {
             decoder.refuse_at(key.place, &item.pointer, format!("{what} stands twice"), "keep one of them");
         }
         let value = match item.node.content {

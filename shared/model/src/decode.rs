@@ -50,6 +50,11 @@ impl<'t> Decoder<'t> {
         self.violations.is_empty()
     }
 
+    /// Whether as many violations are known as are told: more are not worth looking for their places.
+    pub(crate) fn is_full(&self) -> bool {
+        self.violations.len() >= VIOLATIONS_MAX
+    }
+
     pub(crate) fn refuse_at(
         &mut self,
         place: Place,
@@ -57,7 +62,7 @@ impl<'t> Decoder<'t> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        if self.violations.len() < VIOLATIONS_MAX {
+        if !self.is_full() {
             self.violations.push(at(place, &self.origins, Violation::new(pointer, message, hint)));
         }
     }
@@ -70,8 +75,10 @@ impl<'t> Decoder<'t> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        let (place, pointer) = nearest_to(fields.node, &fields.pointer, below);
-        self.refuse_at(place, &pointer, message, hint);
+        if !self.is_full() {
+            let (place, pointer) = nearest_to(fields.node, &fields.pointer, below);
+            self.refuse_at(place, &pointer, message, hint);
+        }
     }
 
     pub(crate) fn refuse(&mut self, field: &Field<'_>, message: impl Into<String>, hint: impl Into<String>) {
@@ -108,6 +115,9 @@ impl<'t> Decoder<'t> {
     /// Refuses every field that was not taken.
     pub(crate) fn finish(&mut self, fields: &Fields<'_>, known: &[&str]) {
         for (key, _) in &fields.entries {
+            if self.is_full() {
+                return;
+            }
             let hint = match nearest(&key.text, known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("it has {}", known.join(", ")),
@@ -119,16 +129,18 @@ impl<'t> Decoder<'t> {
 
     /// The place of a character (from 1) of a text that was read from `node`, as near as the text's notation allows.
     pub(crate) fn place_inside(&self, node: &Node, text: &str, position: usize) -> Place {
+        // It is looked for from the start of the source, which is not done for what is not told.
+        if self.is_full() || node.place.origin > 0 {
+            return node.place;
+        }
         let before: String = text.chars().take(position.saturating_sub(1)).collect();
         let start = usize::try_from(node.place.column).unwrap_or(usize::MAX).saturating_sub(1);
         let line = self.source.lines().nth(usize::try_from(node.place.line).unwrap_or(usize::MAX).saturating_sub(1));
-        let raw: String = line.unwrap_or_default().chars().skip(start).collect();
+        let raw = line.unwrap_or_default();
+        let raw = raw.char_indices().nth(start).and_then(|(at, _)| raw.get(at..)).unwrap_or_default();
         let quotes = usize::from(raw.starts_with(['"', '\'']));
-        if node.place.origin > 0 {
-            return node.place;
-        }
         // Escapes, folded lines and block texts shift characters: then the start of the text is all that is sure.
-        if raw.chars().skip(quotes).collect::<String>().starts_with(&before) && !before.contains('\n') {
+        if raw.get(quotes..).unwrap_or_default().starts_with(&before) && !before.contains('\n') {
             let offset = quotes.saturating_add(position.saturating_sub(1));
             let shift = u32::try_from(offset).unwrap_or(u32::MAX);
             return Place { column: node.place.column.saturating_add(shift), ..node.place };

@@ -24,7 +24,7 @@ pub struct HealthCheck {
 }
 
 /// What a health check does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Probe {
     /// `GET path`; an answer from 200 to 399 is a success.
     Http {

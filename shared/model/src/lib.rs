@@ -45,7 +45,7 @@ mod yaml;
 
 pub use artifact::{Artifact, Kind, UnknownKind, to_json};
 pub use blueprint::{Blueprint, Cluster, ClusterVariable, Deployment, InnerGateway, OuterGateway, Service, Topology};
-pub use breed::{Argument, Breed, BreedPort, BreedUse, DEPLOYABLE_KINDS, Deployable, Protocol, Variable};
+pub use breed::{Argument, Breed, BreedPort, BreedUse, DEPLOYABLE_KINDS, Deployable, Offers, Protocol, Variable};
 pub use compose::{Composed, Variables, read_compose};
 pub use condition::{Condition, ConditionUse};
 pub use decode::VIOLATIONS_MAX;
@@ -60,7 +60,7 @@ pub use health::{HealthCheck, Probe};
 pub use instances::{Instance, Instances};
 pub use labels::{BadSelector, Selector};
 pub use named::{Named, read_named};
-pub use near::{listed, nearest};
+pub use near::{listed, listed_of, nearest};
 pub use path::RoutePath;
 pub use period::Period;
 pub use reading::Stored;

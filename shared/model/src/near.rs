@@ -45,12 +45,17 @@ const LISTED_MAX: usize = 20;
 
 /// What there is, for who named something else.
 pub fn listed(names: &[&str]) -> String {
-    match names.get(..LISTED_MAX) {
-        _ if names.is_empty() => "none".to_owned(),
-        Some(first) if names.len() > LISTED_MAX => {
-            format!("{} and {} more", first.join(", "), names.len().saturating_sub(LISTED_MAX))
-        }
-        _ => names.join(", "),
+    listed_of(names.iter().copied())
+}
+
+/// The same of names that stand elsewhere: only those that are told are looked at.
+pub fn listed_of<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    let count = names.len();
+    let first = names.take(LISTED_MAX).collect::<Vec<_>>().join(", ");
+    match count.checked_sub(LISTED_MAX) {
+        _ if count == 0 => "none".to_owned(),
+        Some(more) if more > 0 => format!("{first} and {more} more"),
+        _ => first,
     }
 }
 

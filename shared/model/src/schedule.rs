@@ -1,5 +1,7 @@
 //! When a workflow runs.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::decode::{Decoder, Field, one_or_many};
@@ -99,6 +101,7 @@ fn decode_event(decoder: &mut Decoder<'_>, field: &Field<'_>, what: &str) -> Opt
         Some(field.clone())
     };
     let mut tags: Vec<String> = Vec::new();
+    let mut seen = HashSet::new();
     let items: Vec<_> = given.iter().flat_map(one_or_many).collect();
     if items.is_empty() {
         decoder.refuse(field, format!("{what} waits for an event without tags"), HINT);
@@ -111,7 +114,7 @@ fn decode_event(decoder: &mut Decoder<'_>, field: &Field<'_>, what: &str) -> Opt
                 format!("{what} has an empty tag"),
                 "name a tag of the events, such as `deployments:shop`",
             );
-        } else if !tags.iter().any(|known| known == tag) {
+        } else if seen.insert(tag) {
             tags.push(tag.to_owned());
         }
     }

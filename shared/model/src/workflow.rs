@@ -4,10 +4,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::blueprint::{decode_dialects, decode_network, decode_variables};
-use crate::breed::{Argument, BreedUse, arguments_to_json, decode_arguments, decode_checks};
-use crate::decode::{Decoder, Fields};
+use crate::breed::{Argument, BreedUse, Offers, arguments_to_json, decode_arguments, decode_checks};
+use crate::decode::{Decoder, Fields, VIOLATIONS_MAX};
 use crate::health::{HealthCheck, all_to_json};
 use crate::lookup;
+use crate::near::listed;
 use crate::scale::ScaleUse;
 use crate::schedule::Schedule;
 use crate::value::{ValueReference, parse_in_workflow};
@@ -89,9 +90,9 @@ impl Workflow {
         let check_value = |text: &str| parse_in_workflow(text).map(drop);
         let environment = decode_variables(decoder, fields, &owner, check_value);
         let arguments = decode_arguments(decoder, fields, &owner);
-        let health_checks = decode_checks(decoder, fields, &owner, |port| {
-            inline.is_none_or(|breed| breed.ports.iter().any(|known| known.name == port))
-        });
+        let offers = inline.map(|breed| Offers::of([breed]));
+        let health_checks =
+            decode_checks(decoder, fields, &owner, |port| offers.as_ref().is_none_or(|offers| offers.has_port(port)));
         let network = decode_network(decoder, fields);
         let dialects = decode_dialects(decoder, fields);
         for (pointer, message, hint) in breed
@@ -152,20 +153,19 @@ impl Workflow {
 fn faults(owner: &str, environment: &[(String, String)], breed: &crate::Breed) -> Vec<(String, String, String)> {
     let mut faults = Vec::new();
     let variables: Vec<&str> = breed.environment.iter().map(|known| known.name.as_str()).collect();
-    let listed =
-        if variables.is_empty() { "it has none".to_owned() } else { format!("it has {}", variables.join(", ")) };
+    let listed = format!("it has {}", listed(&variables));
+    let offers = Offers::of([breed]);
     for (name, value) in environment {
+        if faults.len() >= VIOLATIONS_MAX {
+            break;
+        }
         let pointer = step("/environment_variables", name);
-        if !variables.contains(&name.as_str()) {
+        if !offers.has_variable(name) {
             let message = format!("{owner} sets the variable `{name}`, which breed `{}` does not have", breed.name);
             faults.push((pointer.clone(), message, listed.clone()));
         }
         for reference in parse_in_workflow(value).unwrap_or_default() {
-            let is_known = |name: &str| {
-                GIVEN.contains(&name)
-                    || variables.contains(&name)
-                    || breed.constants.iter().any(|(constant, _)| constant == name)
-            };
+            let is_known = |name: &str| GIVEN.contains(&name) || offers.has_variable(name) || offers.has_constant(name);
             let why = match &reference {
                 ValueReference::Local(name) if is_known(name) => continue,
                 ValueReference::Local(_) => format!("breed `{}` has nothing of that name", breed.name),

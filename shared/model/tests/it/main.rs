@@ -12,6 +12,7 @@ mod documents;
 mod expansion;
 mod imports;
 mod json_schema;
+mod large;
 mod schemas;
 mod templates;
 mod together;
