@@ -111,9 +111,6 @@ pub(super) async fn restore(ask: Ask) -> Answer {
     let version = ask.version()?;
     let versions = history::versions(&ask, Kind::Deployment).await?;
     let old = history::find(&ask, Kind::Deployment, &versions, version)?;
-    if let Some(damage) = &old.damage {
-        return Err(Problem::damaged(Kind::Deployment, ask.name(), version, damage));
-    }
     let Some(document) = &old.document else {
         return Err(Problem::deleted_version(Kind::Deployment, ask.name(), version));
     };

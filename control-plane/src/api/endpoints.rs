@@ -574,7 +574,7 @@ fn past(kind: Kind) -> Vec<Endpoint> {
             ..get(
                 &format!("{path}/{{version}}"),
                 &format!("get{one}Version"),
-                &format!("Reads one version of a {kind}."),
+                &format!("Reads one version of a {kind}, if it is what was written then."),
                 Schema::Version(kind),
                 Handler::OfKind(|ask, kind| Box::pin(history::get(ask, kind)), kind),
             )
@@ -585,7 +585,9 @@ fn past(kind: Kind) -> Vec<Endpoint> {
             ..get(
                 &format!("{path}/{{version}}/diff"),
                 &format!("diff{one}Version"),
-                &format!("What a version of a {kind} has that another one has not, field by field."),
+                &format!(
+                    "What a version of a {kind} has that another one has not, field by field; both must be what was written."
+                ),
                 Schema::Difference,
                 Handler::OfKind(|ask, kind| Box::pin(history::diff(ask, kind)), kind),
             )
@@ -603,7 +605,7 @@ fn past(kind: Kind) -> Vec<Endpoint> {
             ..get(
                 &format!("{path}/{{version}}/restore"),
                 &format!("restore{one}Version"),
-                &format!("Makes an old version of a {kind} the newest one."),
+                &format!("Makes an old version of a {kind} the newest one, if it is what was written then."),
                 Schema::Nothing,
                 Handler::OfKind(|ask, kind| Box::pin(history::restore(ask, kind)), kind),
             )
@@ -790,7 +792,7 @@ fn deployments() -> Vec<Endpoint> {
                 "/api/v1/deployments/{name}/history/{version}/restore",
                 "restoreDeploymentVersion",
                 "Makes an old version of a deployment the newest one; a service that comes back gets no traffic yet, one that \
-                 goes must get none any more.",
+                 goes must get none any more. It must be what was written then.",
                 Schema::Nothing,
                 |ask| Box::pin(deployments::restore(ask)),
             )

@@ -47,17 +47,20 @@ pub(super) async fn get(ask: Ask, kind: Kind) -> Answer {
     let versions = versions(&ask, kind).await?;
     let stored = find(&ask, kind, &versions, version)?;
     let Some(document) = &stored.document else { return Err(Problem::deleted_version(kind, ask.name(), version)) };
-    if let Some(damage) = &stored.damage {
-        return Err(Problem::damaged(kind, ask.name(), version, damage));
-    }
     let mut answer = ask.written.answer(StatusCode::OK, &read::with_port(document, None)?);
     answer.headers_mut().insert(ETAG, conditional::tag(version));
     Ok(answer)
 }
 
+/// One version that is what was written.
 pub(super) fn find<'v>(ask: &Ask, kind: Kind, versions: &'v [Past], version: u64) -> Result<&'v Stored, Problem> {
-    let found = versions.iter().find(|past| past.stored.version == version);
-    found.map(|past| &past.stored).ok_or_else(|| Problem::no_version(kind, ask.name(), version))
+    let found = versions.iter().map(|past| &past.stored).find(|stored| stored.version == version);
+    let stored = found.ok_or_else(|| Problem::no_version(kind, ask.name(), version))?;
+    // Also of what looks like a deletion it is not known what it was.
+    match &stored.damage {
+        Some(damage) => Err(Problem::damaged_version(kind, ask.name(), version, damage)),
+        None => Ok(stored),
+    }
 }
 
 /// `GET /api/v1/{kind}/{name}/history/{version}/diff`

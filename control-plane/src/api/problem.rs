@@ -287,6 +287,9 @@ impl Problem {
                 problem.0.detail = detail;
                 problem
             }
+            ChangeError::Damaged { kind, name, version, damage } => {
+                Self::damaged_version(kind, &name, version, &damage)
+            }
             ChangeError::InUse(items) => {
                 let mut problem = Self::new(Code::InUse, detail, "");
                 let users = items.iter().flat_map(|item| &item.users);
@@ -324,6 +327,15 @@ impl Problem {
     pub(super) fn damaged(kind: Kind, name: &str, version: u64, damage: &str) -> Self {
         let detail = format!("{kind} `{}` can't be read in version {version}: {damage}", super::query::shown(name));
         let mend = "restore an older version from its history, write it anew, or delete it";
+        Self::new(Code::Damaged, detail, mend)
+    }
+
+    /// A version of the history that is not what was written.
+    pub(super) fn damaged_version(kind: Kind, name: &str, version: u64, damage: &str) -> Self {
+        let detail =
+            format!("version {version} of {kind} `{}` is not what was written: {damage}", super::query::shown(name));
+        let mend = "restore another version, or write anew what is meant; `vamp audit verify` names the first place of the \
+                    history that does not fit, and a backup of the database has what was written";
         Self::new(Code::Damaged, detail, mend)
     }
 

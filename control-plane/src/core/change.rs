@@ -212,8 +212,12 @@ pub(super) async fn old_version(shared: &Shared, request: &RestoreRequest) -> Re
     if history.is_empty() {
         return Err(ChangeError::Missing { kind, name: name.clone() });
     }
-    let found = history.into_iter().find(|past| past.stored.version == version);
-    let Some(document) = found.and_then(|past| past.stored.document) else {
+    let found = history.into_iter().map(|past| past.stored).find(|stored| stored.version == version);
+    // Also of what looks like a deletion it is not known what it was.
+    if let Some(damage) = found.as_ref().and_then(|stored| stored.damage.clone()) {
+        return Err(ChangeError::Damaged { kind, name: name.clone(), version, damage });
+    }
+    let Some(document) = found.and_then(|stored| stored.document) else {
         return Err(ChangeError::NoSuchVersion { kind, name: name.clone(), version });
     };
     let unreadable = |violations| ChangeError::Unreadable { kind, name: name.clone(), version, violations };

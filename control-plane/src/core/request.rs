@@ -217,6 +217,18 @@ pub(crate) enum ChangeError {
         /// What is wrong with it now.
         violations: Vec<Violation>,
     },
+    /// An old version that is not what was written.
+    #[error("version {version} of {kind} `{name}` is not what was written: {damage}")]
+    Damaged {
+        /// Kind of the artifact.
+        kind: Kind,
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: u64,
+        /// What shows that.
+        damage: String,
+    },
     /// What others need was to be deleted.
     #[error("{}: change or delete these first, or in the same call", in_words(.0))]
     InUse(Vec<InUse>),

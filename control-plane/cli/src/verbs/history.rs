@@ -28,7 +28,11 @@ pub(super) fn table_of(versions: &[Value]) -> String {
     let row = |version: &Value| {
         let is_deletion = version.get("deleted").and_then(Value::as_bool) == Some(true);
         let number = member(version, "version");
-        let number = if is_deletion { format!("{number} (deleted)") } else { number };
+        let number = match version.get("damage") {
+            Some(_) => format!("{number} (damaged)"),
+            None if is_deletion => format!("{number} (deleted)"),
+            None => number,
+        };
         [number].into_iter().chain(["at", "who", "cause", "why"].map(|name| member(version, name))).collect()
     };
     table(&["VERSION", "AT", "WHO", "WHAT", "WHY"], &versions.iter().map(row).collect::<Vec<_>>())
@@ -121,9 +125,16 @@ mod tests {
         let versions = [
             json!({"version": 2, "at": "T2", "who": "local", "cause": "DELETE /x", "why": "", "deleted": true}),
             json!({"version": 1, "at": "T1", "who": "local", "cause": "PUT /x", "why": "first", "deleted": false}),
+            json!({"version": 0, "at": "T0", "who": "local", "cause": "PUT /x", "why": "-", "damage": "changed"}),
         ];
         let table = table_of(&versions);
         let lines: Vec<_> = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-        assert_eq!(lines, ["VERSION AT WHO WHAT WHY", "2 (deleted) T2 local DELETE /x -", "1 T1 local PUT /x first"]);
+        let expected = [
+            "VERSION AT WHO WHAT WHY",
+            "2 (deleted) T2 local DELETE /x -",
+            "1 T1 local PUT /x first",
+            "0 (damaged) T0 local PUT /x -",
+        ];
+        assert_eq!(lines, expected);
     }
 }

@@ -250,6 +250,18 @@ pub(super) async fn what_is_changed_is_found(mut fresh: impl AsyncFnMut() -> Ben
     }
 }
 
+/// What stands in a version that is no longer current is held against its digest as well: it may be made current again.
+pub(super) async fn an_old_version_that_is_changed_is_named(bench: &Bench) {
+    write_history(bench).await;
+    bench.by_hand(&["UPDATE versions SET document = '{5}' WHERE name = 'a' AND version = 1".to_owned()]).await;
+    let database = bench.open().await;
+    let history = database.history(&ArtifactId { kind: "gateways", name: "a".to_owned() }).await.unwrap();
+    let damaged: Vec<_> = history.iter().map(|past| (past.stored.version, past.stored.damage.is_some())).collect();
+    assert_eq!(damaged, [(1, true), (2, false)]);
+    let current = database.snapshot().await.unwrap();
+    assert_eq!(current.artifacts["gateways"]["a"].damage, None);
+}
+
 /// Who cuts the end off and mends what tells of it is found by who has seen the end.
 pub(super) async fn an_end_that_is_cut_off_is_found_by_who_has_seen_it(bench: &Bench) {
     let seen = write_history(bench).await;

@@ -26,6 +26,7 @@ async fn all_of_it(variable: &str, product: &str) {
     passes(&fresh().await).await;
     finds_damage(&fresh().await).await;
     history::an_end_that_is_cut_off_is_found_by_who_has_seen_it(&fresh().await).await;
+    history::an_old_version_that_is_changed_is_named(&fresh().await).await;
     history::what_is_changed_is_found(fresh).await;
     history::what_is_forgotten_is_still_verified(fresh).await;
     history::finds_what_came_since(fresh).await;

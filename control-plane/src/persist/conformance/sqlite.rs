@@ -15,6 +15,7 @@ async fn sqlite_passes() {
 #[tokio::test]
 async fn what_is_changed_in_a_file_is_found() {
     history::an_end_that_is_cut_off_is_found_by_who_has_seen_it(&Bench::file()).await;
+    history::an_old_version_that_is_changed_is_named(&Bench::file()).await;
     history::what_is_changed_is_found(async || Bench::file()).await;
     history::what_is_forgotten_is_still_verified(async || Bench::file()).await;
     history::finds_what_came_since(async || Bench::file()).await;
