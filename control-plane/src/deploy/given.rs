@@ -82,8 +82,13 @@ pub(super) fn exported(deployment: &Deployment, metadata: &mut Metadata) {
 /// What a merge makes of the scales: each part that the file gives as it was given before stays as it is.
 pub(super) fn merged(next: &mut Deployment, stable: Option<&Deployment>, attached: &Topology, said: &Metadata) {
     next.metadata.remove(HAD);
-    next.metadata.remove(GIVEN);
-    let notes = stable.and_then(|stable| stable.metadata.get(GIVEN)).and_then(Value::as_object);
+    let notes = stable.and_then(|stable| stable.metadata.get(GIVEN));
+    // Its place among the others is part of what is compared with what is stored.
+    match notes {
+        Some(notes) => next.metadata.insert(GIVEN.to_owned(), notes.clone()),
+        None => next.metadata.remove(GIVEN),
+    };
+    let notes = notes.and_then(Value::as_object);
     let mut notes = notes.cloned().unwrap_or_default();
     let clusters = stable.map(|stable| stable.body.by_name()).unwrap_or_default();
     let mut sizes: HashMap<(&str, &str), Size> = HashMap::new();
@@ -112,7 +117,10 @@ pub(super) fn merged(next: &mut Deployment, stable: Option<&Deployment>, attache
             }
         }
     }
-    put_notes(&mut next.metadata, notes);
+    if !sizes.is_empty() {
+        next.metadata.remove(GIVEN);
+        put_notes(&mut next.metadata, notes);
+    }
     forget(next);
 }
 

@@ -63,6 +63,9 @@ const REFERENCES_MAX: u32 = 1_000;
 /// LIMIT: bytes of one variable with all its values in place: Linux starts no program with a longer one.
 const VALUE_BYTES_MAX: usize = 128 * 1024;
 
+/// LIMIT: bytes of all variables of an instance, for the same reason; many may refer to one that is long.
+const ENVIRONMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// A deployment, to be looked up by name: each of many values refers to parts of it.
 pub(crate) struct Index<'d> {
     pub(crate) deployment: &'d Deployment,
@@ -192,10 +195,15 @@ impl<'d> Index<'d> {
         breed: &Breed,
         values: &dyn Values,
     ) -> Result<BTreeMap<String, String>, Unresolved> {
-        let mut environment = BTreeMap::new();
+        let (mut environment, mut bytes) = (BTreeMap::new(), 0_usize);
         let Some(own) = self.own(cluster, breed) else { return Ok(environment) };
         for variable in &own.breed.environment {
             let value = Scope { index: self, own }.variable(variable, &mut Way::new(values))?;
+            bytes = bytes.saturating_add(variable.name.len()).saturating_add(value.len());
+            if bytes > ENVIRONMENT_BYTES_MAX {
+                let why = format!("all variables together would be longer than {ENVIRONMENT_BYTES_MAX} bytes");
+                return Err(Unresolved::new(why, "shorten them, or hand the content over in a file"));
+            }
             environment.insert(variable.alias.clone().unwrap_or_else(|| variable.name.clone()), value);
         }
         Ok(environment)

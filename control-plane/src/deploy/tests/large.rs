@@ -44,6 +44,17 @@ fn values_of_very_many_variables_are_put_in_place() {
 }
 
 #[test]
+fn a_long_value_does_not_multiply_without_bound() {
+    let names = many(100, |at| format!(r#""V{at}": "$LONG""#));
+    let long = "x".repeat(100_000);
+    let world = world_of(&format!(
+        r#"{{"clusters": {{"web": {{"breed": {{"name": "w", "deployable": "i", "environment_variables": {{"LONG": "{long}", {names}}}}}}}}}}}"#
+    ));
+    let refused = environment_of(&world, "web", "w").unwrap_err();
+    assert!(refused.why.contains("all variables together"), "{}", refused.why);
+}
+
+#[test]
 fn very_many_ports_have_their_gateways() {
     const COUNT: usize = 3_000;
     let ports = many(COUNT, |at| format!(r#""p{at}": "80/http""#));
