@@ -515,8 +515,13 @@ async fn an_instance_that_hangs_is_replaced_by_one_that_serves() {
         instances.len() == 2 && instances.iter().any(|instance| instance["routed"] == true && instance["ready"] == true)
     };
     scene.until("another one takes its place", replaced).await;
-    // It is gone, and started anew, and the other one goes.
-    let after = scene.until_done().await;
+    // It is gone, and started anew, and the other one goes. A program that is stopped hears no request to end: it is killed
+    // after ten seconds.
+    let after = eventually(2 * PATIENCE, "everything is as it is wanted", async || {
+        let status = scene.status().await;
+        (status["done"] == true).then_some(status)
+    })
+    .await;
     assert_eq!(instances(&after, "web:1"), instances(&status, "web:1"));
     let load = Load::start(load_on(scene.port));
     load.flow(100).await;
