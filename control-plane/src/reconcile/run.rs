@@ -1039,6 +1039,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_does_not_act_calls_nothing_failed_that_another_one_may_run() {
+        let world = World::new().await;
+        let web =
+            "{kind: deployments, name: shop, clusters: {web: {services: {breed: {name: 'web:1', deployable: i}}}}}";
+        crate::core::tests::put(&world.core, web).await.unwrap();
+        let mut reconciler = reconciler(&world).await;
+        let platforms = reconciler.platforms.clone();
+        for acts in [false, true] {
+            reconciler.acts = acts;
+            let view = reconciler.view(world.core.shared.refresh().await.unwrap(), &platforms).await;
+            assert_eq!(view.orders[0].spec.is_err(), acts, "it has no platform for it");
+        }
+    }
+
+    #[tokio::test]
     async fn another_order_is_tried_at_once_whatever_became_of_the_one_before() {
         let world = World::new().await;
         let web =

@@ -803,3 +803,28 @@ async fn on_etcd_a_killed_gateway_is_gone_within_its_lease_and_back_at_once() {
     assert_eq!(registration(&store).await.unwrap().applied, Some(generation(1)));
     process.stop().await;
 }
+
+#[tokio::test]
+async fn who_stops_says_so_in_its_own_registration_and_in_no_other() {
+    let store = vamp_store::memory();
+    let key = layout::registration("default", "g1");
+    let of_boot = |boot: &str| Registration {
+        id: "g1".to_owned(),
+        boot: boot.to_owned(),
+        admin: String::new(),
+        version: String::new(),
+        applied: None,
+        digest: None,
+        problems: Vec::new(),
+        refused: None,
+        leaves: false,
+    };
+    let value = serde_json::to_vec(&of_boot("b2")).unwrap();
+    store.put(&key, value.into(), Expected::Anything, None).await.unwrap();
+    let lease = store.grant(LEASE).await.unwrap();
+    for (boot, leaves) in [("b1", false), ("b2", true)] {
+        let last = Registration { leaves: true, ..of_boot(boot) };
+        take_leave(&store, &key, &last, lease).await;
+        assert_eq!(registration(&store).await.unwrap(), Registration { leaves, ..of_boot("b2") }, "{boot} stops");
+    }
+}
